@@ -1,0 +1,64 @@
+"""What a session tells the tunnel to do. The tunnel performs commands in order and decides nothing."""
+
+from dataclasses import dataclass
+
+from proxy.core.events import Side
+from proxy.core.records import Record
+from proxy.core.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Write `record`. If `wait`, nothing later in this direction leaves before it is on disk."""
+
+    record: Record
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Pass the message on, byte for byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Do not pass the message on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Our own `response.cancel`; without a response id, whatever runs."""
+
+    event_id: str
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explain:
+    """Our own `error` event: `refusal`, and the client event it answers if there was one."""
+
+    event_id: str
+    refusal: Refusal
+    caused_by: str | None = None
+
+
+Message = Cancel | Explain
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message of our own; the dialect spells it."""
+
+    to: Side
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the client's connection; the upstream lingers until the session is settled."""
+
+    code: int
+    reason: str  # at most 123 bytes
+
+
+Command = Journal | Forward | Drop | Send | Close

@@ -1,0 +1,177 @@
+"""What peers say, once understood. A dialect turns messages into these; the session reads them.
+
+An event carries ids, counts and settings, never content.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from proxy.core.usage import Reported
+
+
+class Side(Enum):
+    """Where a message came from, or where one is sent."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Anything that changes neither money nor state: relayed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message that could not be understood: not JSON, not an object, duplicate keys, too deep.
+
+    A client's is refused; an upstream's is relayed, since what it bills must reach the client too.
+    """
+
+    problem: str
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdateAsked:
+    """The client wants other settings. None: not mentioned."""
+
+    event_id: str | None = None
+    model: str | None = None
+    transcription_model: str | None = None
+    text_chars: int = 0  # of instructions and tools
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfigured:
+    """The upstream says what the session is now. Absent settings are None: keep what was known."""
+
+    created: bool
+    upstream_session_id: str | None = None
+    model: str | None = None
+    transcription_model: str | None = None
+    transcription_told: bool = False  # the transcription settings were present, even if null
+    input_bytes_per_s: int | None = None
+    output_bytes_per_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAsked:
+    """The client adds a conversation item: so much text, so much audio (base64 characters), images."""
+
+    event_id: str | None = None
+    text_chars: int = 0
+    audio_chars: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseAsked:
+    """The client asks for a response."""
+
+    event_id: str | None = None
+    out_of_band: bool = False
+    text_chars: int = 0  # of instructions and inline input
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseStarted:
+    """The upstream has started a response, asked for or not."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseText:
+    """A running response produced text, a transcript or tool arguments: `chars` of it."""
+
+    response_id: str
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseAudio:
+    """A running response produced audio, `chars` of base64 (bulk audio comes by `Session.hear`)."""
+
+    response_id: str
+    chars: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseEnded:
+    """A response is over, whatever its status; `usage` is the bill, None if there was none."""
+
+    response_id: str
+    status: str
+    reason: str | None
+    usage: Reported | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputCommitted:
+    """User audio became a conversation item; if transcription is on, a transcription will follow."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionEnded:
+    """An input transcription is over: billed on the transcription model's own card."""
+
+    item_id: str
+    content_index: int
+    usage: Reported | None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFailed:
+    """An input transcription failed; nothing is billed for it."""
+
+    item_id: str
+    content_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamError:
+    """The upstream complains; `caused_by` is the event id of the message it complains about."""
+
+    caused_by: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """That side will send no more: closed, aborted, stalled or cut."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LingerPassed:
+    """The upstream was given its time to finish what is open, and has not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A second has passed (from neither side)."""
+
+
+Event = (
+    Other
+    | Unreadable
+    | SessionUpdateAsked
+    | SessionConfigured
+    | ItemAsked
+    | ResponseAsked
+    | ResponseStarted
+    | ResponseText
+    | ResponseAudio
+    | ResponseEnded
+    | InputCommitted
+    | TranscriptionEnded
+    | TranscriptionFailed
+    | UpstreamError
+    | Gone
+    | LingerPassed
+    | Tick
+)

@@ -1,0 +1,41 @@
+"""Money: integer nano-dollars (10⁻⁹ USD) everywhere, `Decimal` where a person types or reads."""
+
+from decimal import Decimal, InvalidOperation
+from typing import NewType
+
+NanoUsd = NewType("NanoUsd", int)
+
+NANOUSD_PER_USD = 1_000_000_000
+AMOUNT_NANOUSD_MAX = 2**63 - 1  # what a BIGINT column holds: about 9.2 billion dollars
+
+
+def parse_usd(text: str) -> NanoUsd:
+    """Return the amount that a person wrote in dollars, such as "12.50".
+
+    Raises:
+        ValueError: not a number, finer than a nano-dollar, or too large for the ledger.
+    """
+    try:
+        scaled = Decimal(text) * NANOUSD_PER_USD
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount in dollars") from None
+    if not scaled.is_finite() or abs(scaled) > AMOUNT_NANOUSD_MAX:
+        raise ValueError(f"{text!r} is not an amount that the ledger can hold")
+    if scaled != scaled.to_integral_value():
+        raise ValueError(f"{text!r} is finer than a nano-dollar (nine decimals)")
+    return NanoUsd(int(scaled))
+
+
+def format_usd(amount: int) -> str:
+    """Return `amount` nano-dollars as dollars with nine decimals, such as "0.007205600"."""
+    dollars, nanos = divmod(abs(amount), NANOUSD_PER_USD)
+    return f"{'-' if amount < 0 else ''}{dollars}.{nanos:09d}"
+
+
+def divide_half_even(numerator: int, denominator: int) -> int:
+    """Return the quotient rounded to the nearest integer, a tie to the even one (`denominator` > 0)."""
+    quotient, remainder = divmod(numerator, denominator)
+    doubled = 2 * remainder
+    if doubled > denominator or (doubled == denominator and quotient % 2):
+        quotient += 1
+    return quotient

@@ -1,0 +1,117 @@
+"""Rate cards, and what usage costs on them."""
+
+import bisect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from proxy.core.money import divide_half_even
+from proxy.core.usage import Meter, Usage
+
+_SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
+
+PER_TOKEN = 1
+PER_MINUTE = 60_000  # the unit of a duration is a millisecond
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Integer nano-dollars for every `per` units: `PER_TOKEN` or `PER_MINUTE`."""
+
+    nanousd: int
+    per: int = PER_TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """The prices of one model from an instant on. Never edited: a new card supersedes it."""
+
+    id: str
+    provider: str
+    model: str
+    effective_from: datetime  # UTC, inclusive
+    prices: Mapping[Meter, Price]
+    source: str = ""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One meter's part of a billed thing. Price and amounts are None where no card has a price.
+
+    The three amounts, in nano-dollars: `list` by the public card, `cost` what the upstream charges
+    us, `billed` what the tenant owes. They are equal until a contract or a markup is configured.
+    """
+
+    meter: Meter
+    quantity: int
+    price_nanousd: int | None = None
+    price_per: int | None = None
+    list_nanousd: int | None = None
+    cost_nanousd: int | None = None
+    billed_nanousd: int | None = None
+    rate_card_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Usage with its price. `cost_nanousd` is None when a used meter has no price."""
+
+    lines: tuple[Line, ...]
+    cost_nanousd: int | None
+
+
+def rate(usage: Usage, card: RateCard | None) -> Rated:
+    """Return what `usage` costs on `card`, in nano-dollars, line by line.
+
+    A used meter without a price makes the result unrated: a bill that is silently short is worse
+    than one that says what it does not know. Without usage there is nothing to rate, and a card is
+    not needed to say that it costs nothing.
+    """
+    lines = tuple(_line(meter, n, card) for meter, n in sorted(usage.counts.items()) if n)
+    costs = [line.cost_nanousd for line in lines if line.cost_nanousd is not None]
+    return Rated(lines, sum(costs) if len(costs) == len(lines) else None)
+
+
+def _line(meter: Meter, quantity: int, card: RateCard | None) -> Line:
+    price = card.prices.get(meter) if card else None
+    if card is None or price is None:
+        return Line(meter=meter, quantity=quantity)
+    amount = divide_half_even(quantity * price.nanousd, price.per)
+    return Line(
+        meter=meter,
+        quantity=quantity,
+        price_nanousd=price.nanousd,
+        price_per=price.per,
+        list_nanousd=amount,
+        cost_nanousd=amount,
+        billed_nanousd=amount,
+        rate_card_id=card.id,
+    )
+
+
+class CardBook:
+    """All rate cards of this installation; answers which one holds for a model at an instant."""
+
+    def __init__(self, cards: Iterable[RateCard] = (), aliases: Mapping[str, str] | None = None) -> None:
+        """`aliases` maps a deployment name to the model it runs."""
+        self._cards: dict[tuple[str, str], list[RateCard]] = {}
+        for card in sorted(cards, key=lambda c: (c.effective_from, c.id)):
+            self._cards.setdefault((card.provider, card.model), []).append(card)
+        self._aliases = dict(aliases or {})
+
+    def find(self, provider: str, model: str | None, at: datetime) -> RateCard | None:
+        """Return the card for `model` at `at`, or None.
+
+        A dated snapshot (`gpt-realtime-2025-08-28`) without a card of its own has its model's.
+        """
+        if model is None:
+            return None
+        model = self._aliases.get(model, model)
+        return self._at(provider, model, at) or self._at(provider, _SNAPSHOT.sub("", model), at)
+
+    def _at(self, provider: str, model: str, at: datetime) -> RateCard | None:
+        cards = self._cards.get((provider, model), [])
+        index = bisect.bisect_right(cards, at, key=lambda card: card.effective_from)
+        return cards[index - 1] if index else None

@@ -1,0 +1,142 @@
+"""What a session asks the journal to keep. No content: ids, statuses, models and counts only."""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from proxy.core.rating import Line
+from proxy.core.usage import Meter
+
+
+class Kind(StrEnum):
+    """What a ledger entry is for."""
+
+    RESPONSE = "response"
+    TRANSCRIPTION = "transcription"
+    DURATION = "duration"
+    ADJUSTMENT = "adjustment"
+    CREDIT = "credit"
+
+
+class Role(StrEnum):
+    """An original entry, or one of the pair that corrects it."""
+
+    ORIGINAL = "original"
+    REVERSAL = "reversal"
+    REPLACEMENT = "replacement"
+
+
+class SessionOpened(msgspec.Struct, frozen=True, kw_only=True, tag="session_opened"):
+    """A session was admitted. Everything that its entries say about who pays stands here."""
+
+    session_id: str
+    tenant_id: str
+    project_id: str | None
+    api_key_id: str
+    end_user: str | None
+    tags: dict[str, str]
+    provider: str
+    account: str | None  # the upstream account: its organisation and project, as configured
+    model: str | None  # as the URL asked for it
+    opened_at: datetime
+
+
+class SessionBound(msgspec.Struct, frozen=True, kw_only=True, tag="session_bound"):
+    """The upstream named its session and model; again whenever the model changes."""
+
+    session_id: str
+    upstream_session_id: str | None
+    model: str | None
+    at: datetime
+
+
+class SubjectOpened(msgspec.Struct, frozen=True, kw_only=True, tag="subject_opened"):
+    """A response started or a transcription was committed: something will be billed for it.
+
+    Journalled before the client sees it, so that a crash leaves nothing that was never opened.
+    """
+
+    session_id: str
+    upstream_session_id: str | None
+    provider: str
+    kind: Kind
+    subject_id: str
+    model: str | None
+    opened_at: datetime
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """What an open response would be booked as if this instance died now: estimated lines."""
+
+    session_id: str
+    kind: Kind
+    subject_id: str
+    lines: tuple[Line, ...]
+    cost_nanousd: int | None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
+    """One billed thing, rated: it becomes one ledger entry with a line a meter.
+
+    `cost_nanousd` is None when it is unrated. `occurred_at` is when the response opened, or the
+    transcription finished.
+    """
+
+    session_id: str
+    upstream_session_id: str | None
+    provider: str
+    kind: Kind
+    subject_id: str  # a response's id, or a transcription's item:content_index
+    model: str | None
+    status: str
+    status_reason: str | None = None
+    occurred_at: datetime
+    estimated: bool = False
+    flags: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
+    cost_nanousd: int | None
+    role: Role = Role.ORIGINAL
+    revision: int = 0
+
+    @property
+    def entry_key(self) -> str:
+        """Return what makes this entry unique for ever, by the provider's own ids."""
+        session = self.upstream_session_id or self.session_id
+        parts = (self.provider, session, self.subject_id, self.kind, str(self.revision), self.role)
+        return "/".join(part.replace("/", "%2F") for part in parts)
+
+    @property
+    def digest(self) -> str:
+        """Return a hash of what is billed. The same key with another digest is an alarm."""
+        billed = (self.model, self.status, self.estimated, self.lines, self.cost_nanousd)
+        return hashlib.sha256(msgspec.json.encode(billed)).hexdigest()
+
+
+class SessionClosed(msgspec.Struct, frozen=True, kw_only=True, tag="session_closed"):
+    """A session is over and everything it opened is settled or estimated."""
+
+    session_id: str
+    closed_at: datetime
+    close_code: int | None  # as the client saw it; None when it saw none
+    reason: str  # one of a fixed set: client_closed, client_lost, upstream_closed, …
+
+
+Record = SessionOpened | SessionBound | SubjectOpened | Progress | Entry | SessionClosed
+
+SubjectKey = tuple[str, Kind, str]  # session id, kind, subject id: what opens and what settles it
+
+__all__ = [
+    "Entry",
+    "Kind",
+    "Meter",
+    "Progress",
+    "Record",
+    "Role",
+    "SessionBound",
+    "SessionClosed",
+    "SessionOpened",
+    "SubjectKey",
+    "SubjectOpened",
+]

@@ -1,0 +1,113 @@
+"""The one catalogue of refusals: what an app, a person and a log are told when the answer is no.
+
+Before the upgrade a refusal is an HTTP answer with OpenAI's error JSON; in mid-session it is one
+`error` event and close 1008. Statuses and codes are those that the SDKs take for final: 402, 403 and
+1008 are not retried, and LiveKit stops reconnecting only on a few strings in `code` or `type`.
+Keys, prices and other tenants' figures never stand in a message.
+"""
+
+from dataclasses import dataclass
+
+CLOSE_POLICY = 1008
+CLOSE_REASON_BYTES_MAX = 123
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A "no": `name` for logs and metrics, the rest for the peer."""
+
+    name: str
+    http_status: int
+    type: str
+    code: str
+    message: str
+
+    @property
+    def close_reason(self) -> str:
+        """Return the reason of the close frame: the code and as much message as fits."""
+        text = f"{self.code}: {self.message}".encode()[:CLOSE_REASON_BYTES_MAX]
+        return text.decode(errors="ignore")
+
+
+UNKNOWN_KEY = Refusal(
+    "unknown_key",
+    401,
+    "invalid_request_error",
+    "invalid_api_key",
+    "This is not a Talkmeter API key, or it was revoked. Create one with `talkmeter key create`.",
+)
+KEY_MISSING = Refusal(
+    "key_missing",
+    401,
+    "invalid_request_error",
+    "invalid_api_key",
+    "No API key was sent. Put a Talkmeter key into `Authorization: Bearer`, `api-key` or the browser"
+    " subprotocol `openai-insecure-api-key.<key>`.",
+)
+KEY_EXPIRED = Refusal(
+    "key_expired", 401, "invalid_request_error", "invalid_api_key", "This Talkmeter API key has expired."
+)
+KEY_REVOKED = Refusal(
+    "key_revoked", 401, "invalid_request_error", "invalid_api_key", "This Talkmeter API key was revoked."
+)
+NOT_FOUND = Refusal(
+    "not_found",
+    404,
+    "invalid_request_error",
+    "unknown_url",
+    "Talkmeter serves /v1/realtime, /realtime and /openai/v1/realtime here.",
+)
+UPGRADE_REQUIRED = Refusal(
+    "upgrade_required",
+    426,
+    "invalid_request_error",
+    "upgrade_required",
+    "This is a WebSocket endpoint: connect with a Realtime client (ws:// or wss://).",
+)
+BAD_REQUEST = Refusal(
+    "bad_request", 400, "invalid_request_error", "invalid_value", "The request could not be understood."
+)
+TOO_MANY_SESSIONS = Refusal(
+    "too_many_sessions",
+    429,
+    "rate_limit_error",
+    "too_many_sessions",
+    "This Talkmeter instance holds as many sessions as it may (SESSIONS_MAX). Try again shortly.",
+)
+UPSTREAM_UNREACHABLE = Refusal(
+    "upstream_unreachable", 502, "server_error", "upstream_unreachable", "The voice API cannot be reached."
+)
+UPSTREAM_TIMEOUT = Refusal(
+    "upstream_timeout", 504, "server_error", "upstream_timeout", "The voice API did not answer in time."
+)
+DRAINING = Refusal("draining", 503, "server_error", "draining", "This Talkmeter instance is shutting down.")
+DATABASE_DOWN = Refusal(
+    "database_down",
+    503,
+    "server_error",
+    "database_unavailable",
+    "Talkmeter cannot check this key now, since its database is unreachable. Try again shortly.",
+)
+DISK_FULL = Refusal(
+    "disk_full",
+    503,
+    "server_error",
+    "journal_unavailable",
+    "Talkmeter has no disk space left to record usage, so it starts nothing new.",
+)
+
+
+def unreadable(problem: str) -> Refusal:
+    """Return the answer to a client message that could not be understood."""
+    return Refusal("unreadable", 400, "invalid_request_error", "invalid_event", problem)
+
+
+def budget_spent(scope: str, window: str) -> Refusal:
+    """Return the refusal of a budget that has nothing left; names its scope and window only."""
+    return Refusal(
+        "budget_spent",
+        402,
+        "insufficient_quota",
+        "insufficient_quota",
+        f"The {window} budget of this {scope} is spent.",
+    )
