@@ -141,7 +141,9 @@ class _Measuring:
         output_text, output_audio = self._count(reported.text_out), self._count(reported.audio_out)
         untold_out = self._untold(reported.output, output_text + output_audio)
         untold_in = self._untold(reported.input, text + audio + image)
-        self._check_total(reported, text + audio + image + untold_in + output_text + output_audio + untold_out)
+        self._check_total(
+            reported, text + audio + image + untold_in + output_text + output_audio + untold_out
+        )
         cached_text, cached_audio, cached_image = self._cached(reported, text, audio, image)
         return self._usage(
             {
