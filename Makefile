@@ -1,0 +1,45 @@
+# `make run` and `make test` set everything up by themselves; `make help` says the rest.
+# Only relative paths and `python -m`, so that the clone may lie anywhere, spaces included.
+
+PY := .venv/bin/python
+ARGS ?=
+LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock venv-run venv-dev clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 @/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
+
+run: venv-run ## a demonstration that needs nothing: conversations through the proxy, with their cost
+	@$(PY) -m proxy demo $(ARGS)
+
+test: venv-dev ## all tests (ARGS="-k money" for some)
+	@$(PY) -m pytest $(ARGS)
+
+check: venv-dev ## format, lint, types, tests
+	@$(PY) -m ruff format --check
+	@$(PY) -m ruff check
+	@$(PY) -m mypy --strict
+	@$(PY) -m pytest $(ARGS)
+
+format: venv-dev ## format and fix what ruff can fix
+	@$(PY) -m ruff format
+	@$(PY) -m ruff check --fix
+
+# Development first, running second and held to the same versions, so that what was tested is what
+# runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.
+lock: venv-dev ## lock the dependencies again (ARGS=--upgrade for newer ones)
+	@$(LOCK) $(ARGS) --extra postgres --group dev pyproject.toml -o requirements/dev.txt
+	@$(LOCK) --upgrade --extra postgres -c requirements/dev.txt pyproject.toml -o requirements/run.txt
+	@echo uv | $(LOCK) $(ARGS) - -o requirements/uv.txt
+
+venv-run:
+	@sh requirements/venv.sh run
+
+venv-dev:
+	@sh requirements/venv.sh dev
+
+clean: ## remove .venv and what the tools left behind
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
