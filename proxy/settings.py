@@ -1,0 +1,325 @@
+"""The settings: environment variables that start with `TALKMETER_`, or the same in a `.env` file.
+
+Every setting is declared here once, with the line that describes it; the README's table is checked
+against these. Secrets are `SecretStr` (a database URL hides its password), so none shows in a repr.
+"""
+
+import difflib
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+PREFIX = "TALKMETER_"
+PLAIN_UPSTREAM_KEY = "OPENAI_API_KEY"
+JOURNAL_NAME = "talkmeter.journal.db"
+MIB = 1024 * 1024
+
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+_VALUE_CHARS_MAX = 200
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line a problem, each naming its variable."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> Address:
+    """Return the address that `HOST:PORT` or `[IPv6]:PORT` names.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, Address):
+        return value
+    host, _, port = str(value).strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    good_host = bool(host.strip("[]")) and (bracketed or ":" not in host) and " " not in host
+    if not good_host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("it should be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+    return Address(host.strip("[]"), int(port))
+
+
+def _parse_database_url(value: object) -> URL:
+    if isinstance(value, URL):
+        return value
+    shape = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        url = make_url(str(value).strip())
+    except (ArgumentError, ValueError):
+        raise ValueError(shape) from None
+    if url.drivername == "postgres":  # as some hosts still write it
+        url = url.set(drivername="postgresql")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ValueError(shape)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("it should name a file, since two processes share it: sqlite:///FILE")
+    return url
+
+
+def _parse_upstream_url(value: object) -> str:
+    url = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.username or parts.query or parts.fragment:
+        raise ValueError("it should be a URL without a query, such as https://api.openai.com/v1")
+    return url
+
+
+def _parse_timezone(value: object) -> str:
+    try:
+        ZoneInfo(str(value))
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise ValueError("it should be an IANA time zone, such as UTC or Europe/Berlin") from None
+    return str(value)
+
+
+def _parse_aliases(value: object) -> Mapping[str, str]:
+    shape = 'it should be a JSON object of strings, such as {"my-deployment": "gpt-realtime"}'
+    try:
+        aliases = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(shape) from None
+    if not isinstance(aliases, dict) or not all(isinstance(v, str) and v for v in aliases.values()):
+        raise ValueError(shape)
+    return {str(name): model for name, model in aliases.items()}
+
+
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
+DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(_parse_database_url)]
+UpstreamUrl = Annotated[str, BeforeValidator(_parse_upstream_url)]
+TimeZone = Annotated[str, BeforeValidator(_parse_timezone)]
+Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
+LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+Secret = Annotated[SecretStr, BeforeValidator(_strip)]
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """What `talkmeter` is told by its environment. Immutable; `load` makes one with readable errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+    listen: Listen = Field(
+        default=Address("127.0.0.1", 8080), description="Where apps connect (the data plane)"
+    )
+    admin_listen: Listen = Field(
+        default=Address("127.0.0.1", 8081),
+        description="Where health and metrics are served (the control plane)",
+    )
+    database_url: DatabaseUrl = Field(
+        default=make_url("sqlite:///talkmeter.db"), description="The ledger's database: SQLite or PostgreSQL"
+    )
+    journal_path: Path | None = Field(
+        default=None,
+        description=f"This instance's journal; unset: `{JOURNAL_NAME}` beside the embedded database",
+    )
+    upstream_url: UpstreamUrl = Field(
+        default="https://api.openai.com/v1", description="The voice API that sessions are relayed to"
+    )
+    upstream_api_key: Secret | None = Field(
+        default=None, description=f"The key for the voice API; unset: `{PLAIN_UPSTREAM_KEY}` is used"
+    )
+    upstream_organization: str | None = Field(
+        default=None, description="Sent upstream as `OpenAI-Organization`"
+    )
+    upstream_project: str | None = Field(default=None, description="Sent upstream as `OpenAI-Project`")
+    model_aliases: Aliases = Field(
+        default={}, description="JSON object: which model a deployment name stands for, to find its prices"
+    )
+    metrics_token: Secret | None = Field(
+        default=None, description="When set, `/metrics` wants it as `Authorization: Bearer`"
+    )
+    key_pepper: Secret | None = Field(
+        default=None,
+        description="Secret that API keys are hashed with; unset: generated beside the embedded database",
+    )
+    period_timezone: TimeZone = Field(default="UTC", description="Time zone that decides an entry's month")
+    linger_s: Seconds = Field(
+        default=10, description="How long to wait upstream for the bill after a client left"
+    )
+    stall_s: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        default=10, description="How long a client may take no bytes before it is cut off"
+    )
+    idle_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = Field(
+        default=600, description="How long a client may send nothing at all before it is cut off"
+    )
+    drain_s: Seconds = Field(default=60, description="How long sessions may go on after a stop was asked for")
+    message_bytes_max: Annotated[int, Field(ge=65_536, le=64 * MIB)] = Field(
+        default=16 * MIB, description="The largest message, either way"
+    )
+    sessions_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10_000, description="How many sessions this instance holds at most"
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="PEM certificate chain; with `TLS_KEY`: both ports speak TLS"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM private key of `TLS_CERT`")
+    log_format: LogFormat = Field(default="json", description="`json` for machines, `console` for people")
+    log_level: LogLevel = Field(default="info", description="`debug`, `info`, `warning` or `error`")
+
+    @property
+    def journal(self) -> Path:
+        """Return where the journal lies: as set, else beside the embedded database, else here."""
+        return self.journal_path or self.data_dir / JOURNAL_NAME
+
+    @property
+    def data_dir(self) -> Path:
+        """Return the folder of the embedded database; the working directory with PostgreSQL."""
+        return Path(self.database_url.database or "").parent if self.is_embedded else Path()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Tell whether the database is an SQLite file of our own."""
+        return self.database_url.get_backend_name() == "sqlite"
+
+    def need_upstream_key(self) -> str:
+        """Return the key for the voice API.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if self.upstream_api_key is None:
+            raise SettingsError(
+                f"{PREFIX}UPSTREAM_API_KEY is not set, nor is {PLAIN_UPSTREAM_KEY}:"
+                " it should be your API key for the voice API"
+            )
+        return self.upstream_api_key.get_secret_value()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            unset = "TLS_CERT" if self.tls_cert is None else "TLS_KEY"
+            raise ValueError(f"{PREFIX}{unset} is not set: TLS needs both the certificate and its key")
+        if self.listen == self.admin_listen and self.listen.port:
+            raise ValueError(
+                f"{PREFIX}ADMIN_LISTEN is {str(self.listen)!r}: it should differ from {PREFIX}LISTEN"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, first one wins; the plain key is the last resort."""
+        return init_settings, env_settings, dotenv_settings, _PlainUpstreamKey(settings_cls)
+
+
+class _PlainUpstreamKey(PydanticBaseSettingsSource):
+    """`OPENAI_API_KEY`, from the environment or `.env`, when nothing nearer to us is set."""
+
+    def __call__(self) -> dict[str, Any]:
+        value = os.environ.get(PLAIN_UPSTREAM_KEY) or _dotenv().get(PLAIN_UPSTREAM_KEY)
+        return {"upstream_api_key": value} if value else {}
+
+    def get_field_value(self, field: object, field_name: str) -> tuple[Any, str, bool]:
+        """Return nothing: `__call__` answers for the one field this source knows."""
+        return None, field_name, False
+
+
+def load(warn: Callable[[str], None] | None = None) -> Settings:
+    """Return the settings of this process's environment and `.env`.
+
+    `warn` hears of variables that look like ours and are not (stderr by default).
+
+    Raises:
+        SettingsError: values that cannot be used, all of them at once.
+    """
+    for warning in unknown_variables():
+        (warn or _write_warning)(warning)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(*(_explain(problem) for problem in error.errors())) from None
+
+
+def unknown_variables() -> list[str]:
+    """Return a warning for every `TALKMETER_` variable that no setting has, with the nearest one."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    given = {name.upper() for name in (*os.environ, *_dotenv()) if name.upper().startswith(PREFIX)}
+    return [_suggest(name, known) for name in sorted(given.difference(known))]
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return f"{name} is not a setting of Talkmeter" + (f": did you mean {nearest[0]}?" if nearest else "")
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    return dotenv_values(".env") if Path(".env").is_file() else {}
+
+
+def _write_warning(warning: str) -> None:
+    sys.stderr.write(f"warning: {warning}\n")
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """Return one line for one of pydantic's errors: the variable, its value, what it should be."""
+    text = str(problem["msg"]).removeprefix("Value error, ").replace("Input should be", "it should be")
+    if not problem["loc"]:
+        return text  # about settings that do not fit together: it names them itself
+    name = str(problem["loc"][0])
+    variable = PREFIX + name.upper()
+    field = Settings.model_fields.get(name)
+    if field is None or "SecretStr" in str(field.annotation):
+        return f"{variable}: {text}"
+    return f"{variable} is {_shown(problem['input'])}: {text}"
+
+
+def _shown(value: object) -> str:
+    text = _PASSWORD.sub(r"\1***@", str(value))
+    return repr(text if len(text) <= _VALUE_CHARS_MAX else text[:_VALUE_CHARS_MAX] + "…")
