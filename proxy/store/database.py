@@ -1,0 +1,257 @@
+"""Opening the database: one URL, SQLite or PostgreSQL, with the same promises on both.
+
+SQLite is the embedded default. It runs in WAL mode; every write transaction is `BEGIN IMMEDIATE` and
+waits at most five seconds for another; only the data plane checkpoints, since two connections that
+checkpoint at once can corrupt a WAL in SQLite before 3.51.3. PostgreSQL (psycopg 3) is for more than
+one instance.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from proxy.store import StoreError
+
+BUSY_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 5
+SENT_UNANSWERED_MS = 10_000  # after this long without an acknowledgement the server is gone
+POOL_CONNECTIONS = 5
+
+_WRITES = "talkmeter_writes"
+_MIGRATION_LOCK = 0x7A1C_3E7E  # an advisory lock of PostgreSQL: any number, the same for all
+_URL_SHAPE = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def open_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
+    """Return an engine for `url`, without connecting yet.
+
+    `checkpoints` is True in the data plane only. A plain `postgresql://` or `postgres://` means
+    psycopg 3. The caller disposes of the engine.
+
+    Raises:
+        StoreError: the URL cannot be read, or names a database that Talkmeter does not speak.
+    """
+    parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed, checkpoints=checkpoints)
+    return _open_postgres(parsed)
+
+
+def describe(url: str | URL) -> str:
+    """Return the URL as it may be shown: without its password."""
+    return _parse(url).render_as_string(hide_password=True)
+
+
+def _parse(url: str | URL) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        # Never quote it, nor chain what was raised: either may hold the password.
+        raise StoreError(f"DATABASE_URL cannot be read: {_URL_SHAPE}.") from None
+    driver = parsed.drivername
+    if driver in ("postgres", "postgresql"):
+        return _checked_postgres(parsed.set(drivername="postgresql+psycopg"))
+    if driver == "postgresql+psycopg":
+        return _checked_postgres(parsed)
+    if driver in ("sqlite", "sqlite+pysqlite"):
+        return _checked_sqlite(parsed)
+    raise StoreError(f"DATABASE_URL starts with {driver!r}: {_URL_SHAPE}.")
+
+
+def _checked_postgres(url: URL) -> URL:
+    if url.host and "@" in url.host:
+        raise StoreError("DATABASE_URL has two '@': write an '@' inside the password as %40.")
+    return url
+
+
+def _checked_sqlite(url: URL) -> URL:
+    if not url.database or url.database == ":memory:":
+        raise StoreError(
+            "DATABASE_URL names no file. A database in memory would lose the ledger: use sqlite:///FILE."
+        )
+    return url
+
+
+def sqlite_path(engine_or_url: Engine | URL | str) -> Path | None:
+    """Return the file of an embedded database, or None for PostgreSQL."""
+    url = engine_or_url.url if isinstance(engine_or_url, Engine) else _parse(engine_or_url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _open_sqlite(url: URL, *, checkpoints: bool) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=POOL_CONNECTIONS)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver would begin transactions by itself, and too late: `begin` below does it.
+        connection.isolation_level = None
+        _use_wal(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        if not checkpoints:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later could fail where it cannot wait.
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait for other connections here, so this does."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _open_postgres(url: URL) -> Engine:
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": "talkmeter",
+        "keepalives_idle": 30,
+        "tcp_user_timeout": SENT_UNANSWERED_MS,
+    }
+    given = {key: value for key, value in defaults.items() if key not in url.query}
+    try:
+        return create_engine(url, connect_args=given, pool_size=POOL_CONNECTIONS, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise StoreError(
+            "PostgreSQL needs its driver, which is not installed: pip install 'talkmeter[postgres]'."
+        ) from None
+
+
+@contextlib.contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state of the database and writes nothing."""
+    with engine.connect() as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that may write: on SQLite it holds the write lock from its start."""
+    with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        yield connection
+
+
+@contextlib.contextmanager
+def reachable(engine: Engine) -> Iterator[None]:
+    """Turn what a broken database raises into a `StoreError` without its password."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreError(_explain(engine, error)) from None
+
+
+def _explain(engine: Engine, error: DBAPIError) -> str:
+    where = engine.url.render_as_string(hide_password=True)
+    said = " ".join(str(error.orig).split())
+    for secret in (engine.url.password, engine.url.query.get("password")):
+        if secret:
+            said = said.replace(str(secret), "***")
+    if "file is not a database" in said:
+        return f"{where} is not a Talkmeter database, nor any SQLite database: point DATABASE_URL elsewhere."
+    if "unable to open database file" in said:
+        return f"{where} cannot be opened: its folder must exist and be writable for this user."
+    return f"The database {where} cannot be used: {said}"
+
+
+# --- Versions
+
+
+def migrations_path() -> Path:
+    """Return the folder of migrations: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "migrations", package.parent / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise StoreError("The migrations are missing from this installation of Talkmeter: install it again.")
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the database to this version's schema and shipped rate cards; harmless when it is there.
+
+    Two processes may do it at once: the second waits, and then finds nothing to do.
+
+    Raises:
+        StoreError: unreachable, or written by a newer version.
+    """
+    with reachable(engine), writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        if _current(connection) != _head():
+            _refuse_newer(connection)
+            command.upgrade(_config(connection), "head")
+
+
+def check_version(engine: Engine) -> None:
+    """Check that the database has the schema that this version works with.
+
+    Raises:
+        StoreError: unreachable, not migrated, or written by a newer version.
+    """
+    with reachable(engine), reading(engine) as connection:
+        if _current(connection) == _head():
+            return
+        _refuse_newer(connection)
+    where = engine.url.render_as_string(hide_password=True)
+    raise StoreError(f"The database {where} is not at this version's schema: run `talkmeter migrate`.")
+
+
+def ready_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
+    """Open the database and make sure of its version: an embedded one is migrated, others are checked.
+
+    Raises:
+        StoreError: it cannot be used; the text says what to do.
+    """
+    engine = open_database(url, checkpoints=checkpoints)
+    try:
+        migrate(engine) if sqlite_path(engine) else check_version(engine)
+    except StoreError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _refuse_newer(connection: Connection) -> None:
+    current = _current(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise StoreError(
+            f"This database was written by a newer Talkmeter (revision {current}): install that version"
+            " or a later one, or point DATABASE_URL at another database."
+        )

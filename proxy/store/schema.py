@@ -1,0 +1,327 @@
+"""The tables, for SQLite and PostgreSQL alike.
+
+Ids are text and sort by the time they were made. Instants are microseconds since the epoch in a
+BIGINT, aware UTC datetimes in Python. Money is BIGINT nano-dollars.
+
+Nothing that a posting writes has a foreign key into the catalogue: a journal can outlive a database
+that was restored from yesterday's backup, and what it holds must be posted all the same. End users
+have none either, since a person's name can be erased while the surrogate id stays in the ledger.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+# SQLite makes a primary key the row's own number only when its type is spelt INTEGER.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def to_micros(at: datetime) -> int:
+    """Return microseconds since the epoch, exactly; a float would lose them. `at` must be aware."""
+    if at.tzinfo is None:
+        raise ValueError(f"an instant without a time zone: {at.isoformat()}")
+    return (at - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the instant as an aware UTC datetime."""
+    return EPOCH + micros * _MICROSECOND
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since the epoch."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(int(value))
+
+
+class Words(TypeDecorator[str]):
+    """Text, some of which peers chose. PostgreSQL stores neither NUL nor lone surrogates.
+
+    They become U+FFFD on the way in, on SQLite too: a name that one database takes and the other
+    refuses would stop the poster for good.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A small JSON value as text with sorted keys, so that equal values are equal text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else msgspec.json.encode(_storable(value), order="sorted").decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else msgspec.json.decode(value)
+
+
+def storable(text: str) -> str:
+    """Return `text` with what PostgreSQL cannot keep replaced by U+FFFD."""
+    if "\0" not in text and text.isprintable():  # the usual case, at a tenth of the cost
+        return text
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _storable(value: Any) -> Any:
+    match value:
+        case str():
+            return storable(value)
+        case Mapping():
+            return {storable(str(key)): _storable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_storable(item) for item in value]
+        case _:
+            return value
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# --- Who pays: archived, never deleted.
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("name", Words, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("archived_at", Instant),
+)
+
+project = Table(
+    "project",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words, ForeignKey("tenant.id"), nullable=False),
+    Column("name", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("archived_at", Instant),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words, ForeignKey("tenant.id"), nullable=False, index=True),
+    Column("project_id", Words, ForeignKey("project.id")),
+    Column("name", Words, nullable=False),
+    Column("secret_hmac", Words, nullable=False, unique=True),
+    Column("prefix", Words, nullable=False),
+    Column("tags", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+)
+
+end_user = Table(
+    "end_user",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words, nullable=False),
+    Column("name", Words, nullable=False),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+# --- Prices: a new card supersedes, none is edited.
+
+rate_card = Table(
+    "rate_card",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("provider", Words, nullable=False),
+    Column("model", Words, nullable=False),
+    Column("effective_from", Instant, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("provider", "model", "effective_from"),
+)
+
+rate_price = Table(
+    "rate_price",
+    metadata,
+    Column("rate_card_id", Words, ForeignKey("rate_card.id"), primary_key=True),
+    Column("meter", Words, primary_key=True),
+    Column("price_nanousd", BigInteger, nullable=False),
+    Column("price_per", BigInteger, nullable=False),
+)
+
+# --- What was used and what it cost: append-only but for a session's end.
+
+session = Table(
+    "session",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words, nullable=False),
+    Column("project_id", Words),
+    Column("api_key_id", Words, nullable=False),
+    Column("end_user_id", Words),
+    Column("tags", Json, nullable=False),
+    Column("provider", Words, nullable=False),
+    Column("account", Words),
+    Column("model", Words),
+    Column("upstream_session_id", Words),
+    Column("instance_id", Words, nullable=False),
+    Column("opened_at", Instant, nullable=False, index=True),
+    Column("closed_at", Instant),
+    Column("close_code", Integer),
+    Column("reason", Words),
+)
+
+ledger_entry = Table(
+    "ledger_entry",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=False),  # the order of the chain: 1, 2, 3, …
+    Column("entry_key", Words, nullable=False, unique=True),
+    Column("digest", Words, nullable=False),
+    Column("session_id", Words, index=True),
+    Column("tenant_id", Words, nullable=False),
+    Column("project_id", Words),
+    Column("api_key_id", Words),
+    Column("end_user_id", Words),
+    Column("tags", Json, nullable=False),
+    Column("provider", Words, nullable=False),
+    Column("account", Words),
+    Column("upstream_session_id", Words),
+    Column("model", Words),
+    Column("kind", Words, nullable=False),
+    Column("role", Words, nullable=False),
+    Column("subject_id", Words, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("status", Words, nullable=False),
+    Column("status_reason", Words),
+    Column("estimated", Boolean, nullable=False),
+    Column("flags", Json, nullable=False),
+    Column("occurred_at", Instant, nullable=False, index=True),
+    Column("posted_at", Instant, nullable=False),
+    Column("period", Words, nullable=False, index=True),  # 'YYYY-MM'
+    Column("list_nanousd", BigInteger),
+    Column("cost_nanousd", BigInteger),  # null: unrated
+    Column("billed_nanousd", BigInteger),
+    Column("corrects", RowNumber),
+)
+Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
+_unrated = ledger_entry.c.cost_nanousd.is_(None)
+Index("ix_ledger_entry_unrated", ledger_entry.c.id, sqlite_where=_unrated, postgresql_where=_unrated)
+
+ledger_line = Table(
+    "ledger_line",
+    metadata,
+    Column("entry_id", RowNumber, ForeignKey("ledger_entry.id"), primary_key=True, autoincrement=False),
+    Column("meter", Words, primary_key=True),
+    Column("quantity", BigInteger, nullable=False),
+    Column("unit", Words, nullable=False),  # 'token' or 'ms'
+    Column("price_nanousd", BigInteger),
+    Column("price_per", BigInteger),
+    Column("list_nanousd", BigInteger),
+    Column("cost_nanousd", BigInteger),
+    Column("billed_nanousd", BigInteger),
+    Column("rate_card_id", Words),
+)
+
+# The alarm list: a key that came back with another payload. The first one stays booked.
+entry_conflict = Table(
+    "entry_conflict",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("entry_key", Words, nullable=False, index=True),
+    Column("digest", Words, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("payload", Words, nullable=False),
+)
+
+# --- Instances, and what is alive.
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("journal_path", Words, nullable=False),
+    Column("version", Words, nullable=False),
+)
+
+journal_checkpoint = Table(
+    "journal_checkpoint",
+    metadata,
+    Column("instance_id", Words, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+live_session = Table(
+    "live_session",
+    metadata,
+    Column("session_id", Words, primary_key=True),
+    Column("instance_id", Words, nullable=False, index=True),
+    Column("seen_at", Instant, nullable=False),
+    Column("cost_nanousd", BigInteger, nullable=False),
+    Column("responses", BigInteger, nullable=False),
+)
+
+stop_order = Table(
+    "stop_order",
+    metadata,
+    Column("session_id", Words, primary_key=True),
+    Column("reason", Words, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+# --- One row each, made by the migration.
+
+# Every posting transaction locks this row before anything else, so that postings queue up.
+chain_head = Table(
+    "chain_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
+    Column("entries", BigInteger, nullable=False),
+)
+
+# Every change to the catalogue adds one; instances poll it instead of the catalogue.
+change_counter = Table(
+    "change_counter",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+)
