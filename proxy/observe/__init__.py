@@ -1,0 +1,1 @@
+"""What Talkmeter says about itself: metrics, declared once, and structured logs. No content, no keys."""

@@ -1,0 +1,178 @@
+"""Every metric, declared once: prefix `talkmeter_`, base units, bounded labels.
+
+Costs are floats in dollars here, for dashboards only: bills are made from the ledger. Labels never
+carry a session, a key or an end user. Names that come from outside go through `Names`.
+"""
+
+import platform
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+
+from proxy.core.events import Side
+from proxy.core.money import NANOUSD_PER_USD
+from proxy.core.records import Entry, Kind
+from proxy.core.refusal import Refusal
+from proxy.core.usage import Flag, Meter
+from proxy.observe.names import Names
+
+TENANTS_MAX = 100
+MODELS_MAX = 50
+STATUSES_MAX = 20
+REASONS_MAX = 40
+
+CLOSE_CODES = frozenset({*range(1000, 1016), 3000, 4000})  # the others come from apps, as they like
+
+_FLAGS = frozenset(flag.value for flag in Flag)
+
+SESSION_S = (1, 5, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200)
+COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+
+
+class Metrics:
+    """The metrics of one data plane, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry, version: str) -> None:
+        self.registry = registry
+        self._tenants = Names(TENANTS_MAX)
+        self._models = Names(MODELS_MAX)
+        self._statuses = Names(STATUSES_MAX)
+        self._reasons = Names(REASONS_MAX)
+        self._declare_traffic()
+        self._declare_money()
+        self._declare_durability()
+        self._declare_process(version)
+
+    def _declare_traffic(self) -> None:
+        self.sessions_active = self._gauge("talkmeter_sessions_active", "Sessions that are open now")
+        self.sessions = self._counter(
+            "talkmeter_sessions_ended_total",
+            "Sessions that ended, by the close code the client saw",
+            "code",
+            "reason",
+        )
+        self.session_seconds = self._histogram(
+            "talkmeter_session_seconds", "How long sessions lasted", SESSION_S
+        )
+        self.messages = self._counter(
+            "talkmeter_messages_total", "Messages relayed, by who sent them", "sender"
+        )
+        self.bytes = self._counter(
+            "talkmeter_relayed_bytes_total", "Bytes relayed, by who sent them", "sender"
+        )
+        self.refusals = self._counter("talkmeter_refusals_total", "Refusals, by their name", "refusal")
+
+    def _declare_money(self) -> None:
+        who_and_what = ("tenant", "model", "meter")
+        self.usage = self._counter(
+            "talkmeter_usage_units_total",
+            "Usage booked: tokens, or milliseconds for duration_ms",
+            *who_and_what,
+        )
+        self.cost = self._counter(
+            "talkmeter_cost_usd_total", "Cost booked in dollars; for dashboards, not for bills", *who_and_what
+        )
+        self.responses = self._counter(
+            "talkmeter_responses_total", "Responses that ended, by status", "tenant", "model", "status"
+        )
+        self.entries = self._counter("talkmeter_entries_total", "Billed things, by kind", "kind")
+        self.unrated = self._counter(
+            "talkmeter_unrated_entries_total", "Billed things without a price", "tenant", "model"
+        )
+        self.estimated = self._counter(
+            "talkmeter_estimated_entries_total",
+            "Billed things whose figures are our estimate",
+            "tenant",
+            "model",
+        )
+        self.flags = self._counter(
+            "talkmeter_entry_flags_total", "Oddities of usage reports, by flag", "flag"
+        )
+
+    def _declare_durability(self) -> None:
+        self.journal_depth = self._gauge("talkmeter_journal_depth_records", "Journal records not yet posted")
+        self.journal_lag = self._gauge(
+            "talkmeter_journal_lag_seconds", "Age of the oldest journal record that is not yet posted"
+        )
+        self.journal_accepting = self._gauge(
+            "talkmeter_journal_accepting", "1 while the journal takes new sessions"
+        )
+        self.journal_commit = self._histogram(
+            "talkmeter_journal_commit_seconds", "How long commits of the journal took", COMMIT_S
+        )
+        self.posted = self._counter("talkmeter_posted_entries_total", "Entries that were new in the ledger")
+        self.repeated = self._counter(
+            "talkmeter_repeated_entries_total", "Entries that the ledger had already, unchanged"
+        )
+        self.conflicts = self._counter(
+            "talkmeter_entry_conflicts_total",
+            "Entries that the ledger had already with other figures: look at them",
+        )
+        self.poster_failures = self._counter(
+            "talkmeter_poster_failures_total", "Attempts to post that failed"
+        )
+        self.poster_up = self._gauge("talkmeter_poster_up", "1 while the last attempt to post succeeded")
+
+    def _declare_process(self, version: str) -> None:
+        self.loop_lag = self._histogram(
+            "talkmeter_event_loop_lag_seconds", "How late the event loop woke up a timer", LAG_S
+        )
+        self.control_plane_starts = self._counter(
+            "talkmeter_control_plane_starts_total", "Starts of the control plane's process"
+        )
+        build = Info("talkmeter_build", "Which Talkmeter this is", registry=self.registry)
+        build.info({"version": version, "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Count a "no"."""
+        self.refusals.labels(refusal.name).inc()
+
+    def relayed(self, sender: Side, messages: int, byte_count: int) -> None:
+        """Count traffic; called once in a while with what has gathered, not for every message."""
+        self.messages.labels(sender.value).inc(messages)
+        self.bytes.labels(sender.value).inc(byte_count)
+
+    def session_ended(self, code: int | None, reason: str, seconds: float) -> None:
+        """Count a session that is over."""
+        self.sessions.labels(_code_label(code), self._reasons.of(reason)).inc()
+        self.session_seconds.observe(max(seconds, 0))
+
+    def booked(self, entry: Entry, tenant: str) -> None:
+        """Count a billed thing and what it used and cost."""
+        who, model = self._tenants.of(tenant), self._models.of(entry.model)
+        self.entries.labels(entry.kind.value).inc()
+        if entry.kind is Kind.RESPONSE:
+            self.responses.labels(who, model, self._statuses.of(entry.status)).inc()
+        if entry.cost_nanousd is None:
+            self.unrated.labels(who, model).inc()
+        if entry.estimated:
+            self.estimated.labels(who, model).inc()
+        for flag in entry.flags:
+            self.flags.labels(_flag_label(flag)).inc()
+        for line in entry.lines:
+            self._line(who, model, line.meter, line.quantity, line.cost_nanousd)
+
+    def _line(self, who: str, model: str, meter: Meter, quantity: int, cost_nanousd: int | None) -> None:
+        self.usage.labels(who, model, meter.value).inc(max(quantity, 0))
+        if cost_nanousd:
+            self.cost.labels(who, model, meter.value).inc(max(cost_nanousd, 0) / NANOUSD_PER_USD)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(name, description, labels, registry=self.registry)
+
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(name, description, registry=self.registry)
+
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(name, description, buckets=buckets, registry=self.registry)
+
+
+def _code_label(code: int | None) -> str:
+    if code is None:
+        return "none"
+    return str(code) if code in CLOSE_CODES else "other"
+
+
+def _flag_label(flag: str) -> str:
+    return flag if flag in _FLAGS else "other"
