@@ -1,12 +1,16 @@
 """Money: integer nano-dollars (10⁻⁹ USD) everywhere, `Decimal` where a person types or reads."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from typing import NewType
 
 NanoUsd = NewType("NanoUsd", int)
 
 NANOUSD_PER_USD = 1_000_000_000
 AMOUNT_NANOUSD_MAX = 2**63 - 1  # what a BIGINT column holds: about 9.2 billion dollars
+
+_USD_MAX = Decimal(AMOUNT_NANOUSD_MAX).scaleb(-9)
+# A default context would quietly round what has too many digits, and a whole amount would come out.
+_EXACT = Context(prec=40, traps=[Inexact])
 
 
 def parse_usd(text: str) -> NanoUsd:
@@ -16,14 +20,16 @@ def parse_usd(text: str) -> NanoUsd:
         ValueError: not a number, finer than a nano-dollar, or too large for the ledger.
     """
     try:
-        scaled = Decimal(text) * NANOUSD_PER_USD
+        dollars = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount in dollars") from None
-    if not scaled.is_finite() or abs(scaled) > AMOUNT_NANOUSD_MAX:
+    if not dollars.is_finite() or dollars.copy_abs() > _USD_MAX:
         raise ValueError(f"{text!r} is not an amount that the ledger can hold")
-    if scaled != scaled.to_integral_value():
-        raise ValueError(f"{text!r} is finer than a nano-dollar (nine decimals)")
-    return NanoUsd(int(scaled))
+    with localcontext(_EXACT):
+        try:
+            return NanoUsd(int((dollars * NANOUSD_PER_USD).to_integral_exact()))
+        except Inexact:
+            raise ValueError(f"{text!r} is finer than a nano-dollar (nine decimals)") from None
 
 
 def format_usd(amount: int) -> str:
