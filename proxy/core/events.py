@@ -6,6 +6,7 @@ An event carries ids, counts and settings, never content.
 from dataclasses import dataclass
 from enum import Enum
 
+from proxy.core.refusal import Refusal
 from proxy.core.usage import Reported
 
 
@@ -53,6 +54,7 @@ class SessionConfigured:
     transcription_told: bool = False  # the transcription settings were present, even if null
     input_bytes_per_s: int | None = None
     output_bytes_per_s: int | None = None
+    answers_by_itself: bool | None = None  # turn detection starts responses nobody asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,14 @@ class ItemAsked:
     text_chars: int = 0
     audio_chars: int = 0
     images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InputAudio:
+    """The client appends `chars` of base64 audio in an unusual spelling (else by `Session.hear`)."""
+
+    chars: int
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,7 @@ class ResponseStarted:
     """The upstream has started a response, asked for or not."""
 
     response_id: str
+    out_of_band: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +110,24 @@ class ResponseAudio:
 
 @dataclass(frozen=True, slots=True)
 class ResponseEnded:
-    """A response is over, whatever its status; `usage` is the bill, None if there was none."""
+    """A response is over, whatever its status; `usage` is the bill, None if there was none.
 
-    response_id: str
+    `response_id` is None when the upstream left it out.
+    """
+
+    response_id: str | None
     status: str
     reason: str | None
     usage: Reported | None
+    out_of_band: bool = False  # billed, but not part of the conversation that follows
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechHeard:
+    """Turn detection heard speech start or stop, so many milliseconds into the input audio."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +163,13 @@ class UpstreamError:
 
 
 @dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The session has to end now (from neither side): an administrator's stop, a revoked key."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """That side will send no more: closed, aborted, stalled or cut."""
 
@@ -162,15 +192,18 @@ Event = (
     | SessionUpdateAsked
     | SessionConfigured
     | ItemAsked
+    | InputAudio
     | ResponseAsked
     | ResponseStarted
     | ResponseText
     | ResponseAudio
     | ResponseEnded
+    | SpeechHeard
     | InputCommitted
     | TranscriptionEnded
     | TranscriptionFailed
     | UpstreamError
+    | StopAsked
     | Gone
     | LingerPassed
     | Tick

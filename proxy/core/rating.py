@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from proxy.core.money import divide_half_even
-from proxy.core.usage import Meter, Usage
+from proxy.core.usage import Flag, Meter, Usage
 
 _SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
 
@@ -66,9 +66,11 @@ def rate(usage: Usage, card: RateCard | None) -> Rated:
     """Return what `usage` costs on `card`, in nano-dollars, line by line.
 
     A used meter without a price makes the result unrated: a bill that is silently short is worse
-    than one that says what it does not know. Without usage there is nothing to rate, and a card is
-    not needed to say that it costs nothing.
+    than one that says what it does not know. So does a missing report; a report of nothing is free,
+    and needs no card to say so.
     """
+    if Flag.USAGE_MISSING in usage.flags:
+        return Rated((), None)
     lines = tuple(_line(meter, n, card) for meter, n in sorted(usage.counts.items()) if n)
     costs = [line.cost_nanousd for line in lines if line.cost_nanousd is not None]
     return Rated(lines, sum(costs) if len(costs) == len(lines) else None)

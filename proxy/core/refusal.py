@@ -97,6 +97,16 @@ DISK_FULL = Refusal(
 )
 
 
+def stopped(reason: str) -> Refusal:
+    """Return the refusal of a session that an administrator stopped."""
+    text = (
+        f"An administrator stopped this session: {reason}"
+        if reason
+        else "An administrator stopped this session."
+    )
+    return Refusal("session_stopped", 403, "insufficient_quota", "session_stopped", text)
+
+
 def unreadable(problem: str) -> Refusal:
     """Return the answer to a client message that could not be understood."""
     return Refusal("unreadable", 400, "invalid_request_error", "invalid_event", problem)

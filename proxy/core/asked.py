@@ -1,0 +1,63 @@
+"""Responses that were asked for and have not started: they keep a hold, and a session open."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+ASKED_MAX = 64
+ASKED_S_MAX = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, by the key of its hold and by the event id that the client gave it, if any."""
+
+    key: str
+    event_id: str | None
+    at: datetime
+
+
+@dataclass(slots=True)
+class AskedQueue:
+    """The requests in the order they were made; the next response that starts answers the oldest."""
+
+    _queue: deque[Asked] = field(default_factory=deque)
+    expected_at: datetime | None = None  # turn detection is about to start a response by itself
+
+    def __bool__(self) -> bool:
+        return bool(self._queue) or self.expected_at is not None
+
+    def put(self, asked: Asked) -> Iterator[Asked]:
+        """Add a request; yield the oldest if there are too many."""
+        self._queue.append(asked)
+        if len(self._queue) > ASKED_MAX:
+            yield self._queue.popleft()
+
+    def answer(self) -> Asked | None:
+        """Return the request that a response which has just started answers."""
+        self.expected_at = None
+        return self._queue.popleft() if self._queue else None
+
+    def refuse(self, caused_by: str | None, code: str | None) -> Asked | None:
+        """Return the request that an upstream error refuses, no longer in the queue."""
+        for asked in self._queue:
+            if caused_by and asked.event_id == caused_by:
+                self._queue.remove(asked)
+                return asked
+        if code == "conversation_already_has_active_response" and self._queue:
+            return self._queue.pop()  # the client gave its request no id: the latest is meant
+        return None
+
+    def expire(self, now: datetime) -> Iterator[Asked]:
+        """Yield the requests that have waited too long to be answered still."""
+        while self._queue and now - self._queue[0].at >= ASKED_S_MAX:
+            yield self._queue.popleft()
+        if self.expected_at and now - self.expected_at >= ASKED_S_MAX:
+            self.expected_at = None
+
+    def clear(self) -> Iterator[Asked]:
+        """Yield all of them: nothing will be answered any more."""
+        self.expected_at = None
+        while self._queue:
+            yield self._queue.popleft()

@@ -1,0 +1,187 @@
+"""The billed things of a session while they are open, and the entries they become."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from proxy.core import estimate
+from proxy.core.rating import CardBook, RateCard, Rated, rate
+from proxy.core.records import Entry, Kind, Progress, SessionOpened, SubjectOpened
+from proxy.core.usage import Flag, Meter, Usage
+
+AUDIO_OUT_PER_S = 20  # tokens
+HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
+HOLD_TEXT = {Meter.TEXT_OUT: 100}
+
+
+def first_hold_nanousd(predicted: Mapping[Meter, int], card: RateCard | None) -> int:
+    """Return what to hold before a response: its predicted input and two seconds of output."""
+    output = HOLD_AUDIO if card and Meter.AUDIO_OUT in card.prices else HOLD_TEXT
+    return rate(Usage({**predicted, **output}), card).cost_nanousd or 0
+
+
+class State(Enum):
+    """Where an open response stands."""
+
+    RUNNING = "running"
+    DOOMED = "doomed"  # cancelled by us; only its bill is still wanted
+
+
+@dataclass(slots=True)
+class Response:
+    """A response that has started and is not over."""
+
+    id: str
+    model: str | None
+    opened_at: datetime
+    card: RateCard | None
+    predicted: Mapping[Meter, int]  # its input, as far as it can be known beforehand
+    bytes_per_s: int
+    out_of_band: bool = False
+    state: State = State.RUNNING
+    audio_chars: int = 0
+    text_chars: int = 0
+    reported_chars: int = -1  # how much had passed when its progress was last journalled
+
+    @property
+    def audio_ms(self) -> int:
+        return estimate.audio_ms(self.audio_chars, self.bytes_per_s)
+
+    @property
+    def passed_chars(self) -> int:
+        return self.audio_chars + self.text_chars
+
+    def usage(self) -> Usage:
+        """Return what it would be billed as if it ended now."""
+        counts = {**self.predicted, **estimate.output(self.audio_ms, self.text_chars)}
+        return Usage({meter: n for meter, n in counts.items() if n})
+
+    def rated(self) -> Rated:
+        return rate(self.usage(), self.card)
+
+    def growth_nanousd(self, spent_nanousd: int, held_nanousd: int) -> int:
+        """Return how much more to hold: two seconds of speech once less than one is left."""
+        second = rate(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card).cost_nanousd or 0
+        left = held_nanousd - spent_nanousd
+        return 2 * second - left if left <= second else 0
+
+
+@dataclass(slots=True)
+class Transcription:
+    """An input transcription that was committed and is not over."""
+
+    item_id: str
+    model: str | None
+    opened_at: datetime
+    card: RateCard | None
+    speech_ms: int
+
+    def usage(self) -> Usage:
+        counts = estimate.transcription(self.speech_ms, self.card)
+        return Usage({meter: n for meter, n in counts.items() if n})
+
+
+@dataclass(slots=True)
+class Booker:
+    """Turns what a session learns into journal records, rated on the card of its model and instant."""
+
+    facts: SessionOpened
+    cards: CardBook
+    upstream_session_id: str | None = None
+    _settled: dict[tuple[Kind, str], str] = field(default_factory=dict)  # the last few, with digests
+
+    SETTLED_MAX = 512
+
+    def card(self, model: str | None, at: datetime) -> RateCard | None:
+        return self.cards.find(self.facts.provider, model, at)
+
+    def opened(self, kind: Kind, subject_id: str, model: str | None, at: datetime) -> SubjectOpened:
+        return SubjectOpened(
+            session_id=self.facts.session_id,
+            upstream_session_id=self.upstream_session_id,
+            provider=self.facts.provider,
+            kind=kind,
+            subject_id=subject_id,
+            model=model,
+            opened_at=at,
+        )
+
+    def progress(self, response: Response) -> Progress:
+        rated = response.rated()
+        return Progress(
+            session_id=self.facts.session_id,
+            kind=Kind.RESPONSE,
+            subject_id=response.id,
+            lines=rated.lines,
+            cost_nanousd=rated.cost_nanousd,
+        )
+
+    def entry(
+        self,
+        kind: Kind,
+        subject_id: str,
+        usage: Usage,
+        *,
+        model: str | None,
+        at: datetime,
+        status: str,
+        reason: str | None = None,
+        flags: Iterable[Flag] = (),
+        estimated: bool = False,
+    ) -> Entry:
+        card = self.card(model, at)
+        rated = rate(usage, card)
+        marks = {*usage.flags, *flags, *_rating_flags(rated, card)}
+        return Entry(
+            session_id=self.facts.session_id,
+            upstream_session_id=self.upstream_session_id,
+            provider=self.facts.provider,
+            kind=kind,
+            subject_id=subject_id,
+            model=model,
+            status=status,
+            status_reason=reason,
+            occurred_at=at,
+            estimated=estimated,
+            flags=tuple(sorted(marks)),
+            lines=rated.lines,
+            cost_nanousd=rated.cost_nanousd,
+        )
+
+    def estimate(self, lost: Response | Transcription, why: Flag, now: datetime) -> Entry:
+        """Return the entry of something whose bill will never come, as far as it has passed."""
+        if isinstance(lost, Response):
+            kind, subject_id, at = Kind.RESPONSE, lost.id, lost.opened_at
+        else:
+            kind, subject_id, at = Kind.TRANSCRIPTION, f"{lost.item_id}:0", now
+        return self.entry(
+            kind,
+            subject_id,
+            lost.usage(),
+            model=lost.model,
+            at=at,
+            status="lost",
+            flags=(why,),
+            estimated=True,
+        )
+
+    def is_settled(self, kind: Kind, subject_id: str) -> bool:
+        return (kind, subject_id) in self._settled
+
+    def is_repeated(self, entry: Entry) -> bool:
+        """Say whether this very bill was booked before in this session, and remember it."""
+        key = (entry.kind, entry.subject_id)
+        repeated = self._settled.get(key) == entry.digest
+        self._settled.setdefault(key, entry.digest)
+        if len(self._settled) > self.SETTLED_MAX:  # the ledger's unique key remembers for ever
+            del self._settled[next(iter(self._settled))]
+        return repeated
+
+
+def _rating_flags(rated: Rated, card: RateCard | None) -> set[Flag]:
+    if rated.cost_nanousd is not None:
+        return set()
+    if card is None:
+        return {Flag.MODEL_UNKNOWN}
+    return {Flag.METER_UNPRICED} if rated.lines else set()
