@@ -48,9 +48,11 @@ class Flag(StrEnum):
     """Something about a report that a reviewer of its entry should know."""
 
     USAGE_MISSING = "usage_missing"  # the provider reported no usage at all
-    DETAILS_MISSING = "details_missing"  # totals without modalities: counted as untold
-    TOTALS_DIFFER = "totals_differ"  # the parts are more than the total; the parts were taken
-    CACHED_SPREAD = "cached_spread"  # cached total without modalities: text first, audio, image
+    DETAILS_MISSING = (
+        "details_missing"  # totals without modalities: counted as untold; or no figure at all
+    )
+    TOTALS_DIFFER = "totals_differ"  # the parts are not what the total says; the parts were taken
+    CACHED_SPREAD = "cached_spread"  # a cached total beyond its modalities: text first, audio, image
     CACHED_CLAMPED = "cached_clamped"  # more cached than input: clamped to the input
     COUNT_CLAMPED = "count_clamped"  # a negative, fractional or absurd count was clamped
     NEVER_OPENED = "never_opened"  # finished without having been seen to start
@@ -97,6 +99,14 @@ class ReportedTokens:
     text_out: float | None = None
     audio_out: float | None = None
 
+    @property
+    def input_told(self) -> bool:
+        return any(n is not None for n in (self.input, self.text_in, self.audio_in, self.image_in))
+
+    @property
+    def output_told(self) -> bool:
+        return any(n is not None for n in (self.output, self.text_out, self.audio_out))
+
 
 @dataclass(frozen=True, slots=True)
 class ReportedSeconds:
@@ -130,21 +140,21 @@ class _Measuring:
         self.flags: set[Flag] = set()
 
     def seconds(self, seconds: float) -> Usage:
-        return self._usage({Meter.DURATION_MS: self._count(seconds * 1_000)})
+        return self._usage({Meter.DURATION_MS: self._count(seconds * 1_000, whole=False)})
 
     def tokens(self, reported: ReportedTokens) -> Usage:
-        if reported == ReportedTokens():
+        if not (reported.total is not None or reported.input_told or reported.output_told):
             return Usage(flags=frozenset({Flag.USAGE_MISSING}))
         text, audio, image = (
             self._count(n) for n in (reported.text_in, reported.audio_in, reported.image_in)
         )
-        output_text, output_audio = self._count(reported.text_out), self._count(reported.audio_out)
-        untold_out = self._untold(reported.output, output_text + output_audio)
+        text_out, audio_out = self._count(reported.text_out), self._count(reported.audio_out)
         untold_in = self._untold(reported.input, text + audio + image)
-        self._check_total(
-            reported, text + audio + image + untold_in + output_text + output_audio + untold_out
-        )
-        cached_text, cached_audio, cached_image = self._cached(reported, text, audio, image)
+        untold_out = self._untold(reported.output, text_out + audio_out)
+        counted = text + audio + image + untold_in + text_out + audio_out + untold_out
+        rest_in, rest_out = self._rest(reported, counted)
+        untold_in += rest_in
+        cached_text, cached_audio, cached_image = self._cached(reported, (text, audio, image), untold_in)
         return self._usage(
             {
                 Meter.TEXT_IN: text - cached_text,
@@ -154,21 +164,22 @@ class _Measuring:
                 Meter.IMAGE_IN: image - cached_image,
                 Meter.IMAGE_IN_CACHED: cached_image,
                 Meter.UNTOLD_IN: untold_in,
-                Meter.TEXT_OUT: output_text,
-                Meter.AUDIO_OUT: output_audio,
-                Meter.UNTOLD_OUT: untold_out,
+                Meter.TEXT_OUT: text_out,
+                Meter.AUDIO_OUT: audio_out,
+                Meter.UNTOLD_OUT: untold_out + rest_out,
             }
         )
 
-    def _count(self, number: float | None) -> int:
+    def _count(self, number: float | None, *, whole: bool = True) -> int:
         """Return a count that can be billed: whole, not negative, not absurd."""
         if number is None:
             return 0
         if number != number:  # NaN
             self.flags.add(Flag.COUNT_CLAMPED)
             return 0
-        count = round(min(max(number, 0), COUNT_MAX))
-        if isinstance(number, int) and count != number or not 0 <= number <= COUNT_MAX:
+        clamped = min(max(number, 0), COUNT_MAX)
+        count = round(clamped)
+        if clamped != number or (whole and count != number):
             self.flags.add(Flag.COUNT_CLAMPED)
         return count
 
@@ -183,40 +194,46 @@ class _Measuring:
             self.flags.add(Flag.DETAILS_MISSING)
         return max(rest, 0)
 
-    def _check_total(self, reported: ReportedTokens, parts: int) -> None:
-        if reported.total is not None and self._count(reported.total) != parts:
-            self.flags.add(Flag.TOTALS_DIFFER)
+    def _rest(self, reported: ReportedTokens, counted: int) -> tuple[int, int]:
+        """Return the input and output tokens that only the grand total accounts for.
 
-    def _cached(self, reported: ReportedTokens, text: int, audio: int, image: int) -> tuple[int, int, int]:
+        They are those of a direction that was not told. If both were, the grand total is compared
+        and not billed.
+        """
+        both_told = reported.input_told and reported.output_told
+        rest = 0 if reported.total is None else self._count(reported.total) - counted
+        if rest < 0 or (rest and both_told):
+            self.flags.add(Flag.TOTALS_DIFFER)
+            return 0, 0
+        if rest or (reported.total is None and not both_told):
+            self.flags.add(Flag.DETAILS_MISSING)
+        return (0, rest) if reported.input_told else (rest, 0)
+
+    def _cached(
+        self, reported: ReportedTokens, inputs: tuple[int, int, int], untold: int
+    ) -> tuple[int, int, int]:
         """Return the cached part of each modality, never more than its input.
 
-        A cached total without modalities is spread over text, then audio, then images: a cache hit
-        is a prefix, and instructions and tools stand at the front of every conversation.
+        What a cached total says beyond its modalities is spread over text, then audio, then images:
+        a cache hit is a prefix, and instructions and tools stand at the front of every conversation.
+        What lies in `untold` input is cached there, without a meter of its own.
         """
-        told = (reported.cached_text, reported.cached_audio, reported.cached_image)
-        inputs = (text, audio, image)
-        if any(n is not None for n in told):
-            return self._clamp_each([self._count(n) for n in told], inputs)
-        rest = self._count(reported.cached)
-        if rest:
-            self.flags.add(Flag.CACHED_SPREAD)
-        return self._spread(rest, inputs)
-
-    def _clamp_each(self, cached: list[int], inputs: tuple[int, int, int]) -> tuple[int, int, int]:
-        if any(c > n for c, n in zip(cached, inputs, strict=True)):
+        told = [self._count(n) for n in (reported.cached_text, reported.cached_audio, reported.cached_image)]
+        total = sum(told) if reported.cached is None else self._count(reported.cached)
+        if sum(told) > total:
+            self.flags.add(Flag.TOTALS_DIFFER)
+        unplaced = max(total - sum(told), 0)
+        cached = []
+        for asked, available in zip(told, inputs, strict=True):
+            spread = min(unplaced, max(available - asked, 0))
+            unplaced -= spread
+            cached.append(min(asked, available) + spread)
+            if spread:
+                self.flags.add(Flag.CACHED_SPREAD)
+        if max(total, sum(told)) - sum(cached) > untold:
             self.flags.add(Flag.CACHED_CLAMPED)
-        first, second, third = (min(c, n) for c, n in zip(cached, inputs, strict=True))
-        return first, second, third
-
-    def _spread(self, rest: int, inputs: tuple[int, int, int]) -> tuple[int, int, int]:
-        spread = []
-        for available in inputs:
-            spread.append(min(rest, available))
-            rest -= spread[-1]
-        if rest:
-            self.flags.add(Flag.CACHED_CLAMPED)
-        first, second, third = spread
-        return first, second, third
+        text, audio, image = cached
+        return text, audio, image
 
     def _usage(self, counts: dict[Meter, int]) -> Usage:
         return Usage({meter: n for meter, n in counts.items() if n}, frozenset(self.flags))
