@@ -31,7 +31,7 @@ PLAIN_UPSTREAM_KEY = "OPENAI_API_KEY"
 JOURNAL_NAME = "talkmeter.journal.db"
 MIB = 1024 * 1024
 
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+_PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
 
 
@@ -315,7 +315,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     name = str(problem["loc"][0])
     variable = PREFIX + name.upper()
     field = Settings.model_fields.get(name)
-    if field is None or "SecretStr" in str(field.annotation):
+    if field is None or name == "database_url" or "SecretStr" in str(field.annotation):
         return f"{variable}: {text}"
     return f"{variable} is {_shown(problem['input'])}: {text}"
 

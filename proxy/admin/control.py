@@ -1,0 +1,117 @@
+"""The control plane's server: in this version health and metrics."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from sqlalchemy import Engine, text
+
+from proxy.admin import status
+from proxy.admin.listen import tls_context
+from proxy.store import StoreError
+from proxy.store.database import open_database, reachable, reading
+
+DATA_PLANE_TIMEOUT_S = 5
+DATABASE_TIMEOUT_S = 6
+
+_PASSED_ON = ("Content-Type",)
+
+
+class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
+
+    listen_fd: int
+    data_plane_socket: str
+    database_url: str
+    metrics_token: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    log_format: str = "json"
+    log_level: str = "info"
+
+
+class ControlPlane:
+    """Answers for this installation, by what the database and the data plane say."""
+
+    def __init__(self, config: ControlConfig) -> None:
+        self._config = config
+        self._engine: Engine = open_database(config.database_url)
+
+    def application(self) -> web.Application:
+        """Return the routes; the application owns this control plane from then on."""
+        application = web.Application()
+        application.cleanup_ctx.append(self._connected)
+        application.router.add_get("/healthz", status.healthz)
+        application.router.add_get("/readyz", status.readyz(self.not_ready))
+        application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
+        return application
+
+    async def not_ready(self) -> Sequence[str]:
+        """Return why this installation cannot be relied on now; empty when it can."""
+        answers = await asyncio.gather(self._database_problem(), self._data_plane_problem())
+        return [answer for answer in answers if answer]
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """GET /metrics: the data plane's, byte for byte, in the format that was asked for."""
+        accept = {"Accept": request.headers.get("Accept", "")}
+        try:
+            async with self._data_plane.get("http://data-plane/metrics", headers=accept) as answer:
+                body = await answer.read()
+                headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+                return web.Response(status=answer.status, body=body, headers=headers)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return web.json_response({"error": f"The data plane does not answer: {_name(error)}"}, status=503)
+
+    async def _connected(self, application: web.Application) -> AsyncIterator[None]:
+        connector = aiohttp.UnixConnector(self._config.data_plane_socket)
+        timeout = aiohttp.ClientTimeout(total=DATA_PLANE_TIMEOUT_S)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
+            yield
+        self._engine.dispose()
+
+    async def _database_problem(self) -> str | None:
+        try:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):
+                await asyncio.to_thread(self._ask_database)
+        except StoreError as error:
+            return str(error)
+        except TimeoutError:
+            return f"the database did not answer within {DATABASE_TIMEOUT_S} s"
+        return None
+
+    def _ask_database(self) -> None:
+        with reachable(self._engine), reading(self._engine) as connection:
+            connection.execute(text("SELECT 1"))
+
+    async def _data_plane_problem(self) -> str | None:
+        try:
+            async with self._data_plane.get("http://data-plane/healthz") as answer:
+                return None if answer.status == 200 else f"the data plane answered {answer.status}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return f"the data plane does not answer: {_name(error)}"
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
+
+
+async def serve(config: ControlConfig, listener: socket.socket) -> web.AppRunner:
+    """Serve the control plane on `listener`; the caller calls `cleanup()` on what it gets.
+
+    Raises:
+        ListenError: the TLS files cannot be used.
+        StoreError: the database URL cannot be read.
+    """
+    tls = (
+        tls_context(Path(config.tls_cert), Path(config.tls_key))
+        if config.tls_cert and config.tls_key
+        else None
+    )
+    runner = web.AppRunner(ControlPlane(config).application(), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.SockSite(runner, listener, ssl_context=tls).start()
+    return runner
