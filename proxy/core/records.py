@@ -105,7 +105,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
         """Return what makes this entry unique for ever, by the provider's own ids."""
         session = self.upstream_session_id or self.session_id
         parts = (self.provider, session, self.subject_id, self.kind, str(self.revision), self.role)
-        return "/".join(part.replace("/", "%2F") for part in parts)
+        return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
 
     @property
     def digest(self) -> str:
