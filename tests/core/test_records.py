@@ -104,6 +104,10 @@ def test_different_ids_never_make_the_same_key(session: str, subject: str, other
     assert (one.entry_key == two.entry_key) == ((session, subject) == (other, another))
 
 
+def test_an_id_with_the_escape_in_it_is_another_id() -> None:
+    assert entry(subject_id="a/b").entry_key != entry(subject_id="a%2Fb").entry_key
+
+
 def test_kind_role_and_revision_are_part_of_the_key() -> None:
     entries = [entry(kind=k, role=r, revision=n) for k, r, n in product(Kind, Role, (0, 1))]
     assert len({e.entry_key for e in entries}) == len(entries)

@@ -24,12 +24,7 @@ def test_there_is_a_catalogue() -> None:
 
 @ALL
 def test_every_refusal_says_all_that_a_client_needs(answer: Refusal) -> None:
-    assert answer.name and answer.type and answer.code
-    assert (
-        answer.message[0].isupper()
-        and answer.message.rstrip().endswith((".", ")", "agent", "JSON"))
-        or (answer.name == "unreadable")
-    )
+    assert answer.name and answer.type and answer.code and answer.message.strip()
     assert 400 <= answer.http_status <= 599
 
 
