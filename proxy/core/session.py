@@ -182,7 +182,7 @@ class Session:
     def _response_started(
         self, side: Side, event: events.ResponseStarted, now: datetime
     ) -> Sequence[Command]:
-        if event.response_id in self._responses or self._booker.is_settled(Kind.RESPONSE, event.response_id):
+        if event.response_id in self._responses or self._booker.settled(Kind.RESPONSE, event.response_id):
             return _FORWARD
         room = self._make_room(self._responses, now)
         response = self._start(event, now)
@@ -250,13 +250,14 @@ class Session:
         self._asked.expected_at = None
         response = self._find(event.response_id)
         subject_id = event.response_id or (response.id if response else self._next_id("unnamed_"))
+        known = response or self._booker.settled(Kind.RESPONSE, subject_id)
         usage = measure(event.usage)
         entry = self._booker.entry(
             Kind.RESPONSE,
             subject_id,
             usage,
-            model=response.model if response else self.settings.model,
-            at=response.opened_at if response else now,
+            model=known.model if known else self.settings.model,
+            at=known.opened_at if known else now,
             status=event.status,
             reason=event.reason,
             flags=() if response else (Flag.NEVER_OPENED,),
@@ -268,11 +269,10 @@ class Session:
 
     def _settle(self, entry: Entry) -> Sequence[Command]:
         """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
-        again = self._booker.is_settled(entry.kind, entry.subject_id)
-        if self._booker.is_repeated(entry):
-            return _NOTHING
-        if again:  # the same thing billed differently: the ledger keeps the first and raises an alarm
-            return (Journal(entry),)
+        if before := self._booker.settled(entry.kind, entry.subject_id):
+            # Billed differently this time: the ledger keeps the first bill and raises an alarm.
+            return _NOTHING if before.digest == entry.digest else (Journal(entry),)
+        self._booker.settle(entry)
         cost = entry.cost_nanousd
         if cost is None:
             self.unrated += 1
@@ -305,11 +305,13 @@ class Session:
         self, item_id: str, content_index: int, usage: Usage, status: str, now: datetime
     ) -> Sequence[Command]:
         opened = self._transcriptions.pop(item_id, None)
+        subject_id = f"{item_id}:{content_index}"
+        known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
         entry = self._booker.entry(
             Kind.TRANSCRIPTION,
-            f"{item_id}:{content_index}",
+            subject_id,
             usage,
-            model=opened.model if opened else self.settings.transcription_model,
+            model=known.model if known else self.settings.transcription_model,
             at=now,
             status=status,
             flags=() if opened else (Flag.NEVER_OPENED,),

@@ -13,6 +13,7 @@ from proxy.core.usage import Flag, Meter, Usage
 AUDIO_OUT_PER_S = 20  # tokens
 HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
 HOLD_TEXT = {Meter.TEXT_OUT: 100}
+SETTLED_MAX = 512
 
 
 def first_hold_nanousd(predicted: Mapping[Meter, int], card: RateCard | None) -> int:
@@ -82,6 +83,15 @@ class Transcription:
         return Usage({meter: n for meter, n in counts.items() if n})
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is remembered of an entry, to tell its repetition from another bill for the same thing."""
+
+    model: str | None
+    opened_at: datetime
+    digest: str
+
+
 @dataclass(slots=True)
 class Booker:
     """Turns what a session learns into journal records, rated on the card of its model and instant."""
@@ -89,9 +99,7 @@ class Booker:
     facts: SessionOpened
     cards: CardBook
     upstream_session_id: str | None = None
-    _settled: dict[tuple[Kind, str], str] = field(default_factory=dict)  # the last few, with digests
-
-    SETTLED_MAX = 512
+    _settled: dict[tuple[Kind, str], Settled] = field(default_factory=dict)  # the last few
 
     def card(self, model: str | None, at: datetime) -> RateCard | None:
         return self.cards.find(self.facts.provider, model, at)
@@ -166,17 +174,15 @@ class Booker:
             estimated=True,
         )
 
-    def is_settled(self, kind: Kind, subject_id: str) -> bool:
-        return (kind, subject_id) in self._settled
+    def settled(self, kind: Kind, subject_id: str) -> Settled | None:
+        """Return what was booked for a thing before, if it was one of the last few."""
+        return self._settled.get((kind, subject_id))
 
-    def is_repeated(self, entry: Entry) -> bool:
-        """Say whether this very bill was booked before in this session, and remember it."""
-        key = (entry.kind, entry.subject_id)
-        repeated = self._settled.get(key) == entry.digest
-        self._settled.setdefault(key, entry.digest)
-        if len(self._settled) > self.SETTLED_MAX:  # the ledger's unique key remembers for ever
+    def settle(self, entry: Entry) -> None:
+        """Remember `entry`, so that its bill is recognised when the upstream repeats it."""
+        self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, entry.digest)
+        if len(self._settled) > SETTLED_MAX:  # the ledger's unique key remembers for ever
             del self._settled[next(iter(self._settled))]
-        return repeated
 
 
 def _rating_flags(rated: Rated, card: RateCard | None) -> set[Flag]:

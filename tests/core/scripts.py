@@ -1,0 +1,220 @@
+"""Whole conversations as text: one line an event, what it must lead to, and the state after it.
+
+    client   ask e1              -> forward                       | held 400
+    upstream started r1          -> open:r1 forward
+    upstream done r1 in=100 a=40 -> entry:r1=500 forward          | settled
+
+A command is written `open:ID`, `entry:ID=COST` (`~` before the cost: estimated, `?` instead: unrated),
+`progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`. After a
+bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`. Prices are chosen for mental
+arithmetic, in nano-dollars a token: all input 1, text output 5, audio output 10 (so a hold's two
+seconds of speech are 400), and transcription 1 a millisecond.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from proxy.core import events, refusal
+from proxy.core.allowance import Account, Allowance
+from proxy.core.commands import Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
+from proxy.core.events import Event, Side
+from proxy.core.rating import CardBook, Price, RateCard
+from proxy.core.records import Entry, Progress, SessionBound, SessionClosed, SessionOpened, SubjectOpened
+from proxy.core.session import Session
+from proxy.core.usage import INPUT_METERS, Meter, ReportedSeconds, ReportedTokens
+
+START = datetime(2026, 11, 1, 12, tzinfo=UTC)
+CHARS_PER_MS = 64  # base64 characters of 24 kHz PCM
+
+PRICES = {meter: Price(1) for meter in INPUT_METERS - {Meter.UNTOLD_IN}} | {
+    Meter.TEXT_OUT: Price(5),
+    Meter.AUDIO_OUT: Price(10),
+}
+CARDS = CardBook(
+    [
+        RateCard("card_talk", "openai", "talk", datetime(2020, 1, 1, tzinfo=UTC), PRICES),
+        RateCard(
+            "card_hear",
+            "openai",
+            "hear",
+            datetime(2020, 1, 1, tzinfo=UTC),
+            {Meter.DURATION_MS: Price(60_000, 60_000)},
+        ),
+    ]
+)
+
+
+def facts(model: str | None = "talk") -> SessionOpened:
+    """Return what is known of a session when it opens."""
+    return SessionOpened(
+        session_id="s_1",
+        tenant_id="t_1",
+        project_id=None,
+        api_key_id="k_1",
+        end_user=None,
+        tags={},
+        provider="openai",
+        account=None,
+        model=model,
+        opened_at=START,
+    )
+
+
+@dataclass
+class Play:
+    """A session under test, the clock, and everything it has journalled."""
+
+    accounts: Sequence[Account] = ()
+    model: str | None = "talk"
+    now: datetime = START
+    entries: list[Entry] = field(default_factory=list)
+    opened: list[SubjectOpened] = field(default_factory=list)
+    sent: list[Cancel | Explain] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.allowance = Allowance(self.accounts)
+        self.session = Session(facts(self.model), CARDS, self.allowance)
+        self.perform(self.session.open())
+
+    def run(self, script: str) -> "Play":
+        """Play `script`; a failed line is shown as it should be beside what happened."""
+        for line in filter(None, (line.split("#")[0].strip() for line in script.splitlines())):
+            said, _, wanted = line.partition("->")
+            expected, _, state = wanted.partition("|")
+            happened = " ".join(self.step(said.split()))
+            assert happened == " ".join(expected.split()).replace("–", ""), f"{line}\n  happened: {happened}"
+            for fact in filter(None, (part.strip() for part in state.split(","))):
+                self.check(fact, line)
+        return self
+
+    def step(self, words: list[str]) -> list[str]:
+        side_word, *rest = words
+        if side_word == "wait":
+            self.now += timedelta(seconds=float(rest[0]))
+            return self.perform(self.session.receive(Side.UPSTREAM, events.Tick(), self.now))
+        side = Side(side_word)
+        named = dict(word.split("=", 1) for word in rest[1:] if "=" in word)
+        plain = [word for word in rest[1:] if "=" not in word]
+        if rest[0] == "hear":
+            chars = int(named["ms"]) * CHARS_PER_MS
+            return self.perform(self.session.hear(side, chars, plain[0] if plain else None, self.now))
+        return self.perform(self.session.receive(side, event(rest[0], plain, named), self.now))
+
+    def perform(self, commands: Sequence[Command]) -> list[str]:
+        for command in commands:
+            match command:
+                case Journal(Entry() as entry):
+                    self.entries.append(entry)
+                case Journal(SubjectOpened() as opened):
+                    self.opened.append(opened)
+                case Send(_, message):
+                    self.sent.append(message)
+        return [name for name in map(spell, commands) if name]
+
+    def check(self, fact: str, line: str) -> None:
+        word, _, number = fact.partition(" ")
+        actual = self.state()[word]
+        assert actual == (int(number) if number else True), f"{line}\n  {word} is {actual}"
+
+    def state(self) -> dict[str, int]:
+        return {
+            "held": sum(self.allowance.held.values()),
+            "free": self.accounts[0].free_nanousd if self.accounts else 0,
+            "settled": self.session.is_settled,
+            "unsettled": not self.session.is_settled,
+            "cost": self.session.cost_nanousd,
+        }
+
+
+def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
+    """Return the event that a line of a script stands for."""
+    number = {key: int(value) for key, value in named.items() if value.lstrip("-").isdigit()}
+    first = plain[0] if plain else None
+    match name:
+        case "ask":
+            return events.ResponseAsked(first, text_chars=number.get("chars", 0))
+        case "started":
+            return events.ResponseStarted(str(first), out_of_band="oob" in plain)
+        case "text":
+            return events.ResponseText(str(first), number["chars"])
+        case "done":
+            return events.ResponseEnded(
+                first, named.get("status", "completed"), None, usage(named, number), "oob" in plain
+            )
+        case "committed":
+            return events.InputCommitted(str(first))
+        case "speech":
+            return events.SpeechHeard(number.get("from"), number.get("to"))
+        case "transcribed":
+            seconds = ReportedSeconds(float(named["s"])) if "s" in named else None
+            return events.TranscriptionEnded(str(first), 0, seconds)
+        case "transcription_failed":
+            return events.TranscriptionFailed(str(first), 0)
+        case "configured":
+            return events.SessionConfigured(
+                created="created" in plain,
+                upstream_session_id=named.get("id"),
+                model=named.get("model"),
+                transcription_model=named.get("hear"),
+                transcription_told="hear" in named,
+                answers_by_itself="vad" in plain,
+            )
+        case "error":
+            return events.UpstreamError(named.get("for"), named.get("code"))
+        case "gone":
+            return events.Gone("lost")
+        case "linger_passed":
+            return events.LingerPassed()
+        case "stop":
+            return events.StopAsked(refusal.stopped("too loud"))
+        case "unreadable":
+            return events.Unreadable("not JSON", first)
+        case "item":
+            return events.ItemAsked(None, number.get("chars", 0), 0, number.get("images", 0))
+        case _:
+            return events.Other()
+
+
+def usage(named: dict[str, str], number: dict[str, int]) -> ReportedTokens | None:
+    if "in" not in number:
+        return None
+    text, cached = number["in"], number.get("cached", 0)
+    audio, written = number.get("a", 0), number.get("t", 0)
+    return ReportedTokens(
+        total=text + audio + written,
+        input=text,
+        output=audio + written,
+        text_in=text,
+        cached_text=cached,
+        text_out=written,
+        audio_out=audio,
+    )
+
+
+def spell(command: Command) -> str:
+    """Return how a script writes `command`; nothing for what every session does."""
+    match command:
+        case Journal(SubjectOpened(subject_id=subject), wait=True):
+            return f"open:{subject}"
+        case Journal(Entry(subject_id=subject, cost_nanousd=cost, estimated=estimated), wait=True):
+            return f"entry:{subject}={'~' if estimated else ''}{'?' if cost is None else cost}"
+        case Journal(Progress(subject_id=subject, cost_nanousd=cost), wait=False):
+            return f"progress:{subject}={cost}"
+        case Journal(SessionBound(), wait=False):
+            return "bound"
+        case Journal(SessionClosed(), wait=False):
+            return "closed"
+        case Journal(SessionOpened(), wait=False):
+            return ""
+        case Forward():
+            return "forward"
+        case Drop():
+            return "drop"
+        case Send(Side.UPSTREAM, Cancel(response_id=subject)):
+            return f"cancel:{subject}"
+        case Send(Side.CLIENT, Explain(refusal=why, caused_by=cause)):
+            return f"error:{why.code}" + (f"@{cause}" if cause else "")
+        case Close(code):
+            return f"close:{code}"
+    raise AssertionError(f"no script can expect {command}")

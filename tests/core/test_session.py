@@ -1,0 +1,326 @@
+"""Sessions as scripts: every row of the table at the top of `core/session.py`, and their endings."""
+
+from proxy.core.allowance import Account, Policy
+from proxy.core.commands import Cancel
+from tests.core.scripts import Play
+
+
+def cutting(free: int) -> list[Account]:
+    return [Account("tenant", "month", free, Policy.CUT)]
+
+
+def blocking(free: int) -> list[Account]:
+    return [Account("tenant", "month", free, Policy.BLOCK)]
+
+
+def test_a_response_is_held_booked_and_settled() -> None:
+    """client asks, granted; upstream starts it, granted; `response.done` replaces the hold."""
+    Play(cutting(10_000)).run("""
+        client   ask e1                -> forward                | held 400, free 9600, unsettled
+        upstream started r1            -> open:r1 forward        | held 400
+        upstream hear r1 ms=500        ->                        | held 400
+        upstream done r1 in=100 a=10   -> entry:r1=200 forward   | held 0, free 9800, settled, cost 200
+    """)
+
+
+def test_without_budgets_nothing_is_refused() -> None:
+    Play().run("""
+        client   ask                   -> forward
+        upstream started r1            -> open:r1 forward
+        upstream done r1 in=100 a=10   -> entry:r1=200 forward | settled, cost 200
+    """)
+
+
+def test_a_request_is_refused_under_block() -> None:
+    """client asks, refused, `block`: a local error that echoes the client's event id."""
+    Play(blocking(399)).run("""
+        client ask e1 -> drop error:insufficient_quota@e1 | held 0, free 399, settled
+        client ask    -> drop error:insufficient_quota    | settled
+        client other  -> forward
+    """)
+
+
+def test_a_request_is_refused_under_cut() -> None:
+    """client asks, refused, `cut`: the error event and close 1008."""
+    Play(cutting(399)).run("""
+        client ask e1 -> drop error:insufficient_quota close:1008 | settled
+        client ask e2 -> drop
+    """)
+
+
+def test_turn_detection_is_refused_under_cut() -> None:
+    """upstream starts one nobody asked for, refused, `cut`: doomed, and metered all the same."""
+    Play(cutting(100)).run("""
+        upstream started r1          -> open:r1 drop cancel:r1 error:insufficient_quota close:1008 | unsettled
+        upstream hear r1 ms=100      ->
+        upstream other               -> drop
+        upstream done r1 in=50 a=2 status=cancelled -> entry:r1=70 drop | settled, free 30
+    """)
+
+
+def test_turn_detection_is_refused_under_block() -> None:
+    """… refused, `block`: doomed, the running one finishes, then close 1008."""
+    Play(blocking(500)).run("""
+        upstream started r1        -> open:r1 forward | held 400, free 100
+        upstream started r2        -> open:r2 cancel:r2 forward
+        upstream done r2 in=0 a=0 status=cancelled -> entry:r2=0 forward | unsettled
+        client   ask               -> drop
+        upstream hear r1 ms=100    ->
+        upstream done r1 in=10 a=2 -> entry:r1=30 forward error:insufficient_quota close:1008 | settled
+        upstream other             -> drop
+    """)
+
+
+def test_a_hold_grows_with_the_running_cost() -> None:
+    """running, the estimate nears the hold, more granted: two seconds more."""
+    Play(cutting(10_000)).run("""
+        upstream started r1      -> open:r1 forward | held 400
+        upstream hear r1 ms=900  ->                 | held 400
+        upstream hear r1 ms=100  ->                 | held 600
+        upstream hear r1 ms=1000 ->                 | held 800
+        upstream done r1 in=0 a=40 -> entry:r1=400 forward | held 0, free 9600
+    """)
+
+
+def test_a_response_is_cut_when_the_estimate_reaches_what_is_left() -> None:
+    """running, nothing more to hold: it takes the rest, and the cut comes when that is spoken."""
+    Play(cutting(500)).run("""
+        upstream started r1      -> open:r1 forward | held 400, free 100
+        upstream hear r1 ms=1500 ->                 | held 500, free 0
+        upstream hear r1 ms=950  ->                 | held 500
+        upstream hear r1 ms=50   -> cancel:r1 error:insufficient_quota close:1008
+        upstream hear r1 ms=50   ->
+        upstream done r1 in=5 a=52 status=cancelled -> entry:r1=525 drop | free -25, settled
+    """)
+
+
+def test_text_counts_towards_the_running_cost() -> None:
+    Play(cutting(450)).run("""
+        upstream started r1      -> open:r1 forward | held 400
+        upstream text r1 chars=320 -> forward       | held 450
+        upstream text r1 chars=40  -> forward cancel:r1 error:insufficient_quota close:1008
+        upstream text r1 chars=4   -> drop
+    """)
+
+
+def test_a_running_response_finishes_under_block() -> None:
+    Play(blocking(400)).run("""
+        upstream started r1        -> open:r1 forward | free 0
+        upstream hear r1 ms=2500   ->
+        upstream done r1 in=0 a=50 -> entry:r1=500 forward error:insufficient_quota close:1008 | free -100
+    """)
+
+
+def test_every_status_is_booked() -> None:
+    """any, unknown id included: `response.done` is booked whatever it says."""
+    play = Play().run("""
+        upstream done r9 in=10 a=1 status=cancelled  -> entry:r9=20 forward
+        upstream started r1                          -> open:r1 forward
+        upstream done r1 status=failed               -> entry:r1=? forward | settled
+        upstream started r2                          -> open:r2 forward
+        upstream done in=3 a=0 status=incomplete     -> entry:r2=3 forward | settled, cost 23
+    """)
+    assert [entry.flags for entry in play.entries] == [("never_opened",), ("usage_missing",), ()]
+    assert [entry.status for entry in play.entries] == ["cancelled", "failed", "incomplete"]
+
+
+def test_a_bill_without_any_id_is_booked_under_a_name_of_our_own() -> None:
+    Play().run("upstream done in=3 -> entry:unnamed_1=3 forward | cost 3")
+
+
+def test_a_repeated_bill_is_booked_once() -> None:
+    """The same again is only forwarded; another bill for the same thing reaches the ledger's alarm."""
+    play = Play().run("""
+        upstream started r1        -> open:r1 forward
+        upstream done r1 in=10 a=1 -> entry:r1=20 forward | cost 20
+        upstream done r1 in=10 a=1 -> forward             | cost 20
+        upstream done r1 in=99 a=1 -> entry:r1=109 forward | cost 20
+        upstream started r1        -> forward             | settled
+    """)
+    assert len({entry.entry_key for entry in play.entries}) == 1
+    assert len({entry.digest for entry in play.entries}) == 2
+
+
+def test_upstream_lost_leaves_an_estimate() -> None:
+    """running, upstream gone: what was asked about and what was heard, marked estimated."""
+    play = Play(cutting(10_000)).run("""
+        upstream started r0        -> open:r0 forward
+        upstream done r0 in=100 a=20 t=4 -> entry:r0=320 forward
+        client   item chars=40     -> forward
+        upstream started r1        -> open:r1 forward
+        upstream hear r1 ms=1000   ->
+        upstream text r1 chars=8   -> forward
+        upstream gone              -> entry:r1=~344 | settled, held 0, free 9336
+        upstream gone              ->
+    """)
+    assert play.entries[-1].status == "lost"
+    assert "upstream_lost" in play.entries[-1].flags
+
+
+def test_client_gone_cancels_and_waits_for_the_bill() -> None:
+    """running, client gone: cancel, linger, book what upstream says."""
+    play = Play().run("""
+        client   ask               -> forward
+        upstream started r1        -> open:r1 forward
+        client   gone              -> cancel:r1 | unsettled
+        client   gone              ->
+        upstream other             -> drop
+        upstream done r1 in=10 a=3 status=cancelled -> entry:r1=40 drop | settled
+    """)
+    assert isinstance(play.sent[0], Cancel)
+    assert play.sent[0].event_id.startswith("tm_")
+
+
+def test_a_response_that_starts_after_the_client_left_is_cancelled() -> None:
+    """lingering, upstream starts one: it was asked for before the client left, and is billed."""
+    Play().run("""
+        client   ask               -> forward
+        client   gone              -> | unsettled
+        upstream started r1        -> open:r1 drop cancel:r1
+        upstream done r1 in=10 a=0 status=cancelled -> entry:r1=10 drop | settled
+    """)
+
+
+def test_turn_detection_about_to_answer_keeps_the_upstream_open() -> None:
+    """The caller says bye and hangs up: the answer starts a moment later, and is billed."""
+    Play().run("""
+        upstream configured created vad id=sess_1 -> bound forward | settled
+        upstream committed i1      -> forward | unsettled
+        client   gone              ->         | unsettled
+        upstream started r1        -> open:r1 drop cancel:r1
+        upstream done r1 in=10 a=0 -> entry:r1=10 drop | settled
+        upstream committed i2      -> drop
+        wait 11                    -> | settled
+    """)
+
+
+def test_linger_passed_leaves_an_estimate() -> None:
+    play = Play().run("""
+        upstream started r1      -> open:r1 forward
+        upstream hear r1 ms=100  ->
+        client   gone            -> cancel:r1
+        upstream linger_passed   -> entry:r1=~20 | settled
+    """)
+    assert "linger_passed" in play.entries[-1].flags
+
+
+def test_a_refused_request_gives_its_hold_back() -> None:
+    """asked, upstream refuses it: by the client's event id, or the latest if it gave none."""
+    Play(cutting(10_000)).run("""
+        client   ask e1          -> forward | held 400
+        client   ask e2          -> forward | held 800
+        upstream error for=e1    -> forward | held 400
+        client   ask             -> forward | held 800
+        upstream error code=conversation_already_has_active_response -> forward | held 400
+        upstream error code=invalid_value -> forward | held 400
+        upstream started r1      -> open:r1 forward  | held 400
+    """)
+
+
+def test_a_request_without_an_answer_gives_its_hold_back_after_ten_seconds() -> None:
+    Play(cutting(10_000)).run("""
+        client ask  -> forward | held 400, unsettled
+        wait 9      ->         | held 400
+        wait 1      ->         | held 0, free 10000, settled
+    """)
+
+
+def test_errors_about_our_own_messages_stay_with_us() -> None:
+    """any, upstream `error` naming one of our event ids: the client never sent that."""
+    Play().run("""
+        upstream error for=tm_3 code=response_cancel_not_active -> drop
+        upstream error for=evt_3 code=invalid_value             -> forward
+    """)
+
+
+def test_transcriptions_are_booked_on_their_own_card() -> None:
+    """any, transcription finished, also late, also on a model that changed meanwhile."""
+    play = Play().run("""
+        upstream configured created id=sess_1 hear=hear -> bound forward
+        client   hear ms=2000          ->
+        upstream committed i1          -> open:i1 forward | unsettled
+        upstream configured hear=other -> bound forward
+        upstream transcribed i1 s=3.4  -> entry:i1:0=3400 forward | settled
+        upstream transcribed i1 s=3.4  -> forward | cost 3400
+        upstream transcribed i2 s=1    -> entry:i2:0=? forward     | cost 3400
+        upstream committed i3          -> open:i3 forward
+        upstream transcription_failed i3 -> entry:i3:0=? forward | settled
+    """)
+    assert [entry.model for entry in play.entries] == ["hear", "other", "other"]
+    assert play.entries[1].flags == ("model_unknown", "never_opened")
+
+
+def test_a_committed_transcription_keeps_the_upstream_open() -> None:
+    """a committed transcription open, client gone: nothing to cancel, but a bill to wait for."""
+    Play().run("""
+        upstream configured created hear=hear -> bound forward
+        upstream speech from=1000        -> forward
+        client   hear ms=9000            ->
+        upstream speech to=3000          -> forward
+        upstream committed i1            -> open:i1 forward
+        client   gone                    -> | unsettled
+        upstream gone                    -> entry:i1:0=~2000 | settled
+    """)
+
+
+def test_progress_is_journalled_once_a_second_if_there_is_any() -> None:
+    Play().run("""
+        upstream started r1      -> open:r1 forward
+        upstream hear r1 ms=1000 ->
+        wait 1                   -> progress:r1=200
+        wait 1                   ->
+        upstream hear r1 ms=50   ->
+        wait 1                   -> progress:r1=210
+    """)
+
+
+def test_an_administrator_stops_a_session() -> None:
+    Play().run("""
+        upstream started r1        -> open:r1 forward
+        client   stop              -> cancel:r1 error:session_stopped close:1008
+        client   stop              ->
+        upstream done r1 in=10 a=1 -> entry:r1=20 drop | settled
+    """)
+
+
+def test_the_unreadable_is_refused_from_a_client_and_passed_on_from_upstream() -> None:
+    Play().run("""
+        client   unreadable e7 -> drop error:invalid_event@e7
+        upstream unreadable    -> forward
+    """)
+
+
+def test_a_response_out_of_band_is_billed_but_not_part_of_the_conversation() -> None:
+    play = Play().run("""
+        upstream started r1            -> open:r1 forward
+        upstream done r1 in=100 a=10   -> entry:r1=200 forward
+        upstream started r2 oob        -> open:r2 forward
+        upstream done r2 oob in=900 a=1 -> entry:r2=910 forward
+        upstream started r3            -> open:r3 forward
+        upstream gone                  -> entry:r3=~110
+    """)
+    assert {line.meter: line.quantity for line in play.entries[-1].lines} == {"text_in": 100, "audio_in": 10}
+
+
+def test_the_model_is_what_the_upstream_last_said() -> None:
+    """A session without a model in its URL is metered; what was billed before it is unrated."""
+    play = Play(model=None).run("""
+        upstream done r0 in=5                       -> entry:r0=? forward
+        upstream configured created id=sess_7 model=talk -> bound forward
+        upstream configured id=sess_8 model=talk    -> forward
+        upstream done r1 in=5                       -> entry:r1=5 forward
+    """)
+    assert play.entries[0].flags == ("model_unknown", "never_opened")
+    assert play.entries[1].entry_key == "openai/sess_7/r1/response/0/original"
+
+
+def test_too_many_open_things_are_estimated_from_the_oldest_on() -> None:
+    play = Play()
+    for n in range(1_025):
+        play.step(["upstream", "started", f"r{n}"])
+    assert [(entry.subject_id, entry.estimated) for entry in play.entries] == [("r0", True)]
+
+
+def test_closing_books_what_is_still_open() -> None:
+    play = Play().run("upstream started r1 -> open:r1 forward")
+    assert play.perform(play.session.close(play.now, 1006, "upstream_lost")) == ["entry:r1=~0", "closed"]
