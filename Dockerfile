@@ -1,0 +1,35 @@
+# syntax=docker/dockerfile:1
+# Two stages: the first installs what requirements/run.txt locks, by hash; the second takes that along.
+# It runs as a user of its own and writes to /var/lib/talkmeter only (journal, embedded database, pepper),
+# so the root file system can be read-only: docker run --read-only --tmpfs /tmp -v talkmeter:/var/lib/talkmeter
+
+FROM python:3.13-slim AS build
+WORKDIR /app
+COPY requirements requirements
+RUN sh requirements/venv.sh run
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin talkmeter \
+    && install -d -o talkmeter -g talkmeter -m 0700 /var/lib/talkmeter
+COPY --from=build /app/.venv /app/.venv
+COPY migrations /app/migrations
+COPY proxy /app/proxy
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONPATH=/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    TALKMETER_LISTEN=0.0.0.0:8080 \
+    TALKMETER_ADMIN_LISTEN=0.0.0.0:8081
+USER talkmeter
+WORKDIR /var/lib/talkmeter
+VOLUME /var/lib/talkmeter
+EXPOSE 8080 8081
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", "\
+import os, ssl, urllib.request; \
+tls = os.environ.get('TALKMETER_TLS_CERT'); \
+port = os.environ['TALKMETER_LISTEN'].rpartition(':')[2]; \
+urllib.request.urlopen(f\"http{'s' if tls else ''}://127.0.0.1:{port}/healthz\", timeout=4, \
+context=ssl._create_unverified_context() if tls else None)"]
+ENTRYPOINT ["python", "-m", "proxy"]
+CMD ["serve"]
