@@ -1,0 +1,1 @@
+"""What a provider's messages mean: bytes in, core events out, without I/O."""
