@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-import proxy
 from proxy.admin.control import ControlConfig
 
 RESTART_S_MIN = 0.2
@@ -58,8 +57,6 @@ async def _live(config: ControlConfig, on_start: Callable[[int], None]) -> None:
 
 
 async def _start(config: ControlConfig) -> Process:
-    folder = str(Path(proxy.__file__).resolve().parent.parent)
-    python_path = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # a folder called `proxy` where somebody happens to stand is not ours
@@ -68,8 +65,14 @@ async def _start(config: ControlConfig) -> Process:
         stdin=PIPE,
         pass_fds=(config.listen_fd,),
         start_new_session=True,  # Ctrl-C is for the data plane, which drains first
-        env=os.environ | {"PYTHONPATH": python_path},
+        env=os.environ | {"PYTHONPATH": _python_path()},
     )
+
+
+def _python_path() -> str:
+    """Return where the child finds our package, wherever it was started from."""
+    folder = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
 
 
 async def _tell(process: Process, config: ControlConfig) -> None:

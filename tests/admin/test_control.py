@@ -1,0 +1,104 @@
+"""The control plane's answers, by what the database and the data plane say."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+
+from proxy.admin.control import ControlConfig, serve
+from proxy.admin.listen import ListenError, bind
+from proxy.store import StoreError
+from tests.admin.data_plane import data_plane
+
+
+def config(tmp_path: Path, **changes: object) -> ControlConfig:
+    facts = {
+        "listen_fd": 0,
+        "data_plane_socket": str(tmp_path / "dp" / "s"),
+        "database_url": f"sqlite:///{tmp_path / 'x.db'}",
+    }
+    return ControlConfig(**(facts | changes))  # type: ignore[arg-type]
+
+
+@contextlib.asynccontextmanager
+async def control(config: ControlConfig, scheme: str = "http") -> AsyncIterator[str]:
+    listener = bind("127.0.0.1", 0, "ADMIN_LISTEN")
+    runner = await serve(config, listener)
+    try:
+        yield f"{scheme}://localhost:{listener.getsockname()[1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def test_ready_when_both_answer(tmp_path: Path) -> None:
+    """The database and the data plane; health needs neither."""
+    async with data_plane(tmp_path / "dp"), control(config(tmp_path)) as url, aiohttp.ClientSession() as http:
+        answer = await http.get(f"{url}/readyz")
+        assert (answer.status, await answer.json()) == (200, {"status": "ready", "reasons": []})
+        assert (await http.get(f"{url}/healthz")).status == 200
+        assert (await http.get(f"{url}/anything")).status == 404
+
+
+async def test_unready_names_what_is_missing(tmp_path: Path) -> None:
+    """Both reasons at once, no password in either."""
+    bad = config(tmp_path, database_url="postgresql://app:canary@127.0.0.1:1/x")
+    async with control(bad) as url, aiohttp.ClientSession() as http:
+        answer = await http.get(f"{url}/readyz")
+        assert answer.status == 503
+        database, plane = (await answer.json())["reasons"]
+        assert "postgresql+psycopg://app:***@127.0.0.1:1/x cannot be used" in database
+        assert "canary" not in database
+        assert plane == "the data plane does not answer: UnixClientConnectorError"
+        assert (await http.get(f"{url}/healthz")).status == 200
+
+
+async def test_metrics_are_the_data_planes(tmp_path: Path) -> None:
+    """In both formats; 503 while there is none to ask."""
+    openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    async with control(config(tmp_path)) as url, aiohttp.ClientSession() as http:
+        async with data_plane(tmp_path / "dp"):
+            answer = await http.get(f"{url}/metrics")
+            assert "talkmeter_x_total 1.0" in await answer.text()
+            answer = await http.get(f"{url}/metrics", headers=openmetrics)
+            assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        answer = await http.get(f"{url}/metrics")
+        assert answer.status == 503
+        assert "data plane" in (await answer.json())["error"]
+
+
+async def test_metrics_may_want_a_token(tmp_path: Path) -> None:
+    """Health stays open: a load balancer has no token."""
+    guarded = config(tmp_path, metrics_token="s3cret")
+    async with data_plane(tmp_path / "dp"), control(guarded) as url, aiohttp.ClientSession() as http:
+        assert (await http.get(f"{url}/metrics")).status == 401
+        token = {"Authorization": "Bearer s3cret"}
+        assert (await http.get(f"{url}/metrics", headers=token)).status == 200
+        assert (await http.get(f"{url}/healthz")).status == 200
+
+
+async def test_tls(tmp_path: Path) -> None:
+    """With a certificate it speaks TLS, and TLS only."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    files = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    async with control(config(tmp_path, **files), "https") as url, aiohttp.ClientSession() as http:
+        assert (await http.get(f"{url}/healthz", ssl=trusting)).status == 200
+        with pytest.raises(aiohttp.ClientError):
+            await http.get(url.replace("https", "http") + "/healthz")
+
+
+async def test_what_cannot_be_served(tmp_path: Path) -> None:
+    """Errors for people, before anything listens."""
+    with bind("127.0.0.1", 0, "ADMIN_LISTEN") as listener:
+        with pytest.raises(ListenError, match="TALKMETER_TLS_CERT"):
+            await serve(config(tmp_path, tls_cert="/nowhere", tls_key="/nowhere"), listener)
+        with pytest.raises(StoreError, match="DATABASE_URL"):
+            await serve(config(tmp_path, database_url="mysql://x"), listener)
