@@ -10,6 +10,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from proxy.store import StoreError
+from proxy.store.prices import seed_cards, unseeded_cards
 
 BUSY_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -208,6 +210,7 @@ def migrate(engine: Engine) -> None:
         if _current(connection) != _head():
             _refuse_newer(connection)
             command.upgrade(_config(connection), "head")
+        seed_cards(connection, datetime.now(UTC))
 
 
 def check_version(engine: Engine) -> None:
@@ -232,11 +235,20 @@ def ready_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
     """
     engine = open_database(url, checkpoints=checkpoints)
     try:
-        migrate(engine) if sqlite_path(engine) else check_version(engine)
+        if sqlite_path(engine) is None:
+            check_version(engine)
+        elif not _is_current(engine):
+            migrate(engine)
     except StoreError:
         engine.dispose()
         raise
     return engine
+
+
+def _is_current(engine: Engine) -> bool:
+    """Look before locking: a command that only reads must not wait for those that write."""
+    with reachable(engine), reading(engine) as connection:
+        return _current(connection) == _head() and not unseeded_cards(connection)
 
 
 def _current(connection: Connection) -> str | None:

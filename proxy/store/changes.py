@@ -1,0 +1,15 @@
+"""The change counter: how writers tell every instance that the catalogue is another one now."""
+
+from sqlalchemy import Connection, select, update
+
+from proxy.store.schema import change_counter
+
+
+def bump(connection: Connection) -> None:
+    """Count a change, in the transaction that makes it: who sees the number sees the change."""
+    connection.execute(update(change_counter).values(value=change_counter.c.value + 1))
+
+
+def current(connection: Connection) -> int:
+    """Return how many changes there were."""
+    return int(connection.execute(select(change_counter.c.value)).scalar_one())

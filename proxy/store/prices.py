@@ -1,0 +1,151 @@
+"""Rate cards in the database. Cards are never edited: a new card supersedes from its instant on."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+
+from sqlalchemy import Connection, insert, select
+
+from proxy.core.rating import CardBook, Price, RateCard
+from proxy.core.usage import Meter
+from proxy.ids import new_id
+from proxy.store import StoreError
+from proxy.store.card_files import NewCard, parse_cards
+from proxy.store.changes import bump
+from proxy.store.schema import rate_card, rate_price
+
+_Key = tuple[str, str, datetime]
+_METERS = frozenset(meter.value for meter in Meter)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    added: tuple[NewCard, ...]
+    unchanged: tuple[NewCard, ...]
+
+
+def load_cards(connection: Connection) -> tuple[RateCard, ...]:
+    """Return all cards, by provider, model and instant."""
+    prices: dict[str, dict[Meter, Price]] = {}
+    for row in connection.execute(select(rate_price)):
+        if row.meter in _METERS:  # a newer version may price meters that this one cannot count
+            prices.setdefault(row.rate_card_id, {})[Meter(row.meter)] = Price(
+                row.price_nanousd, row.price_per
+            )
+    rows = connection.execute(select(rate_card).order_by("provider", "model", "effective_from"))
+    return tuple(
+        RateCard(row.id, row.provider, row.model, row.effective_from, prices.get(row.id, {}), row.source)
+        for row in rows
+    )
+
+
+def import_cards(connection: Connection, cards: Iterable[NewCard], now: datetime) -> Imported:
+    """Add the cards that are not there yet.
+
+    Raises:
+        StoreError: a card is there for the same instant with other prices. The caller's transaction
+            must then be rolled back, which `writing` does.
+    """
+    added, unchanged, different = _sort_out(connection, cards)
+    if different:
+        names = "\n".join(f"  {card.name}" for card in different)
+        raise StoreError(
+            "Nothing was imported: cards with other prices are there already, and cards are never"
+            f" edited. Give the new ones a later effective_from:\n{names}"
+        )
+    _insert(connection, added, now)
+    return Imported(tuple(added), tuple(unchanged))
+
+
+def seed_cards(connection: Connection, now: datetime) -> None:
+    """Add the cards that ship with this version; where an operator has put another, that one stays."""
+    _insert(connection, unseeded_cards(connection), now)
+
+
+def unseeded_cards(connection: Connection) -> list[NewCard]:
+    """Return the shipped cards for whose model and instant the database has none."""
+    added, _, _ = _sort_out(connection, shipped_cards())
+    return added
+
+
+@cache
+def shipped_cards() -> tuple[NewCard, ...]:
+    """Return the rate cards in the package."""
+    text = files("proxy.store").joinpath("rate_cards.json").read_text(encoding="utf-8")
+    return parse_cards(text, "json")
+
+
+def set_price(
+    connection: Connection,
+    *,
+    provider: str,
+    model: str,
+    meter: Meter,
+    price: Price,
+    effective_from: datetime,
+    now: datetime,
+) -> Imported:
+    """Add the card that holds at `effective_from` with one price changed, from that instant on.
+
+    A model without any card gets one with this price alone.
+
+    Raises:
+        StoreError: a card with other prices starts at that very instant.
+    """
+    known = CardBook(load_cards(connection)).find(provider, model, effective_from)
+    prices: Mapping[Meter, Price] = known.prices if known else {}
+    source = f"set by hand: {meter}" + (f", the rest from card {known.id}" if known else "")
+    card = NewCard(provider, model, effective_from, source, {**prices, meter: price})
+    return import_cards(connection, [card], now)
+
+
+def _sort_out(
+    connection: Connection, cards: Iterable[NewCard]
+) -> tuple[list[NewCard], list[NewCard], list[NewCard]]:
+    """Return the cards that are new, those that are there already, and those that are there otherwise."""
+    known = {_key(card): card.prices for card in load_cards(connection)}
+    added: list[NewCard] = []
+    unchanged: list[NewCard] = []
+    different: list[NewCard] = []
+    for card in cards:
+        there = known.get(_key(card))
+        if there is None:
+            added.append(card)
+        else:
+            (unchanged if there == dict(card.prices) else different).append(card)
+    return added, unchanged, different
+
+
+def _key(card: NewCard | RateCard) -> _Key:
+    return card.provider, card.model, card.effective_from
+
+
+def _insert(connection: Connection, cards: Iterable[NewCard], now: datetime) -> None:
+    identified = [(new_id("card"), card) for card in cards]
+    if not identified:
+        return
+    connection.execute(insert(rate_card), [_card_row(id, card, now) for id, card in identified])
+    connection.execute(insert(rate_price), [row for id, card in identified for row in _price_rows(id, card)])
+    bump(connection)
+
+
+def _card_row(id: str, card: NewCard, now: datetime) -> dict[str, object]:
+    return {
+        "id": id,
+        "provider": card.provider,
+        "model": card.model,
+        "effective_from": card.effective_from,
+        "source": card.source,
+        "created_at": now,
+    }
+
+
+def _price_rows(id: str, card: NewCard) -> list[dict[str, object]]:
+    return [
+        {"rate_card_id": id, "meter": meter, "price_nanousd": price.nanousd, "price_per": price.per}
+        for meter, price in card.prices.items()
+    ]
