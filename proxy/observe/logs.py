@@ -86,7 +86,8 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
-    logging.getLogger("proxy").setLevel(_LEVELS[level])
+    for ours in ("proxy", "talkmeter"):
+        logging.getLogger(ours).setLevel(_LEVELS[level])
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
 
