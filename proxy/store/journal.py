@@ -223,7 +223,7 @@ class Journal:
         for write in batch:
             if write.future is not None and write.future.set_running_or_notify_cancel():
                 write.future.set_result(None)
-        if self.on_commit is not None:
+        if self.on_commit is not None and self.depth:
             self.on_commit()
 
     def _tell(self, calls: Sequence[Callable[[], None]]) -> None:

@@ -1,0 +1,319 @@
+"""One posting: journal records into the ledger, in one transaction, each thing booked once.
+
+Every posting locks the head of the chain before it touches anything else. So postings of all instances queue
+up there, and what the lookup of known keys says still holds when the new entries are inserted: ids run
+1, 2, 3, … without gaps in the order of booking. Whether the commit of a broken connection took
+place need not be known: done again, the same records are all found to be known.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, Table, bindparam, case, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from proxy.core.rating import Line
+from proxy.core.records import Entry, Record, SessionBound, SessionClosed, SessionOpened
+from proxy.core.usage import Meter
+from proxy.ids import new_id
+from proxy.store.schema import (
+    Words,
+    chain_head,
+    end_user,
+    entry_conflict,
+    journal_checkpoint,
+    ledger_entry,
+    ledger_line,
+    session,
+    storable,
+)
+
+R = TypeVar("R", bound=Record)
+
+_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
+
+
+class Unpostable(Exception):
+    """A record that this database cannot take: posting it again will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A new ledger entry and whose it is."""
+
+    id: int
+    tenant_id: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What one transaction booked, and what it met a second time."""
+
+    new: tuple[Posted, ...] = ()
+    duplicates: int = 0  # known keys with the same payload: nothing to do
+    conflicts: int = 0  # known keys with another payload: on the alarm list
+
+
+def post(
+    connection: Connection,
+    records: Sequence[Record],
+    *,
+    instance_id: str,
+    upto: int,
+    zone: tzinfo,
+    now: datetime,
+) -> Posting:
+    """Book `records`, the rows of `instance_id`'s journal up to `upto`, within the caller's transaction.
+
+    Periods are calendar months in `zone`. Raises SQLAlchemy's errors, and `Unpostable`.
+    """
+    booked = _lock_chain(connection)
+    _open_sessions(connection, _of(SessionOpened, records), instance_id)
+    _bind_sessions(connection, _of(SessionBound, records))
+    posting = _Entries(connection, zone, now).post(_of(Entry, records), booked)
+    _close_sessions(connection, _of(SessionClosed, records))
+    _set_checkpoint(connection, instance_id, upto, now)
+    return posting
+
+
+def _of(kind: type[R], records: Iterable[Record]) -> list[R]:
+    return [record for record in records if isinstance(record, kind)]
+
+
+def _lock_chain(connection: Connection) -> int:
+    """Return how many entries there are; nobody else books any until this transaction is over."""
+    head = connection.execute(select(chain_head.c.entries).where(chain_head.c.id == 1).with_for_update())
+    return int(head.scalar_one())
+
+
+# --- Sessions and their users
+
+
+def _open_sessions(connection: Connection, opened: Sequence[SessionOpened], instance_id: str) -> None:
+    if not opened:
+        return
+    users = _end_users(connection, {(one.tenant_id, one.end_user) for one in opened if one.end_user})
+    rows = [
+        {
+            "id": one.session_id,
+            "tenant_id": one.tenant_id,
+            "project_id": one.project_id,
+            "api_key_id": one.api_key_id,
+            "end_user_id": users[one.tenant_id, storable(one.end_user)] if one.end_user else None,
+            "tags": one.tags,
+            "provider": one.provider,
+            "account": one.account,
+            "model": one.model,
+            "instance_id": instance_id,
+            "opened_at": one.opened_at,
+        }
+        for one in opened
+    ]
+    _insert_new(connection, session, ("id",), rows)
+
+
+def _end_users(connection: Connection, named: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
+    """Return the surrogate id of each (tenant id, name), made where there was none."""
+    wanted = sorted({(tenant_id, storable(name)) for tenant_id, name in named})
+    if not wanted:
+        return {}
+    rows = [{"id": new_id("u"), "tenant_id": tenant_id, "name": name} for tenant_id, name in wanted]
+    _insert_new(connection, end_user, ("tenant_id", "name"), rows)
+    found = connection.execute(
+        select(end_user.c.tenant_id, end_user.c.name, end_user.c.id).where(
+            end_user.c.tenant_id.in_({tenant_id for tenant_id, _ in wanted}),
+            end_user.c.name.in_({name for _, name in wanted}),
+        )
+    )
+    return {(row.tenant_id, row.name): row.id for row in found}
+
+
+def _bind_sessions(connection: Connection, bound: Sequence[SessionBound]) -> None:
+    """Note what the upstream called its session and model; the last word counts, silence does not."""
+    changes = (
+        update(session)
+        .where(session.c.id == bindparam("of"))
+        .values(
+            upstream_session_id=func.coalesce(
+                bindparam("upstream", type_=Words), session.c.upstream_session_id
+            ),
+            model=func.coalesce(bindparam("named", type_=Words), session.c.model),
+        )
+    )
+    values = [
+        {"of": one.session_id, "upstream": one.upstream_session_id, "named": one.model} for one in bound
+    ]
+    if values:
+        connection.execute(changes, values)
+
+
+def _close_sessions(connection: Connection, closed: Sequence[SessionClosed]) -> None:
+    changes = (
+        update(session)
+        .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
+        .values(closed_at=bindparam("at"), close_code=bindparam("code"), reason=bindparam("why"))
+    )
+    values = [
+        {"of": one.session_id, "at": one.closed_at, "code": one.close_code, "why": one.reason}
+        for one in closed
+    ]
+    if values:
+        connection.execute(changes, values)
+
+
+# --- Entries
+
+
+class _Entries:
+    """The entries of one posting."""
+
+    def __init__(self, connection: Connection, zone: tzinfo, now: datetime) -> None:
+        self._connection = connection
+        self._zone = zone
+        self._now = now
+
+    def post(self, entries: Sequence[Entry], booked: int) -> Posting:
+        """Insert those whose key is new, numbered on from `booked`; look closer at the others."""
+        known = self._known({storable(entry.entry_key) for entry in entries})
+        new: list[Entry] = []
+        conflicting: list[Entry] = []
+        for entry in entries:
+            key = storable(entry.entry_key)
+            if key not in known:
+                known[key] = entry.digest
+                new.append(entry)
+            elif known[key] != entry.digest:
+                conflicting.append(entry)
+        posted = self._insert(new, booked)
+        self._raise_alarm(conflicting)
+        return Posting(posted, len(entries) - len(new) - len(conflicting), len(conflicting))
+
+    def _known(self, keys: Collection[str]) -> dict[str, str]:
+        """Return the digests of those entries that are in the ledger, by key."""
+        if not keys:
+            return {}
+        columns = ledger_entry.c
+        found = self._connection.execute(
+            select(columns.entry_key, columns.digest).where(columns.entry_key.in_(keys))
+        )
+        return {row.entry_key: row.digest for row in found}
+
+    def _insert(self, entries: Sequence[Entry], booked: int) -> tuple[Posted, ...]:
+        if not entries:
+            return ()
+        owners = self._owners({entry.session_id for entry in entries})
+        numbered = list(enumerate(entries, booked + 1))
+        rows = [self._row(number, entry, owners) for number, entry in numbered]
+        self._connection.execute(insert(ledger_entry), rows)
+        lines = [_line(number, line) for number, entry in numbered for line in entry.lines]
+        if lines:
+            self._connection.execute(insert(ledger_line), lines)
+        self._connection.execute(update(chain_head).values(entries=booked + len(rows)))
+        return tuple(
+            Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered
+        )
+
+    def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
+        """Return who pays for each of these sessions."""
+        columns = session.c
+        found = self._connection.execute(
+            select(
+                columns.id,
+                columns.tenant_id,
+                columns.project_id,
+                columns.api_key_id,
+                columns.end_user_id,
+                columns.tags,
+                columns.account,
+            ).where(columns.id.in_(session_ids))
+        )
+        owners = {row["id"]: row for row in found.mappings()}
+        if missing := sorted(set(session_ids) - owners.keys()):
+            raise Unpostable(f"the ledger does not know session {missing[0]}, so nobody pays for its entries")
+        return owners
+
+    def _row(self, number: int, entry: Entry, owners: Mapping[str, RowMapping]) -> dict[str, Any]:
+        owner = owners[entry.session_id]
+        return {
+            "id": number,
+            "entry_key": entry.entry_key,
+            "digest": entry.digest,
+            "session_id": entry.session_id,
+            "tenant_id": owner["tenant_id"],
+            "project_id": owner["project_id"],
+            "api_key_id": owner["api_key_id"],
+            "end_user_id": owner["end_user_id"],
+            "tags": owner["tags"],
+            "provider": entry.provider,
+            "account": owner["account"],
+            "upstream_session_id": entry.upstream_session_id,
+            "model": entry.model,
+            "kind": entry.kind,
+            "role": entry.role,
+            "subject_id": entry.subject_id,
+            "revision": entry.revision,
+            "status": entry.status,
+            "status_reason": entry.status_reason,
+            "estimated": entry.estimated,
+            "flags": entry.flags,
+            "occurred_at": entry.occurred_at,
+            "posted_at": self._now,
+            "period": period_of(entry.occurred_at, self._zone),
+            **_amounts(entry),
+        }
+
+    def _raise_alarm(self, entries: Sequence[Entry]) -> None:
+        """List payloads that differ from what is booked under their key, each once."""
+        columns = entry_conflict.c
+        for entry in entries:
+            key, digest = entry.entry_key, entry.digest
+            listed = select(columns.id).where(columns.entry_key == key, columns.digest == digest)
+            if self._connection.execute(listed).first() is None:
+                payload = msgspec.json.encode(entry).decode()
+                row = {"entry_key": key, "digest": digest, "found_at": self._now, "payload": payload}
+                self._connection.execute(insert(entry_conflict), row)
+
+
+def period_of(at: datetime, zone: tzinfo) -> str:
+    """Return the accounting period of an instant: its calendar month in `zone`, as YYYY-MM."""
+    local = at.astimezone(zone)
+    return f"{local.year:04}-{local.month:02}"
+
+
+def _line(number: int, line: Line) -> dict[str, Any]:
+    unit = "ms" if line.meter is Meter.DURATION_MS else "token"
+    return {"entry_id": number, "unit": unit, **msgspec.structs.asdict(line)}
+
+
+def _amounts(entry: Entry) -> dict[str, int | None]:
+    """Return the entry's three amounts: the sums over its lines, all null when it is unrated."""
+    if entry.cost_nanousd is None:
+        return dict.fromkeys(_AMOUNTS)
+    return {name: _sum([getattr(line, name) for line in entry.lines]) for name in _AMOUNTS}
+
+
+def _sum(amounts: Sequence[int | None]) -> int | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
+
+
+def _set_checkpoint(connection: Connection, instance_id: str, upto: int, now: datetime) -> None:
+    """Note how far this journal is posted; never backwards, since a start posts what was kept again."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = dialect.insert(journal_checkpoint).values(instance_id=instance_id, seq=upto, at=now)
+    reached = journal_checkpoint.c.seq
+    further = case((row.excluded.seq > reached, row.excluded.seq), else_=reached)
+    changes = {"seq": further, "at": row.excluded.at}
+    connection.execute(row.on_conflict_do_update(index_elements=["instance_id"], set_=changes))
+
+
+def _insert_new(
+    connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert the rows whose `keys` are not there yet."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(index_elements=keys), rows)
