@@ -16,11 +16,9 @@ is the upstream's to judge; it refuses what it cannot decode, and nothing is bil
 """
 
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from proxy.core.events import Side
 
@@ -36,15 +34,15 @@ class Audio(NamedTuple):
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The members a bulk message may have. Its audio value is empty here: it was cut out."""
+    """The members a bulk message may have, the audio aside. The defaults say that one is absent."""
 
     type: str
-    event_id: str | UnsetType = UNSET
-    response_id: str | UnsetType = UNSET
-    item_id: str | UnsetType = UNSET
-    obfuscation: str | UnsetType = UNSET
-    output_index: int | UnsetType = UNSET
-    content_index: int | UnsetType = UNSET
+    event_id: str = ""
+    response_id: str = ""
+    item_id: str = ""
+    obfuscation: str = ""
+    output_index: int = -1
+    content_index: int = -1
 
 
 class _Append(_Envelope, kw_only=True):
@@ -55,13 +53,25 @@ class _Delta(_Envelope, kw_only=True):
     delta: str
 
 
-_TEXTS = attrgetter("event_id", "response_id", "item_id", "obfuscation")
-_NUMBERS = attrgetter("output_index", "content_index")
-
-
 def _quotes(envelope: _Envelope) -> int:
-    """Return how many `"` spell `envelope` if no member occurs twice: type and audio, then the rest."""
-    return 8 + 4 * (4 - _TEXTS(envelope).count(UNSET)) + 2 * (2 - _NUMBERS(envelope).count(UNSET))
+    """Return how many `"` spell `envelope` if no member stands there twice: type and audio, then the rest.
+
+    Spelled out because it runs for every audio message: a loop takes twice as long.
+    """
+    quotes = 8
+    if envelope.event_id:
+        quotes += 4
+    if envelope.response_id:
+        quotes += 4
+    if envelope.item_id:
+        quotes += 4
+    if envelope.obfuscation:
+        quotes += 4
+    if envelope.output_index >= 0:
+        quotes += 2
+    if envelope.content_index >= 0:
+        quotes += 2
+    return quotes
 
 
 class Recogniser:

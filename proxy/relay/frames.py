@@ -18,36 +18,28 @@ How a text message is treated:
 | larger, any other head | held until whole |
 
 When a message that is passing by turns out not to be bulk, a client is refused (1008): no client sends
-that. From the upstream it passes on; what it bills comes in other, smaller messages.
-
-What a client hides in such a message can be no more than a disguised `response.create`, and the
-upstream's `response.created` is metered all the same.
+that. From the upstream it passes on; what it bills comes in other, smaller messages. If a client hides a
+`response.create` in fragments that have already left, the upstream's `response.created` still meters it.
 """
 
-from enum import Enum
 from typing import Final
 
 from proxy.core.events import Side
 from proxy.dialects.bulk import ENVELOPE_BYTES_MAX, Arriving, Audio, Recogniser
 from proxy.relay import wire
+from proxy.relay.express import audio_run
 from proxy.relay.items import CloseFrame, Item, Message, Pass, Ping, Pong, Violation
+from proxy.relay.received import Received
 from proxy.relay.wire import Header, close_frame, pong_frame, text_frame
 
 HOLD_BYTES_MAX: Final = 64 * 1024  # ten times the usual audio message
 FRAGMENTS_MAX: Final = 4096  # of one message
 
 
-class _Step(Enum):
-    """How scanning goes on after a step that gave no item."""
-
-    ON = "the next step can be made"
-    WAIT = "more bytes are needed"
-
-
 class Scanner:
     """Scans what one side sends: a client has to mask its frames, the upstream must not.
 
-    Four attributes say where the bytes handed out so far *end*, so that the caller can finish a
+    `masked` says so. Four more attributes say where the bytes handed out so far *end*, so that the caller can finish a
     half-sent frame (`finish_frame`) or wait for a boundary. Held bytes do not count.
 
     * `frame_left`: payload bytes missing from the frame that was handed out in part; 0 between frames;
@@ -59,17 +51,11 @@ class Scanner:
 
     def __init__(self, side: Side, *, message_bytes_max: int, bulk: Recogniser) -> None:
         """`side` is the sender; `message_bytes_max` limits the payload of one message, fragments summed."""
-        self._side = side
-        self._masked = side is Side.CLIENT
+        self.masked = side is Side.CLIENT
         self._message_bytes_max = message_bytes_max
         self._bulk = bulk
-        # Bytes received: those in `_buf` from `_pos` on, then `_more`. Below `_need` of them no step is
-        # made, so that a large frame which arrives in small pieces is put together once.
-        self._buf = b""
-        self._pos = 0
-        self._more = bytearray()
-        self._need = 0
-        self._run = 0  # from here to `_pos` everything goes out with the next `Pass`
+        self._in = Received()
+        self._run = 0  # from here to `_in.pos` everything goes out with the next `Pass`
         self._over = False
         # What goes out with the next item.
         self._out: list[bytes] = []
@@ -101,65 +87,52 @@ class Scanner:
     @property
     def buffered(self) -> int:
         """Bytes received and not handed out."""
-        ready = (
-            0 if self._ready is None or isinstance(self._ready, Pass | Violation) else len(self._ready.raw)
-        )
-        return len(self._buf) - self._pos + len(self._more) + sum(map(len, self._raw)) + ready
+        ready: bytes = getattr(self._ready, "raw", b"")
+        return len(self._in) + sum(map(len, self._raw)) + len(ready)
 
     def feed(self, data: bytes) -> None:
         """Append received bytes; then call `next` until it returns None."""
-        if self._over:
-            return
-        if self._more or self._pos < len(self._buf):
-            self._more += data
-        else:
-            self._buf, self._pos = data, 0
+        if not self._over:
+            self._in.feed(data)
 
     def next(self) -> Item | None:
         """Return the next item, or None when more bytes have to be fed first or the end was reached."""
         if self._ready is not None:
             item, self._ready = self._ready, None
             return item
-        if self._over or not self._fill():
+        if self._over or not self._in.fill():
             return None
         return self._scan()
 
-    def _fill(self) -> bool:
-        """Put what was received in one piece; return whether there is enough of it to go on."""
-        here = len(self._buf) - self._pos
-        if here + len(self._more) < max(1, self._need):
-            return False
-        if self._more:
-            self._buf = b"".join((memoryview(self._buf)[self._pos :], self._more))
-            self._pos = 0
-            self._more = bytearray()
-        self._need = 0
-        return True
-
     def _scan(self) -> Item | None:
         """Make steps until one gives an item or needs more bytes; what has passed goes out before it."""
-        self._run = self._pos
-        while (step := self._step()) is _Step.ON:
-            pass
+        self._run = self._in.pos
+        if not self._frames:
+            self._in.pos = audio_run(
+                self._in.data, self._in.pos, self.masked, self._message_bytes_max, self._bulk, self._audio
+            )
+        item = None
+        while item is None and not self._in.need and self._in.pos < len(self._in.data):
+            item = self._step()
         self._flush()
-        if step is _Step.WAIT:
-            self._buf, self._pos = self._buf[self._pos :], 0
-            return self._passed()
         if self._over:
             self._forget()
+        elif item is None:
+            self._in.compact()
         passed = self._passed()
         if passed is None:
-            return step
-        self._ready = step
+            return item
+        self._ready = item
         return passed
 
-    def _step(self) -> Item | _Step:
+    def _step(self) -> Item | None:
         """Scan a piece of the frame that is passing by, or the header of the next frame."""
         if self.frame_left:
             return self._flow()
-        header = wire.read_header(self._buf, self._pos, self._masked)
+        header = wire.read_header(self._in.data, self._in.pos, self.masked)
         if isinstance(header, int):
-            return self._wait(header)
+            self._in.need = header
+            return None
         if isinstance(header, str):
             return self._violation(1002, header)
         if header.opcode & 0x8:
@@ -186,37 +159,41 @@ class Scanner:
 
     # Messages that are held
 
-    def _hold(self, header: Header) -> Item | _Step:
+    def _hold(self, header: Header) -> Item | None:
         """Take a frame of a text message once it is whole; judge the message once that is whole."""
-        begin = self._pos + header.size
+        begin = self._in.pos + header.size
         end = begin + header.length
-        if end > len(self._buf):
+        if end > len(self._in.data):
             return self._hold_part(header)
-        payload = wire.unmask(self._buf[begin:end], header.mask)
+        payload = wire.unmask(self._in.data[begin:end], header.mask)
         if not header.final or self._frames:
             return self._hold_fragment(header, self._take(end), payload)
         audio = self._bulk.whole(payload)
         if audio is None:
             return self._message(self._take(end), payload)
         self._audio.append(audio)
-        self._pos = end
-        return _Step.ON
+        self._in.pos = end
+        return None
 
-    def _hold_part(self, header: Header) -> Item | _Step:
+    def _hold_part(self, header: Header) -> Item | None:
         """Wait for the rest of a frame, or let it flow: a large first one with a head that says bulk."""
         if header.length <= HOLD_BYTES_MAX or self._frames:
-            return self._wait(header.size + header.length)
-        begin = self._pos + header.size
-        if len(self._buf) - begin < HOLD_BYTES_MAX:
-            return self._wait(header.size + HOLD_BYTES_MAX)
-        beginning = self._buf[begin : begin + ENVELOPE_BYTES_MAX]
+            self._in.need = header.size + header.length
+            return None
+        begin = self._in.pos + header.size
+        if len(self._in.data) - begin < HOLD_BYTES_MAX:
+            self._in.need = header.size + HOLD_BYTES_MAX
+            return None
+        beginning = self._in.data[begin : begin + ENVELOPE_BYTES_MAX]
         self._arriving = self._bulk.arriving(wire.unmask(beginning, header.mask))
         if self._arriving is None:
-            return self._wait(header.size + header.length)
+            self._in.need = header.size + header.length
+            return None
         self._flow_frame(header)
-        return self._advance(self._arriving.head_bytes)
+        self._advance(self._arriving.head_bytes)
+        return None
 
-    def _hold_fragment(self, header: Header, raw: bytes, payload: bytes) -> Item | _Step:
+    def _hold_fragment(self, header: Header, raw: bytes, payload: bytes) -> Item | None:
         """Add a whole frame to the fragmented message that is held."""
         self._raw.append(raw)
         self._payload.append(payload)
@@ -226,9 +203,9 @@ class Scanner:
             return self._assemble()
         if self._size >= HOLD_BYTES_MAX and not self._judged:
             self._release()
-        return _Step.ON
+        return None
 
-    def _assemble(self) -> Item | _Step:
+    def _assemble(self) -> Item | None:
         """Judge a fragmented message that has become whole."""
         raw, payload = b"".join(self._raw), b"".join(self._payload)
         self._end_message()
@@ -237,7 +214,7 @@ class Scanner:
             return self._message(raw, payload)
         self._out.append(raw)
         self._audio.append(audio)
-        return _Step.ON
+        return None
 
     def _release(self) -> None:
         """Let a large fragmented message flow from here on, if its head says bulk. Asked once a message."""
@@ -256,13 +233,13 @@ class Scanner:
 
     def _message(self, raw: bytes, payload: bytes) -> Item:
         """Give out a whole message for the session to decide about."""
-        if self._masked and not _is_utf8(payload):
+        if self.masked and not wire.is_utf8(payload):
             return self._violation(1007, "a text message is not UTF-8")
         return Message(raw, payload)
 
     # Messages that flow
 
-    def _flow_frame(self, header: Header) -> Item | _Step:
+    def _flow_frame(self, header: Header) -> Item | None:
         """Pass on the header of a frame whose payload passes on as it comes."""
         arriving = self._arriving
         if arriving is not None and header.final and not header.length and not arriving.is_bulk():
@@ -274,58 +251,64 @@ class Scanner:
         self._size += header.length
         self.frame_left, self.frame_mask, self.frame_offset = header.length, header.mask, 0
         self.fragmented = not header.final
-        self._pos += header.size
-        return self._advance(0)
+        self._in.pos += header.size
+        self._advance(0)
+        return None
 
-    def _flow(self) -> Item | _Step:
+    def _flow(self) -> Item | None:
         """Pass on what has come of the frame's payload."""
-        here = min(self.frame_left, len(self._buf) - self._pos)
-        if not here:
-            return self._wait(1)
+        here = min(self.frame_left, len(self._in.data) - self._in.pos)
         arriving = self._arriving
         if arriving is None or arriving.unfit:
-            return self._advance(here)
-        piece = wire.unmask(self._buf[self._pos : self._pos + here], self.frame_mask, self.frame_offset)
+            self._advance(here)
+            return None
+        piece = wire.unmask(
+            self._in.data[self._in.pos : self._in.pos + here], self.frame_mask, self.frame_offset
+        )
         heard = arriving.hear(piece)
-        return self._advance(heard) if heard else self._flow_tail(arriving, piece)
+        self._advance(heard) if heard else self._flow_tail(arriving, piece)
+        return None
 
-    def _flow_tail(self, arriving: Arriving, piece: bytes) -> Item | _Step:
+    def _flow_tail(self, arriving: Arriving, piece: bytes) -> Item | None:
         """Pass on what follows the audio, in the message's last frame only once all of it is known."""
         here = len(piece)
         last = not self.fragmented
         if last and here < self.frame_left <= ENVELOPE_BYTES_MAX:
-            return self._wait(self.frame_left)
+            self._in.need = self.frame_left
+            return None
         fits = arriving.tail(piece) and (not last or (here == self.frame_left and arriving.is_bulk()))
         refused = None if fits else self._unfit(arriving)
-        return refused or self._advance(here)
+        if refused is None:
+            self._advance(here)
+        return refused
 
     def _unfit(self, arriving: Arriving) -> Violation | None:
         """Say what happens to a message that is not the bulk its head promised, after most of it has left."""
-        if self._side is Side.CLIENT:
+        if self.masked:
             return self._violation(1008, "an audio message has unexpected members")
         arriving.unfit = True
         return None
 
-    def _advance(self, count: int) -> _Step:
+    def _advance(self, count: int) -> None:
         """Let `count` bytes of the frame's payload go out; end the frame, and the message, where they end."""
-        self._pos += count
+        self._in.pos += count
         self.frame_left -= count
         self.frame_offset += count
         if not self.frame_left and not self.fragmented:
             if self._arriving is not None:
                 self._audio.append(self._arriving.audio)
             self._end_message()
-        return _Step.ON
 
     # Frames between frames
 
-    def _control(self, header: Header) -> Item | _Step:
+    def _control(self, header: Header) -> Item | None:
         """Give out a control frame once it is whole."""
-        begin = self._pos + header.size
+        begin = self._in.pos + header.size
         end = begin + header.length
-        if end > len(self._buf):
-            return self._wait(header.size + header.length)
-        payload = wire.unmask(self._buf[begin:end], header.mask)
+        if end > len(self._in.data):
+            self._in.need = header.size + header.length
+            return None
+        payload = wire.unmask(self._in.data[begin:end], header.mask)
         raw = self._take(end)
         if header.opcode == wire.PING:
             return Ping(raw, payload)
@@ -346,23 +329,18 @@ class Scanner:
 
     # Bytes
 
-    def _wait(self, need: int) -> _Step:
-        """Make no step before there are `need` bytes from `_pos` on."""
-        self._need = need
-        return _Step.WAIT
-
     def _take(self, end: int) -> bytes:
-        """Return the bytes from `_pos` to `end`, which do not go out with those before them."""
+        """Return the bytes up to `end`, which do not go out with those before them."""
         self._flush()
-        raw = self._buf[self._pos : end]
-        self._pos = self._run = end
+        raw = self._in.data[self._in.pos : end]
+        self._in.pos = self._run = end
         return raw
 
     def _flush(self) -> None:
-        """Let the bytes from `_run` to `_pos` go out."""
-        if self._run < self._pos:
-            self._out.append(self._buf[self._run : self._pos])
-            self._run = self._pos
+        """Let the bytes from `_run` on go out."""
+        if self._run < self._in.pos:
+            self._out.append(self._in.data[self._run : self._in.pos])
+            self._run = self._in.pos
 
     def _passed(self) -> Pass | None:
         """Return what goes out since the last item, if anything."""
@@ -385,17 +363,8 @@ class Scanner:
 
     def _forget(self) -> None:
         """Drop what came after the last item."""
-        self._buf, self._pos, self._more = b"", 0, bytearray()
+        self._in.clear()
         self._raw, self._payload = [], []
-
-
-def _is_utf8(payload: bytes) -> bool:
-    """Return whether `payload` is text."""
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def finish_frame(scanner: Scanner) -> bytes:
@@ -408,7 +377,7 @@ def finish_frame(scanner: Scanner) -> bytes:
     if scanner.frame_left:
         rest = wire.unmask(b" " * scanner.frame_left, scanner.frame_mask, scanner.frame_offset)
     if scanner.fragmented:
-        rest += wire.continuation_frame(mask=scanner.frame_mask is not None)
+        rest += wire.continuation_frame(mask=scanner.masked)
     return rest
 
 

@@ -16,6 +16,7 @@ CLOSE: Final = 0x8
 PING: Final = 0x9
 PONG: Final = 0xA
 
+_DATA: Final = frozenset({0x00, 0x01, 0x02, 0x80, 0x81, 0x82})  # first bytes of data frames without a flaw
 _OPCODES: Final = frozenset({CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG})
 _CONTROL_BYTES_MAX: Final = 125  # RFC 6455 section 5.5
 _REASON_BYTES_MAX: Final = _CONTROL_BYTES_MAX - 2
@@ -41,9 +42,10 @@ def read_header(data: bytes, at: int, masked: bool) -> Header | int | str:
     if here < 2:
         return 2
     first, second = data[at], data[at + 1]
-    flaw = _flaw(first, second, masked)
-    if flaw:
-        return flaw
+    if first not in _DATA or (second > 0x7F) is not masked:
+        flaw = _flaw(first, second, masked)
+        if flaw:
+            return flaw
     length, size = second & 0x7F, 2
     if length > _CONTROL_BYTES_MAX:
         size = 4 if length == 126 else 10
@@ -78,6 +80,15 @@ def unmask(data: bytes, mask: bytes | None, offset: int = 0) -> bytes:
         return data
     turn = offset & 3
     return apply_mask(data, mask[turn:] + mask[:turn] if turn else mask)
+
+
+def is_utf8(payload: bytes) -> bool:
+    """Return whether `payload` is what a text message has to be."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_close(payload: bytes) -> tuple[int | None, str] | None:
