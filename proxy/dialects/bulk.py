@@ -16,7 +16,7 @@ is the upstream's to judge; it refuses what it cannot decode, and nothing is bil
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -26,7 +26,7 @@ ENVELOPE_BYTES_MAX: Final = 4096  # OpenAI pads deltas with `obfuscation`, so la
 LOOK_BYTES: Final = 128  # where, from either end, the type must stand: two ids of 36 characters fit before it
 
 
-class Audio(NamedTuple):
+class Audio(msgspec.Struct, frozen=True, gc=False):
     """One audio message: base64 characters of the value itself, and the response a delta belongs to."""
 
     chars: int

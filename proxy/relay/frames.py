@@ -39,8 +39,8 @@ FRAGMENTS_MAX: Final = 4096  # of one message
 class Scanner:
     """Scans what one side sends: a client has to mask its frames, the upstream must not.
 
-    `masked` says so. Four more attributes say where the bytes handed out so far *end*, so that the caller can finish a
-    half-sent frame (`finish_frame`) or wait for a boundary. Held bytes do not count.
+    `masked` says so. Four more attributes say where the bytes handed out so far *end*, so that the caller
+    can finish a half-sent frame (`finish_frame`) or wait for a boundary. Held bytes do not count.
 
     * `frame_left`: payload bytes missing from the frame that was handed out in part; 0 between frames;
     * `frame_mask`: that frame's key, None from upstream; of no meaning between frames;

@@ -1,7 +1,8 @@
 """WebSocket framing, one frame at a time: read a header strictly, read a close, build our own frames."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from websockets.frames import Close, Frame, Opcode
 
 try:
@@ -23,7 +24,7 @@ _REASON_BYTES_MAX: Final = _CONTROL_BYTES_MAX - 2
 _RESERVED_CODES: Final = frozenset({1004, 1005, 1006})
 
 
-class Header(NamedTuple):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """A frame's header. `size` is its own bytes, `length` those of the payload that follows."""
 
     opcode: int
