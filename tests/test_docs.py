@@ -1,0 +1,127 @@
+"""What the docs say is true: settings, commands, meters, flags, links."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from pydantic.fields import FieldInfo
+
+from proxy import cli
+from proxy.core.usage import Flag, Meter
+from proxy.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+METERING = (ROOT / "docs" / "metering.md").read_text(encoding="utf-8")
+
+
+def shown(field: FieldInfo) -> str:
+    """Return a setting's default as the table shows it; secrets and what is unset have none."""
+    if field.default is None:
+        return "–"
+    return f"`{float(field.default):g}`" if isinstance(field.default, float) else f"`{field.default}`"
+
+
+def settings_table() -> str:
+    rows = [f"| `{PREFIX}{name.upper()}` | {shown(f)} | {f.description} |" for name, f in settings()]
+    return "\n".join(("| Variable | Default | Meaning |", "|---|---|---|", *rows))
+
+
+def settings() -> list[tuple[str, FieldInfo]]:
+    return list(Settings.model_fields.items())
+
+
+def test_the_settings_table_is_what_the_settings_are() -> None:
+    written = README.read_text(encoding="utf-8").partition("<!-- settings:")[2].partition("<!-- /settings")[0]
+    table = "\n".join(line for line in written.splitlines() if line.startswith("|"))
+    assert table == settings_table(), f"README.md should have:\n\n{settings_table()}\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_variable_that_a_page_names_is_a_setting(page: Path) -> None:
+    named = set(re.findall(rf"{PREFIX}([A-Z_]+[A-Z])", page.read_text(encoding="utf-8")))
+    assert named <= {name.upper() for name, _ in settings()}
+
+
+def root_command() -> Any:
+    """Return the command line as click knows it, whatever it was written with."""
+    return typer.main.get_command(cli.app)
+
+
+def subcommands(command: Any) -> dict[str, Any]:
+    return dict(getattr(command, "commands", {}))
+
+
+def commands_in(text: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words that follow `talkmeter` where it is run: in code, up to the first option."""
+    code = re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL) + re.findall(
+        r"`(talkmeter[^`]*)`", text
+    )
+    for snippet in code:
+        for words in re.findall(r"(?:^|\s|/)talkmeter((?: [a-z][a-z-]*)+)", snippet):
+            yield tuple(words.split())
+
+
+def every_command(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, sub in subcommands(command).items():
+        if getattr(sub, "hidden", False):
+            continue
+        if subcommands(sub):
+            yield from every_command(sub, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def run(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the part of `words` that names a command: the rest are its arguments."""
+    command = root_command()
+    path: list[str] = []
+    for word in words:
+        if not subcommands(command):
+            break
+        assert word in subcommands(command), f"there is no `talkmeter {' '.join((*path, word))}`"
+        command = subcommands(command)[word]
+        path.append(word)
+    return tuple(path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    for words in commands_in(page.read_text(encoding="utf-8")):
+        assert run(words)
+
+
+def test_every_command_is_in_the_readme() -> None:
+    named = {run(words) for words in commands_in(README.read_text(encoding="utf-8"))}
+    assert set(every_command(root_command())) - named == set()
+
+
+@pytest.mark.parametrize("word", [*Meter, *Flag])
+def test_every_meter_and_flag_is_explained(word: str) -> None:
+    assert f"`{word}`" in METERING
+
+
+def test_no_flag_is_explained_that_does_not_exist() -> None:
+    flags = METERING.partition("## Flags")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)`", flags, re.MULTILINE)) == set(Flag)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith("https://")]
+    assert [link for link in local if not leads_somewhere(page, link)] == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = (page.parent / path) if path else page
+    if not anchor:
+        return target.exists()
+    headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
