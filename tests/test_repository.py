@@ -4,7 +4,9 @@ import ast
 import json
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,21 @@ def test_the_versions_agree() -> None:
     from proxy import __version__
 
     assert PROJECT["project"]["version"] == __version__
+
+
+def test_the_wheel_holds_the_code_and_the_migrations(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    sources = {str(path.relative_to(ROOT)) for path in sources_in("proxy")}
+    migrations = {f"proxy/{path.relative_to(ROOT)}" for path in sources_in("migrations")}
+    assert sources | migrations <= held
+    assert "proxy/store/rate_cards.json" in held
+
+
+def sources_in(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
 
 
 def tracked() -> list[Path]:
