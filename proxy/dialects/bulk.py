@@ -15,6 +15,7 @@ Inside the value only `"` and `\\` are looked for: they alone could hide another
 is the upstream's to judge; it refuses what it cannot decode, and nothing is billed for that.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -23,7 +24,9 @@ import msgspec
 from proxy.core.events import Side
 
 ENVELOPE_BYTES_MAX: Final = 4096  # OpenAI pads deltas with `obfuscation`, so larger than ids alone need
-LOOK_BYTES: Final = 128  # where, from either end, the type must stand: two ids of 36 characters fit before it
+LOOK_BYTES: Final = 128  # where, from either end, the type must stand: an id of 36 characters fits before it
+
+_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)  # up to the quote that ends it
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):
@@ -149,6 +152,7 @@ class Arriving:
         self._envelope = bytearray(head)
         self._response_id = response_id
         self._chars = 0
+        self._is_escaping = False  # what was heard ends in the middle of an escape
         self.head_bytes = len(head)
         self.unfit = False  # it turned out not to be bulk, but has to pass
         self.ended = False  # the value is over: what follows belongs to the envelope
@@ -165,12 +169,25 @@ class Arriving:
         """
         if self.ended:
             return 0
-        quote, escape = piece.find(b'"'), piece.find(b"\\")
-        ends = [at for at in (quote, escape) if at >= 0]
-        heard = min(ends, default=len(piece))
-        self.ended = bool(ends)
+        if self._is_escaping or b"\\" in piece:
+            return self._hear_escaped(piece)
+        quote = piece.find(b'"')
+        self.ended = quote >= 0
+        heard = quote if self.ended else len(piece)
         self._chars += heard
         return heard
+
+    def _hear_escaped(self, piece: bytes) -> int:
+        """Do the same where the value has escapes: some encoders write `/` as `\\/` and `+` as `\\u002b`."""
+        begin = int(self._is_escaping)
+        rest = _STRING.match(piece, begin)
+        end = rest.end() if rest else begin
+        self.ended = piece[end : end + 1] == b'"'
+        self._is_escaping = not self.ended and end < len(piece)  # a backslash is its last byte
+        value = piece[:end] if self.ended else piece
+        wide = value.count(b"\\u") + (begin and value.startswith(b"u"))
+        self._chars += len(value) - value.count(b"\\") - 4 * wide
+        return len(value)
 
     def tail(self, piece: bytes) -> bool:
         """Take bytes that follow the value; return whether the envelope is still of a size it may have."""

@@ -49,10 +49,13 @@ class Scanner:
       last: a final continuation has to follow, once `frame_left` is 0.
     """
 
-    def __init__(self, side: Side, *, message_bytes_max: int, bulk: Recogniser) -> None:
+    def __init__(
+        self, side: Side, *, message_bytes_max: int, bulk: Recogniser, hold_bytes_max: int = HOLD_BYTES_MAX
+    ) -> None:
         """`side` is the sender; `message_bytes_max` limits the payload of one message, fragments summed."""
         self.masked = side is Side.CLIENT
         self._message_bytes_max = message_bytes_max
+        self._hold_bytes_max = hold_bytes_max
         self._bulk = bulk
         self._in = Received()
         self._run = 0  # from here to `_in.pos` everything goes out with the next `Pass`
@@ -177,12 +180,12 @@ class Scanner:
 
     def _hold_part(self, header: Header) -> Item | None:
         """Wait for the rest of a frame, or let it flow: a large first one with a head that says bulk."""
-        if header.length <= HOLD_BYTES_MAX or self._frames:
+        if header.length <= self._hold_bytes_max or self._frames:
             self._in.need = header.size + header.length
             return None
         begin = self._in.pos + header.size
-        if len(self._in.data) - begin < HOLD_BYTES_MAX:
-            self._in.need = header.size + HOLD_BYTES_MAX
+        if len(self._in.data) - begin < self._hold_bytes_max:
+            self._in.need = header.size + self._hold_bytes_max
             return None
         beginning = self._in.data[begin : begin + ENVELOPE_BYTES_MAX]
         self._arriving = self._bulk.arriving(wire.unmask(beginning, header.mask))
@@ -201,7 +204,7 @@ class Scanner:
         self._size += header.length
         if header.final:
             return self._assemble()
-        if self._size >= HOLD_BYTES_MAX and not self._judged:
+        if self._size >= self._hold_bytes_max and not self._judged:
             self._release()
         return None
 
@@ -314,18 +317,8 @@ class Scanner:
             return Ping(raw, payload)
         if header.opcode == wire.PONG:
             return Pong(raw, payload)
-        return self._close(raw, payload)
-
-    def _close(self, raw: bytes, payload: bytes) -> Item:
-        """Give out a close frame, the last item."""
-        try:
-            close = wire.read_close(payload)
-        except UnicodeDecodeError:
-            return self._violation(1007, "the reason of a close is not UTF-8")
-        if close is None:
-            return self._violation(1002, "a close has an invalid code")
         self._over = True
-        return CloseFrame(raw, *close)
+        return wire.read_close(raw, payload)
 
     # Bytes
 

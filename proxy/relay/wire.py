@@ -5,6 +5,8 @@ from typing import Final
 import msgspec
 from websockets.frames import Close, Frame, Opcode
 
+from proxy.relay.items import CloseFrame, Violation
+
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # no C extension for this platform
@@ -92,17 +94,16 @@ def is_utf8(payload: bytes) -> bool:
     return True
 
 
-def read_close(payload: bytes) -> tuple[int | None, str] | None:
-    """Return a close frame's code (None: it has none) and reason, or None if the code must not be sent.
-
-    Raises UnicodeDecodeError when the reason is not UTF-8.
-    """
+def read_close(raw: bytes, payload: bytes) -> CloseFrame | Violation:
+    """Return the close frame `raw`, which carries `payload`, or what is wrong with it."""
     if not payload:
-        return None, ""
+        return CloseFrame(raw, None, "")
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or not _may_be_sent(code):
-        return None
-    return code, payload[2:].decode()
+        return Violation(1002, "a close has an invalid code")
+    if not is_utf8(payload[2:]):
+        return Violation(1007, "the reason of a close is not UTF-8")
+    return CloseFrame(raw, code, payload[2:].decode())
 
 
 def _may_be_sent(code: int) -> bool:
