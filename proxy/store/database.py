@@ -91,7 +91,9 @@ def sqlite_path(engine_or_url: Engine | URL | str) -> Path | None:
 
 
 def _open_sqlite(url: URL, *, checkpoints: bool) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=POOL_CONNECTIONS)
+    engine = create_engine(
+        url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=POOL_CONNECTIONS, hide_parameters=True
+    )
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _record: object) -> None:
@@ -134,7 +136,13 @@ def _open_postgres(url: URL) -> Engine:
     }
     given = {key: value for key, value in defaults.items() if key not in url.query}
     try:
-        return create_engine(url, connect_args=given, pool_size=POOL_CONNECTIONS, pool_pre_ping=True)
+        return create_engine(
+            url,
+            connect_args=given,
+            pool_size=POOL_CONNECTIONS,
+            pool_pre_ping=True,
+            hide_parameters=True,  # names and hashes must not reach a log
+        )
     except (ModuleNotFoundError, NoSuchModuleError):
         raise StoreError(
             "PostgreSQL needs its driver, which is not installed: pip install 'talkmeter[postgres]'."

@@ -1,0 +1,97 @@
+"""Live sessions and the orders to stop them: how the control plane reaches a running instance.
+
+An instance calls `publish` and `stop_orders` once a second; everybody else only reads, and asks for
+a stop with `request_stop`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, delete, insert, select, update
+
+from proxy.store import StoreError
+from proxy.store.database import reading, writing
+from proxy.store.schema import live_session, stop_order
+
+LIVE_S = 10  # a session that was not seen for this long is not live: its instance died
+REASON_CHARS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A session that is going on, and what it has cost so far."""
+
+    session_id: str
+    cost_nanousd: int
+    responses: int
+
+
+def publish(engine: Engine, instance_id: str, sessions: Iterable[Live], now: datetime) -> None:
+    """Make `sessions` the live sessions of this instance; orders for those that ended are dropped."""
+    rows = {one.session_id: one for one in sessions}
+    mine = live_session.c.instance_id == instance_id
+    with writing(engine) as connection:
+        known = set(connection.execute(select(live_session.c.session_id).where(mine)).scalars())
+        ended = known - rows.keys()
+        if ended:
+            connection.execute(_DELETE_LIVE, [{"ended": session_id} for session_id in ended])
+            connection.execute(_DELETE_ORDER, [{"ended": session_id} for session_id in ended])
+        changed = [_row(one, instance_id, now) for one in rows.values()]
+        again = [row for row in changed if row["id"] in known]
+        if again:
+            connection.execute(_UPDATE, again)
+        new = [row for row in changed if row["id"] not in known]
+        if new:
+            connection.execute(_INSERT, new)
+
+
+_DELETE_LIVE = delete(live_session).where(live_session.c.session_id == bindparam("ended"))
+_DELETE_ORDER = delete(stop_order).where(stop_order.c.session_id == bindparam("ended"))
+_VALUES: dict[str, Any] = {
+    "instance_id": bindparam("instance"),
+    "seen_at": bindparam("seen"),
+    "cost_nanousd": bindparam("cost"),
+    "responses": bindparam("count"),
+}
+_UPDATE = update(live_session).where(live_session.c.session_id == bindparam("id")).values(**_VALUES)
+_INSERT = insert(live_session).values(session_id=bindparam("id"), **_VALUES)
+
+
+def _row(one: Live, instance_id: str, now: datetime) -> dict[str, object]:
+    return {
+        "id": one.session_id,
+        "instance": instance_id,
+        "seen": now,
+        "cost": one.cost_nanousd,
+        "count": one.responses,
+    }
+
+
+def stop_orders(engine: Engine, instance_id: str) -> dict[str, str]:
+    """Return the sessions of this instance that are to be stopped, each with the reason."""
+    query = (
+        select(stop_order.c.session_id, stop_order.c.reason)
+        .join(live_session, live_session.c.session_id == stop_order.c.session_id)
+        .where(live_session.c.instance_id == instance_id)
+    )
+    with reading(engine) as connection:
+        return {row.session_id: row.reason for row in connection.execute(query)}
+
+
+def request_stop(engine: Engine, session_id: str, reason: str, now: datetime) -> None:
+    """Order a live session to be stopped; its instance does it within two seconds.
+
+    Raises:
+        StoreError: no such session is live.
+    """
+    with writing(engine) as connection:
+        live = live_session.c.session_id == session_id
+        seen_at = connection.execute(select(live_session.c.seen_at).where(live)).scalar_one_or_none()
+        if seen_at is None or seen_at < now - timedelta(seconds=LIVE_S):
+            raise StoreError(f"No session {session_id[:60]!r} is live: see `talkmeter session list --live`.")
+        connection.execute(delete(stop_order).where(stop_order.c.session_id == session_id))
+        connection.execute(
+            insert(stop_order).values(session_id=session_id, reason=reason[:REASON_CHARS_MAX], at=now)
+        )

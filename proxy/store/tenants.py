@@ -1,0 +1,285 @@
+"""Tenants, their projects and their API keys: made, listed, archived or revoked, never deleted.
+
+Functions over a connection; the writing ones belong into `database.writing`. Every change counts in
+the change counter, which is how running instances learn of it within half a second.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, insert, select, update
+
+from proxy.ids import new_id
+from proxy.store import StoreError
+from proxy.store.changes import bump
+from proxy.store.keys import hash_secret, new_secret, shown_prefix
+from proxy.store.schema import api_key, project, tenant
+
+NAME_CHARS_MAX = 100
+TAGS_MAX = 8
+TAG_CHARS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """Who pays."""
+
+    id: str
+    name: str
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A part of a tenant."""
+
+    id: str
+    tenant_id: str
+    tenant: str
+    name: str
+    created_at: datetime
+    archived_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key, without its secret."""
+
+    id: str
+    tenant_id: str
+    tenant: str
+    project_id: str | None
+    project: str | None
+    name: str
+    prefix: str
+    tags: Mapping[str, str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+# --- Tenants
+
+
+def create_tenant(connection: Connection, name: str, now: datetime) -> Tenant:
+    """Raises StoreError: the name cannot be used, or is taken (an archived tenant keeps its name)."""
+    name = _checked_name(name)
+    taken = connection.execute(select(tenant.c.id).where(tenant.c.name == name)).first()
+    if taken:
+        raise StoreError(f"There is a tenant {name!r} already ({taken.id}).")
+    made = Tenant(new_id("ten"), name, now, None)
+    connection.execute(insert(tenant).values(id=made.id, name=name, created_at=now))
+    bump(connection)
+    return made
+
+
+def list_tenants(connection: Connection) -> list[Tenant]:
+    """Return all tenants by name, archived ones too."""
+    rows = connection.execute(select(tenant).order_by(tenant.c.id))
+    return sorted((Tenant(**row._mapping) for row in rows), key=lambda one: one.name)
+
+
+def find_tenant(connection: Connection, name_or_id: str) -> Tenant:
+    """Raises StoreError: there is no such tenant."""
+    query = select(tenant).where((tenant.c.name == name_or_id) | (tenant.c.id == name_or_id))
+    row = connection.execute(query).first()
+    if row is None:
+        raise StoreError(f"There is no tenant {name_or_id[:NAME_CHARS_MAX]!r}: see `talkmeter tenant list`.")
+    return Tenant(**row._mapping)
+
+
+def archive_tenant(connection: Connection, name_or_id: str, now: datetime) -> Tenant:
+    """Archive a tenant: its keys stop working, its ledger stays.
+
+    Raises:
+        StoreError: there is no such tenant.
+    """
+    found = find_tenant(connection, name_or_id)
+    if found.archived_at is None:
+        connection.execute(update(tenant).where(tenant.c.id == found.id).values(archived_at=now))
+        bump(connection)
+    return find_tenant(connection, found.id)
+
+
+# --- Projects
+
+
+def create_project(connection: Connection, tenant_name: str, name: str, now: datetime) -> Project:
+    """Raises StoreError: no such tenant, it is archived, or it has a project of that name."""
+    owner = _active_tenant(connection, tenant_name)
+    name = _checked_name(name)
+    if _project_of(connection, owner, name):
+        raise StoreError(f"Tenant {owner.name!r} has a project {name!r} already.")
+    return _insert_project(connection, owner, name, now)
+
+
+def list_projects(connection: Connection, tenant_name: str | None = None) -> list[Project]:
+    """Return the projects of one tenant or of all, archived ones too."""
+    query = _projects()
+    if tenant_name is not None:
+        query = query.where(project.c.tenant_id == find_tenant(connection, tenant_name).id)
+    rows = connection.execute(query)
+    return sorted((Project(**row._mapping) for row in rows), key=lambda one: (one.tenant, one.name))
+
+
+def archive_project(connection: Connection, tenant_name: str, name_or_id: str, now: datetime) -> Project:
+    """Archive a project: its keys stop working, its ledger stays.
+
+    Raises:
+        StoreError: no such tenant or project.
+    """
+    owner = find_tenant(connection, tenant_name)
+    found = _project_of(connection, owner, name_or_id)
+    if found is None:
+        raise StoreError(
+            f"Tenant {owner.name!r} has no project {name_or_id[:NAME_CHARS_MAX]!r}:"
+            " see `talkmeter project list`."
+        )
+    if found.archived_at is None:
+        connection.execute(update(project).where(project.c.id == found.id).values(archived_at=now))
+        bump(connection)
+    return _project_of(connection, owner, found.id) or found
+
+
+def _projects() -> Select[Any]:
+    columns = (project.c.id, project.c.tenant_id, tenant.c.name.label("tenant"))
+    more = (project.c.name, project.c.created_at, project.c.archived_at)
+    return select(*columns, *more).join(tenant, tenant.c.id == project.c.tenant_id)
+
+
+def _project_of(connection: Connection, owner: Tenant, name_or_id: str) -> Project | None:
+    query = _projects().where(
+        project.c.tenant_id == owner.id, (project.c.name == name_or_id) | (project.c.id == name_or_id)
+    )
+    row = connection.execute(query).first()
+    return Project(**row._mapping) if row else None
+
+
+def _insert_project(connection: Connection, owner: Tenant, name: str, now: datetime) -> Project:
+    made = Project(new_id("prj"), owner.id, owner.name, name, now, None)
+    connection.execute(insert(project).values(id=made.id, tenant_id=owner.id, name=name, created_at=now))
+    bump(connection)
+    return made
+
+
+# --- API keys
+
+
+def create_key(
+    connection: Connection,
+    pepper: bytes,
+    *,
+    tenant_name: str,
+    now: datetime,
+    project_name: str | None = None,
+    name: str = "",
+    expires_at: datetime | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> tuple[Key, str]:
+    """Return a new key and its secret, which cannot be had again. A project is made when missing.
+
+    Raises:
+        StoreError: no such tenant, something is archived, or an argument cannot be used.
+    """
+    owner = _active_tenant(connection, tenant_name)
+    part = _active_project(connection, owner, project_name, now) if project_name else None
+    if expires_at is not None and expires_at <= now:
+        raise StoreError("This key would have expired already: give a later instant.")
+    secret = new_secret()
+    made = Key(
+        id=new_id("key"),
+        tenant_id=owner.id,
+        tenant=owner.name,
+        project_id=part.id if part else None,
+        project=part.name if part else None,
+        name=_checked_name(name) if name else "",
+        prefix=shown_prefix(secret),
+        tags=_checked_tags(tags or {}),
+        created_at=now,
+        expires_at=expires_at,
+        revoked_at=None,
+    )
+    connection.execute(insert(api_key).values(**_key_row(made), secret_hmac=hash_secret(secret, pepper)))
+    bump(connection)
+    return made, secret
+
+
+def list_keys(connection: Connection, tenant_name: str | None = None) -> list[Key]:
+    """Return the keys of one tenant or of all in the order they were made, revoked ones too."""
+    query = _keys()
+    if tenant_name is not None:
+        query = query.where(api_key.c.tenant_id == find_tenant(connection, tenant_name).id)
+    return [_key(row) for row in connection.execute(query.order_by(api_key.c.id))]
+
+
+def revoke_key(connection: Connection, key_id: str, now: datetime) -> Key:
+    """Revoke a key for good. Its live sessions end within two seconds.
+
+    Raises:
+        StoreError: there is no such key.
+    """
+    query = _keys().where(api_key.c.id == key_id)
+    if connection.execute(query).first() is None:
+        raise StoreError(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
+    again = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
+    if connection.execute(update(api_key).where(again).values(revoked_at=now)).rowcount:
+        bump(connection)
+    return _key(connection.execute(query).one())
+
+
+def keys_exist(connection: Connection) -> bool:
+    """Tell whether any API key was ever made here."""
+    return connection.execute(select(api_key.c.id).limit(1)).first() is not None
+
+
+def _keys() -> Select[Any]:
+    columns = [column for column in api_key.c if column is not api_key.c.secret_hmac]
+    names = (tenant.c.name.label("tenant"), project.c.name.label("project"))
+    return (
+        select(*columns, *names)
+        .join(tenant, tenant.c.id == api_key.c.tenant_id)
+        .join(project, project.c.id == api_key.c.project_id, isouter=True)
+    )
+
+
+def _key(row: Row[Any]) -> Key:
+    return Key(**row._mapping)
+
+
+def _key_row(key: Key) -> dict[str, object]:
+    return {name: getattr(key, name) for name in Key.__slots__ if name not in ("tenant", "project")}
+
+
+def _active_tenant(connection: Connection, name_or_id: str) -> Tenant:
+    found = find_tenant(connection, name_or_id)
+    if found.archived_at is not None:
+        raise StoreError(f"Tenant {found.name!r} is archived.")
+    return found
+
+
+def _active_project(connection: Connection, owner: Tenant, name_or_id: str, now: datetime) -> Project:
+    found = _project_of(connection, owner, name_or_id)
+    if found is None:
+        return _insert_project(connection, owner, _checked_name(name_or_id), now)
+    if found.archived_at is not None:
+        raise StoreError(f"Project {found.name!r} of tenant {owner.name!r} is archived.")
+    return found
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
+        raise StoreError(f"A name has 1 to {NAME_CHARS_MAX} printable characters.")
+    return name
+
+
+def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if len(tags) > TAGS_MAX:
+        raise StoreError(f"A key carries at most {TAGS_MAX} tags.")
+    for part in (*tags.keys(), *tags.values()):
+        if not 0 < len(part) <= TAG_CHARS_MAX or not part.isprintable():
+            raise StoreError(f"Names and values of tags have 1 to {TAG_CHARS_MAX} printable characters.")
+    return dict(tags)

@@ -1,0 +1,58 @@
+"""Live sessions and stop orders."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, select
+
+from proxy.store import StoreError
+from proxy.store.database import reading
+from proxy.store.live import LIVE_S, Live, publish, request_stop, stop_orders
+from proxy.store.schema import live_session, stop_order
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def live(engine: Engine) -> list[tuple[str, str, int, int]]:
+    query = select(
+        live_session.c.session_id,
+        live_session.c.instance_id,
+        live_session.c.cost_nanousd,
+        live_session.c.responses,
+    )
+    with reading(engine) as connection:
+        return sorted(tuple(row) for row in connection.execute(query))
+
+
+def test_an_instance_publishes_what_is_live_and_nothing_of_others(database: Engine) -> None:
+    publish(database, "i1", [Live("s1", 10, 1), Live("s2", 20, 2)], NOW)
+    publish(database, "i2", [Live("s3", 0, 0)], NOW)
+    publish(database, "i1", [Live("s2", 25, 3), Live("s4", 0, 0)], NOW)
+    assert live(database) == [("s2", "i1", 25, 3), ("s3", "i2", 0, 0), ("s4", "i1", 0, 0)]
+    publish(database, "i1", [], NOW)
+    assert live(database) == [("s3", "i2", 0, 0)]
+
+
+def test_a_stop_order_reaches_the_instance_that_has_the_session(database: Engine) -> None:
+    publish(database, "i1", [Live("s1", 0, 0), Live("s2", 0, 0)], NOW)
+    request_stop(database, "s1", "first", NOW)
+    request_stop(database, "s1", "too loud", NOW)
+    assert stop_orders(database, "i1") == {"s1": "too loud"}
+    assert stop_orders(database, "i2") == {}
+
+
+def test_an_order_ends_with_its_session(database: Engine) -> None:
+    publish(database, "i1", [Live("s1", 0, 0)], NOW)
+    request_stop(database, "s1", "enough", NOW)
+    publish(database, "i1", [], NOW)
+    assert stop_orders(database, "i1") == {}
+    with reading(database) as connection:
+        assert connection.execute(select(stop_order)).all() == []
+
+
+def test_only_live_sessions_can_be_stopped(database: Engine) -> None:
+    publish(database, "i1", [Live("s1", 0, 0)], NOW)
+    with pytest.raises(StoreError, match="'s2' is live"):
+        request_stop(database, "s2", "no such", NOW)
+    with pytest.raises(StoreError, match="'s1' is live"):
+        request_stop(database, "s1", "its instance died", NOW + timedelta(seconds=LIVE_S + 1))
