@@ -1,0 +1,294 @@
+"""The sessions of this instance: who is let in, what runs, and how all of it ends.
+
+A session's life here: `admit` reserves a place (`Admission`, a context that gives it back), `open`
+turns it into a `LiveSession`, and it is forgotten once its last record is on disk. There are no
+tasks: sessions live in their sockets' callbacks, and one timer looks after all of them.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from proxy.core.allowance import Allowance
+from proxy.core.events import Side
+from proxy.core.identity import Principal
+from proxy.core.rating import CardBook
+from proxy.core.records import Entry, Record, SessionOpened
+from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal
+from proxy.core.session import Session
+from proxy.ids import new_id
+from proxy.observe.metrics import Metrics
+from proxy.observe.sessions import SessionWatch
+from proxy.relay.ask import Ask
+from proxy.relay.dial import UpstreamConnection
+from proxy.relay.handover import TakenOver
+from proxy.relay.lane import Lane
+from proxy.relay.tunnel import Reason, RecordKeeper, Tunnel, TunnelConfig
+
+SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
+SWEEP_S = 1.0
+ENDING_S = 10.0  # for the last close frames and records, beyond lingering
+
+
+class KeyCatalog(Protocol):
+    """What the relay needs of the catalog (`store/catalog.py`): keys and rate cards, in memory."""
+
+    @property
+    def cards(self) -> CardBook:
+        """Return the rate cards as they are now."""
+
+    async def authenticate(self, secret: str, now: datetime) -> Principal | Refusal:
+        """Return whose key this is."""
+
+    def key_ok(self, api_key_id: str) -> Refusal | None:
+        """Return why a key that was good when its session began is no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """What an instance allows. Times in seconds."""
+
+    account: str | None = None  # the upstream account, as the ledger names it
+    provider: str = "openai"
+    sessions_max: int = 10_000
+    message_bytes_max: int = 16 * 1024 * 1024
+    linger_s: float = 10.0
+    stall_s: float = 10.0
+    idle_timeout_s: float = 600.0
+    drain_s: float = 60.0
+
+    @property
+    def tunnel(self) -> TunnelConfig:
+        return TunnelConfig(
+            message_bytes_max=self.message_bytes_max,
+            linger_s=self.linger_s,
+            stall_s=self.stall_s,
+            idle_timeout_s=self.idle_timeout_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session that runs: whose it is, and its tunnel."""
+
+    principal: Principal
+    tunnel: Tunnel
+
+    @property
+    def id(self) -> str:
+        return self.facts.session_id
+
+    @property
+    def facts(self) -> SessionOpened:
+        return self.tunnel.session.facts
+
+    @property
+    def cost_nanousd(self) -> int:
+        """Return what it has cost so far, running responses left out."""
+        return self.tunnel.session.cost_nanousd
+
+    @property
+    def responses(self) -> int:
+        return self.tunnel.session.responses
+
+    @property
+    def turns(self) -> list[Entry]:
+        """Return what was billed so far, oldest first."""
+        return self.tunnel.turns
+
+
+class Admission:
+    """A place among the sessions. Leaving its context without `open` gives the place back."""
+
+    def __init__(self, gateway: "Gateway", principal: Principal, facts: SessionOpened) -> None:
+        self.principal = principal
+        self.facts = facts
+        self._gateway = gateway
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gateway.give_back()
+
+    def open(self, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
+        """Start the session on its two connections."""
+        return self._gateway.open(self, client, upstream)
+
+
+class Gateway:
+    """See the module. `start` it on its loop, `drain` it before that ends."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        catalog: KeyCatalog,
+        journal: RecordKeeper,
+        metrics: Metrics,
+        watch: SessionWatch,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.catalog = catalog
+        self.metrics = metrics
+        self.is_draining = False
+        self._journal = journal
+        self._watch = watch
+        self._sessions: dict[str, LiveSession] = {}
+        self._shares: list[dict[str, LiveSession]] = [{} for _ in range(SWEEPS)]
+        self._turn = 0
+        self._reserved = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def start(self) -> None:
+        """Begin to look after the sessions."""
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S / SWEEPS, self._sweep)
+
+    # Sessions
+
+    @property
+    def sessions(self) -> Mapping[str, LiveSession]:
+        """Return the live sessions by their ids."""
+        return self._sessions
+
+    async def admit(self, ask: Ask) -> Admission | Refusal:
+        """Return a place for a session, or why there is none."""
+        if refusal := self._closed():
+            return refusal
+        principal = await self.catalog.authenticate(ask.secret, self.clock())
+        if isinstance(principal, Refusal):
+            return principal
+        if refusal := self._closed():  # while the key was checked
+            return refusal
+        if len(self._sessions) + self._reserved >= self.config.sessions_max:
+            return TOO_MANY_SESSIONS
+        self._reserved += 1
+        return Admission(self, principal, self._facts(ask, principal))
+
+    def give_back(self) -> None:
+        """Free the place of an admission."""
+        self._reserved -= 1
+
+    def open(self, admission: Admission, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
+        """Start a session; from now on its sockets are its own."""
+        session = Session(admission.facts, self.catalog.cards, Allowance())
+        tunnel = Tunnel(
+            session,
+            client.transport,
+            upstream.transport,
+            config=self.config.tunnel,
+            record=self._record,
+            clock=self.clock,
+            on_over=self._forget,
+        )
+        live = LiveSession(admission.principal, tunnel)
+        share = min(self._shares, key=len)
+        self._sessions[live.id] = share[live.id] = live
+        self._empty.clear()
+        tunnel.start(
+            client.early, bytes(upstream.early), upstream_ended=upstream.ended, upstream_lost=upstream.is_lost
+        )
+        return live
+
+    def stop(self, session_id: str, refusal: Refusal) -> bool:
+        """End a session for an administrator; return whether it runs here."""
+        live = self._sessions.get(session_id)
+        if live is not None:
+            live.tunnel.stop(refusal, Reason.STOPPED)
+        return live is not None
+
+    def _closed(self) -> Refusal | None:
+        """Return why nobody is let in now."""
+        if self.is_draining:
+            return DRAINING
+        return None if self._journal.accepting else DISK_FULL
+
+    def _facts(self, ask: Ask, principal: Principal) -> SessionOpened:
+        return SessionOpened(
+            session_id=new_id("ses"),
+            tenant_id=principal.tenant_id,
+            project_id=principal.project_id,
+            api_key_id=principal.api_key_id,
+            end_user=ask.end_user,
+            tags={**principal.tags, **ask.tags},
+            provider=self.config.provider,
+            account=self.config.account,
+            model=ask.model,
+            opened_at=self.clock(),
+        )
+
+    def _record(self, record: Record, durable: Callable[[], None] | None) -> None:
+        self._watch.see(record)
+        self._journal.append(record, durable)
+
+    def _forget(self, tunnel: Tunnel) -> None:
+        session_id = tunnel.session.facts.session_id
+        live = self._sessions.pop(session_id)
+        for share in self._shares:
+            share.pop(session_id, None)
+        self._count(live)
+        if not self._sessions:
+            self._empty.set()
+
+    # Looking after them
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(SWEEP_S / SWEEPS, self._sweep)
+        self._turn = (self._turn + 1) % SWEEPS
+        for live in list(self._shares[self._turn].values()):
+            self._count(live)
+            if refusal := self.catalog.key_ok(live.facts.api_key_id):
+                live.tunnel.stop(refusal, Reason.REFUSED)
+            live.tunnel.sweep(loop.time())
+
+    def _count(self, live: LiveSession) -> None:
+        """Move what was relayed since last time into the metrics."""
+        for side, lane in _lanes(live.tunnel):
+            if lane.byte_count:
+                self.metrics.relayed(side, lane.message_count, lane.byte_count)
+                lane.message_count = lane.byte_count = 0
+
+    # The end
+
+    async def drain(self) -> None:
+        """Let nobody in, give sessions `drain_s` to end, then end them; return when all are over.
+
+        A running response is finished first, for at most `linger_s`; what then still runs is dropped.
+        """
+        self.is_draining = True
+        config = self.config
+        if not await self._emptied(config.drain_s):
+            for live in list(self._sessions.values()):
+                live.tunnel.leave(config.linger_s)
+        if not await self._emptied(2 * config.linger_s + ENDING_S):
+            self.abort()
+            await self._emptied(ENDING_S)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def abort(self) -> None:
+        """Drop all connections at once: the journal has failed, or time is up."""
+        self.is_draining = True
+        for live in list(self._sessions.values()):
+            live.tunnel.abort()
+
+    async def _emptied(self, timeout_s: float) -> bool:
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _lanes(tunnel: Tunnel) -> tuple[tuple[Side, Lane], tuple[Side, Lane]]:
+    return (Side.CLIENT, tunnel.client_lane), (Side.UPSTREAM, tunnel.upstream_lane)

@@ -1,0 +1,198 @@
+"""One direction of a session: what a side says is scanned, decided about, and carried out in order.
+
+The session decides (`core/session.py`); this obeys. At a `Journal` command that waits, the lane
+stops: what it handed on before has gone out, what comes later queues behind, the end of the stream
+included, until the record is on disk.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from proxy.core.commands import Close, Command, Drop, Forward, Journal, Send
+from proxy.core.events import Event
+from proxy.core.records import Record
+from proxy.dialects.openai_realtime import parse
+from proxy.relay.frames import CloseFrame, Item, Message, Pass, Ping, Pong, Scanner, Violation
+from proxy.relay.half import Half, Hold
+
+if TYPE_CHECKING:
+    from proxy.relay.tunnel import Tunnel
+
+WAITING_BYTES_MAX = 256 * 1024  # kept from one side while a record is on its way to the disk
+
+
+class Lane:
+    """What `source` says, on its way to `target`."""
+
+    __slots__ = (
+        "_at_end",
+        "_backlog",
+        "_is_waiting",
+        "byte_count",
+        "is_deaf",
+        "is_over",
+        "message_count",
+        "scanner",
+        "side",
+        "source",
+        "target",
+        "tunnel",
+    )
+
+    def __init__(self, tunnel: "Tunnel", scanner: Scanner, source: Half, target: Half) -> None:
+        self.tunnel = tunnel
+        self.scanner = scanner
+        self.side = source.side
+        self.source = source
+        self.target = target
+        self.is_deaf = False  # nothing counts any more but a close frame
+        self.is_over = False  # the end of the stream was reached, and everything before it is done
+        self.message_count = 0  # since somebody last looked, like `byte_count`
+        self.byte_count = 0
+        self._at_end = False
+        self._is_waiting = False
+        self._backlog: deque[Callable[[], None]] = deque()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether something is on its way to the disk, or behind that."""
+        return self._is_waiting or bool(self._backlog)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that the source sent."""
+        self.byte_count += len(data)
+        self.scanner.feed(data)
+        self.pump()
+        if self._is_waiting and self.scanner.buffered > WAITING_BYTES_MAX:
+            self.source.hold(Hold.JOURNAL)
+
+    def end(self) -> None:
+        """Note the end of the source's stream; it comes after everything that was received."""
+        self._at_end = True
+        self.pump()
+        self.tunnel.check_over()
+
+    def deafen(self) -> None:
+        """Discard what the source says from now on, but for its close frame; do not let it wait."""
+        self.is_deaf = True
+        self.source.release(Hold.PEER_FULL)
+
+    def pump(self) -> None:
+        """Go on as far as possible."""
+        source, scanner = self.source, self.scanner
+        while not (self.is_waiting or source.is_choked):
+            item = scanner.next()
+            if item is None:
+                if self._at_end and not self.is_over:
+                    self.is_over = True
+                    self.tunnel.lost(self)
+                break
+            self._take(item)
+            if self.target.has_queued:
+                self.target.flush()
+        if self.tunnel.is_watching:
+            self.tunnel.watch()
+
+    def receive(self, event: Event) -> None:
+        """Let the session answer something that is no message."""
+        self.do(self.tunnel.session.receive(self.side, event, self.now()))
+
+    def do(self, commands: Iterable[Command], raw: bytes = b"") -> None:
+        """Perform `commands` in order, behind what waits; `raw` is the message they are about."""
+        for command in commands:
+            if self.is_waiting:
+                self._backlog.append(partial(self._perform, command, raw))
+            else:
+                self._perform(command, raw)
+
+    def then(self, step: Callable[[], None]) -> None:
+        """Do `step` behind what waits."""
+        if self.is_waiting:
+            self._backlog.append(step)
+        else:
+            step()
+
+    def now(self) -> datetime:
+        return self.tunnel.clock()
+
+    # Items
+
+    def _take(self, item: Item) -> None:
+        kind = type(item)
+        if kind is CloseFrame or kind is Violation:
+            self.then(partial(self._end_early, item))
+        elif self.is_deaf:
+            return
+        else:
+            _TAKE[kind](self, item)
+
+    def _pass(self, item: Pass) -> None:
+        """Relay bytes whoever listens; account for the audio in them."""
+        self.target.relay(item.data)
+        session, now = self.tunnel.session, self.now
+        for audio in item.audio:
+            self.message_count += 1
+            if commands := session.hear(self.side, audio.chars, audio.response_id, now()):
+                self.do(commands)
+
+    def _message(self, item: Message) -> None:
+        self.message_count += 1
+        event = parse(self.side, item.payload)
+        self.do(self.tunnel.session.receive(self.side, event, self.now()), item.raw)
+
+    def _ping(self, item: Ping) -> None:
+        if self.target.is_shut:
+            self.source.pong(item.payload)
+        else:
+            self.target.relay(item.raw)
+
+    def _pong(self, item: Pong) -> None:
+        self.target.relay(item.raw)
+
+    def _end_early(self, item: Item) -> None:
+        if isinstance(item, CloseFrame):
+            self.tunnel.closed(self, item)
+        elif isinstance(item, Violation):
+            self.tunnel.violated(self, item)
+
+    # Commands
+
+    def _perform(self, command: Command, raw: bytes) -> None:
+        if isinstance(command, Forward):
+            self.target.relay(raw)
+        elif isinstance(command, Journal):
+            self._journal(command.record, command.wait)
+        elif isinstance(command, Send):
+            self.tunnel.send(command)
+        elif isinstance(command, Close):
+            self.tunnel.cut(command)
+        else:
+            assert isinstance(command, Drop)
+
+    def _journal(self, record: Record, wait: bool) -> None:
+        if not wait:
+            self.tunnel.record(record)
+            return
+        self._is_waiting = True
+        self.tunnel.record(record, self._durable)
+
+    def _durable(self) -> None:
+        """The record is on disk: go on with what waited for it."""
+        self._is_waiting = False
+        while self._backlog and not self._is_waiting:
+            self._backlog.popleft()()
+        if not self._is_waiting:
+            self.source.release(Hold.JOURNAL)
+            self.pump()
+            self.tunnel.check_over()
+
+
+_TAKE: dict[type, Callable[..., None]] = {
+    Pass: Lane._pass,
+    Message: Lane._message,
+    Ping: Lane._ping,
+    Pong: Lane._pong,
+}
