@@ -165,7 +165,9 @@ class SmallDisk(sqlite3.Connection):
 
 
 def on_small_disk(path: Path) -> SmallDisk:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=SmallDisk)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=SmallDisk)
+    connection.execute("PRAGMA journal_mode = WAL")
+    return connection
 
 
 async def test_a_full_disk_frees_the_reserve_and_the_batch_is_written(
