@@ -48,7 +48,7 @@ class Billing:
         """Send `response.created`."""
         await self._wire.ready()
         self._truth.write("opened", self._session, response["id"], model=model, status="in_progress")
-        await self._wire.send({"type": "response.created", "response": response})
+        await self._wire.send({"type": "response.created", "response": response | {"usage": None}})
 
     async def response_done(self, response: Json, model: str, usage: Json | None) -> None:
         """Send `response.done` for a finished response; its `usage` is added here."""

@@ -253,7 +253,7 @@ class Response:
         return {"response_id": self.id, "item_id": item.id, "output_index": 0}
 
     def _show(self, status: str) -> Json:
-        """Return the response object of `response.created` and `response.done`."""
+        """Return the response object of `response.created` and `response.done`, but for its usage."""
         ended = status != "in_progress" and self._item is not None
         limit = self.ask.max_output_tokens
         fmt: Json = {"type": self.ask.format.name}
@@ -269,7 +269,6 @@ class Response:
             "output_modalities": self.ask.modalities,
             "max_output_tokens": "inf" if limit is None else limit,
             "audio": {"output": {"format": fmt, "voice": self.ask.voice}},
-            "usage": None,
             "metadata": self.ask.metadata,
         }
 

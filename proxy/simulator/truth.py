@@ -43,10 +43,10 @@ class Truth:
 
 
 class TruthFile:
-    """Appends lines to a truth file; without a path it keeps nothing."""
+    """Appends lines to a truth file, one process at a time; without a path it keeps nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        self._n = len(path.read_bytes().splitlines()) if path and path.exists() else 0
+        self._n = _mend(path) if path and path.exists() else 0
         self._file = path.open("a", encoding="utf-8") if path else None
 
     def write(
@@ -74,6 +74,16 @@ class TruthFile:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _mend(path: Path) -> int:
+    """Cut off a last line that a kill left incomplete; return how many whole ones there are."""
+    content = path.read_bytes()
+    whole, newline, rest = content.rpartition(b"\n")
+    if rest:
+        with path.open("r+b") as file:
+            file.truncate(len(whole + newline))
+    return content.count(b"\n")
 
 
 def read(path: Path) -> list[Truth]:
