@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from proxy import cli
 from proxy.core.usage import Flag, Meter
 from proxy.settings import PREFIX, Settings
+from proxy.store.card_files import FileFormat, parse_cards
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -125,3 +126,12 @@ def leads_somewhere(page: Path, link: str) -> bool:
         return target.exists()
     headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
     return anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+RATE_CARDS = (ROOT / "docs" / "rate-cards.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("file_format", "cards"), [("json", 1), ("csv", 2)])
+def test_the_rate_card_examples_can_be_imported(file_format: FileFormat, cards: int) -> None:
+    (example,) = re.findall(rf"```{file_format}\n(.*?)```", RATE_CARDS, re.DOTALL)
+    assert len(parse_cards(example, file_format)) == cards
