@@ -9,7 +9,6 @@ import pytest
 import typer
 from pydantic.fields import FieldInfo
 
-from proxy import cli
 from proxy.core.usage import Flag, Meter
 from proxy.settings import PREFIX, Settings
 from proxy.store.card_files import FileFormat, parse_cards
@@ -51,6 +50,8 @@ def test_every_variable_that_a_page_names_is_a_setting(page: Path) -> None:
 
 def root_command() -> Any:
     """Return the command line as click knows it, whatever it was written with."""
+    from proxy import cli
+
     return typer.main.get_command(cli.app)
 
 
