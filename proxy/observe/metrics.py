@@ -94,6 +94,9 @@ class Metrics:
         self.journal_lag = self._gauge(
             "talkmeter_journal_lag_seconds", "Age of the oldest journal record that is not yet posted"
         )
+        self.journal_parked = self._gauge(
+            "talkmeter_journal_parked_records", "Journal records that the ledger refused: look at them"
+        )
         self.journal_accepting = self._gauge(
             "talkmeter_journal_accepting", "1 while the journal takes new sessions"
         )

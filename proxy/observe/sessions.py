@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class LiveSession:
+class _Live:
     """One session's figures so far."""
 
     tenant: str
@@ -26,11 +26,11 @@ class LiveSession:
 class SessionWatch:
     """Sees every record on its way to the journal. Holds one small object a live session."""
 
-    def __init__(self, metrics: Metrics, tenant_name: Callable[[str], str]) -> None:
-        """`tenant_name` turns a tenant's id into the name that people know."""
+    def __init__(self, metrics: Metrics, tenant_name: Callable[[SessionOpened], str]) -> None:
+        """`tenant_name` tells the name, which people know, of a new session's tenant."""
         self._metrics = metrics
         self._tenant_name = tenant_name
-        self._live: dict[str, LiveSession] = {}
+        self._live: dict[str, _Live] = {}
 
     def see(self, record: Record) -> None:
         """Count `record`; write a line when a session starts or ends."""
@@ -43,7 +43,7 @@ class SessionWatch:
                 self._closed(record)
 
     def _opened(self, record: SessionOpened) -> None:
-        live = LiveSession(self._tenant_name(record.tenant_id), record.opened_at)
+        live = _Live(self._tenant_name(record), record.opened_at)
         self._live[record.session_id] = live
         self._metrics.sessions_active.set(len(self._live))
         who = {"session": record.session_id, "tenant": live.tenant, "api_key": record.api_key_id}

@@ -58,7 +58,7 @@ def metrics() -> Metrics:
 @pytest.fixture
 def watch(metrics: Metrics, caplog: pytest.LogCaptureFixture) -> SessionWatch:
     caplog.set_level(logging.INFO, "proxy.observe.sessions")
-    return SessionWatch(metrics, {"ten_1": "acme"}.__getitem__)
+    return SessionWatch(metrics, lambda opened: {"ten_1": "acme"}[opened.tenant_id])
 
 
 def test_one_line_at_the_start_and_one_at_the_end(

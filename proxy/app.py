@@ -1,0 +1,249 @@
+"""The data plane, put together: everything is opened in order, and closed in the opposite one.
+
+    database → journal → what a crash left open → poster → catalogue → gateway → ports → control plane
+
+`run` is `talkmeter serve`: signals, a control plane in a process of its own, fail-stop. `running` is
+the same within a process that does other things too, such as a test or the demo.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy import __version__
+from proxy.admin import control
+from proxy.admin.child import supervise
+from proxy.observe import logs
+from proxy.observe.metrics import Metrics
+from proxy.plane import Plane, Stores, data_plane, open_stores
+from proxy.ports import Ports, open_ports, server_tls
+from proxy.pulse import Pulse
+from proxy.relay.gateway import Gateway
+from proxy.settings import Settings
+from proxy.store.catalog import Catalog
+from proxy.store.database import describe
+from proxy.store.journal import Journal
+from proxy.store.poster import Poster
+
+SWITCH_INTERVAL_S = 0.0005  # other threads must not keep the relay waiting for the usual 5 ms
+EXIT_JOURNAL_FAILED = 70
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A data plane that runs, and its control plane."""
+
+    settings: Settings
+    stores: Stores
+    plane: Plane
+    ports: Ports
+
+    @property
+    def gateway(self) -> Gateway:
+        return self.plane.gateway
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.plane.metrics
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.plane.catalog
+
+    @property
+    def journal(self) -> Journal:
+        return self.stores.journal
+
+    @property
+    def poster(self) -> Poster:
+        return self.stores.poster
+
+    @property
+    def port(self) -> int:
+        """Return the data plane's port."""
+        return self.ports.listen.port
+
+    @property
+    def admin_port(self) -> int:
+        """Return the control plane's port."""
+        return self.ports.admin_listen.port
+
+    @property
+    def url(self) -> str:
+        """Return the base URL for apps: what they put where OpenAI's was."""
+        return f"{self._scheme}://{self.ports.listen}/v1"
+
+    @property
+    def admin_url(self) -> str:
+        """Return the control plane's URL."""
+        return f"{self._scheme}://{self.ports.admin_listen}"
+
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.settings.tls_cert else "http"
+
+
+@dataclass(slots=True)
+class _Journal:
+    """Whether the journal still keeps what it is given, and who has to know when it does not."""
+
+    on_failure: Callable[[Exception], None] | None
+    has_failed: bool = False
+    then: list[Callable[[], None]] = field(default_factory=list)
+
+    def failed(self, error: Exception) -> None:
+        self.has_failed = True
+        logger.critical("the journal failed: all sessions are dropped", extra={"error": error})
+        for call in self.then:
+            call()
+        if self.on_failure is not None:
+            self.on_failure(error)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings,
+    *,
+    child: bool = False,
+    on_journal_failure: Callable[[Exception], None] | None = None,
+) -> AsyncIterator[App]:
+    """Run a data plane, and drain it in the end; after an error all sessions are dropped instead.
+
+    The control plane is a process of its own if `child`, else it shares this event loop.
+
+    Raises:
+        SettingsError, StoreError, ListenError: it cannot start; the text says why and what to do.
+    """
+    settings.need_upstream_key()
+    tls = server_tls(settings)
+    state = _Journal(on_journal_failure)
+    async with contextlib.AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_stores(settings, state.failed))
+        plane = await stack.enter_async_context(data_plane(settings, stores))
+        ports = await stack.enter_async_context(open_ports(settings, plane, tls))
+        state.then.append(plane.gateway.abort)
+        jobs = _jobs(stores, plane)
+        if child:
+            jobs.append(supervise(ports.control, lambda pid: plane.metrics.control_plane_starts.inc()))
+        else:
+            runner = await control.serve(ports.control, ports.admin_socket)
+            stack.push_async_callback(runner.cleanup)
+        await stack.enter_async_context(_background(jobs))
+        await stack.enter_async_context(_drained(plane.gateway, state))
+        yield App(settings, stores, plane, ports)
+
+
+def _jobs(stores: Stores, plane: Plane) -> list[Coroutine[Any, Any, None]]:
+    pulse = Pulse(
+        stores.engine,
+        plane.gateway,
+        stores.journal,
+        stores.poster,
+        metrics=plane.metrics,
+        clock=plane.gateway.clock,
+    )
+    return [pulse.run(), pulse.probe_loop()]
+
+
+@contextlib.asynccontextmanager
+async def _background(jobs: list[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Do `jobs` beside the body, and end them with it. An error of the body comes out as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+    except BaseExceptionGroup as errors:
+        if len(errors.exceptions) == 1:
+            raise errors.exceptions[0] from None
+        raise
+
+
+@contextlib.asynccontextmanager
+async def _drained(gateway: Gateway, journal: _Journal) -> AsyncIterator[None]:
+    """Let sessions end before what they need is closed."""
+    try:
+        yield
+    except BaseException:
+        gateway.abort()
+        raise
+    finally:
+        if not journal.has_failed:
+            await gateway.drain()
+
+
+class _Stop:
+    """What signals ask for: the first one to stop, the next one to hurry."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurry: Callable[[], None] | None = None
+
+    def listen(self) -> None:
+        """Take over SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._heard)
+
+    def _heard(self) -> None:
+        if not self.asked.is_set():
+            self.asked.set()
+        elif self.hurry is not None:
+            logger.warning("second signal: all sessions are dropped")
+            self.hurry()
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal drops the sessions that are left.
+
+    When the journal fails the process ends at once, with status 70: nothing may be forwarded any
+    more that could not be recorded, and the next start replays what the disk has.
+
+    Raises:
+        SettingsError, StoreError, ListenError: it cannot start; the text says why and what to do.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_file_limit()
+    logs.configure(settings.log_format, settings.log_level)
+    stop = _Stop()
+    stop.listen()
+    async with running(settings, child=True, on_journal_failure=_die) as app:
+        stop.hurry = app.gateway.abort
+        gc.freeze()  # what a start made stays: no collection need look at it again
+        _announce(app)
+        await stop.asked.wait()
+        logger.info("draining", extra={"sessions": len(app.gateway.sessions)})
+    logger.info("stopped")
+
+
+def _announce(app: App) -> None:
+    facts = {"version": __version__, "instance": app.journal.instance_id, "journal": app.journal.path}
+    places = {"listen": app.ports.listen, "admin_listen": app.ports.admin_listen}
+    stores = {"database": describe(app.settings.database_url), "upstream": app.settings.upstream_url}
+    logger.info("serving", extra=facts | places | stores)
+    print(
+        f"Talkmeter {__version__} serves apps at {app.url}, health and metrics at {app.admin_url}", flush=True
+    )
+
+
+def _die(error: Exception) -> None:
+    os._exit(EXIT_JOURNAL_FAILED)
+
+
+def _raise_file_limit() -> None:
+    """Take as many file descriptors as this process may have: a session needs two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

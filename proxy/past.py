@@ -1,0 +1,74 @@
+"""What an app is shown of a session of its tenant that is over: the shape of one that runs, and its end."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.core.money import format_usd
+from proxy.core.refusal import DATABASE_DOWN
+from proxy.relay.handler import refuse
+from proxy.store.ledger import Booked, session_turns
+from proxy.store.sessions import SessionRow, find_session
+
+
+class PastSessions:
+    """Looks ended sessions up in the ledger, in a thread."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    async def __call__(self, session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
+        """Return a session of this tenant, or None: another tenant's is as unknown as one that never was.
+
+        Raises:
+            HTTPServiceUnavailable: the database is down; the body is OpenAI's error JSON.
+        """
+        try:
+            return await asyncio.to_thread(self._find, session_id, tenant_id)
+        except SQLAlchemyError:
+            body = refuse(DATABASE_DOWN).body
+            raise web.HTTPServiceUnavailable(body=body, content_type="application/json") from None
+
+    def _find(self, session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
+        found = find_session(self._engine, session_id, self._clock())
+        if found is None or found.tenant_id != tenant_id:
+            return None
+        return _show(found, session_turns(self._engine, session_id))
+
+
+def _show(found: SessionRow, turns: list[Booked]) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "live": False,
+        "opened_at": found.opened_at,
+        "closed_at": found.closed_at,
+        "close_code": found.close_code,
+        "reason": found.reason,
+        "model": found.model,
+        "upstream_session_id": found.upstream_session_id,
+        "tags": found.tags,
+        "responses": found.responses,
+        "cost_nanousd": found.cost_nanousd,
+        "cost_usd": format_usd(found.cost_nanousd),
+        "turns": [_show_turn(turn) for turn in turns],
+    }
+
+
+def _show_turn(turn: Booked) -> dict[str, Any]:
+    return {
+        "subject_id": turn.subject_id,
+        "kind": turn.kind,
+        "model": turn.model,
+        "status": turn.status,
+        "estimated": turn.estimated,
+        "occurred_at": turn.occurred_at,
+        "cost_nanousd": turn.cost_nanousd,
+        "cost_usd": None if turn.cost_nanousd is None else format_usd(turn.cost_nanousd),
+        "meters": {line.meter: line.quantity for line in turn.lines},
+    }

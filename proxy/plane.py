@@ -1,0 +1,220 @@
+"""The parts of a data plane: what it keeps (`Stores`), and what it does with traffic (`Plane`)."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine, select
+
+from proxy import __version__
+from proxy.core.records import SessionOpened
+from proxy.core.usage import Flag
+from proxy.observe.metrics import Metrics
+from proxy.observe.sessions import SessionWatch
+from proxy.past import PastSessions
+from proxy.relay.dial import Dialer, UpstreamConfig
+from proxy.relay.gateway import Gateway, GatewayConfig
+from proxy.relay.handler import Handler
+from proxy.settings import Settings
+from proxy.store import StoreError, instances, schema
+from proxy.store.catalog import Catalog
+from proxy.store.database import describe, reachable, reading, ready_database, sqlite_path
+from proxy.store.journal import Journal
+from proxy.store.keys import load_pepper
+from proxy.store.poster import Poster
+from proxy.store.posting import Posting
+from proxy.store.replay import Replayed, replay
+from proxy.store.tenants import keys_exist
+
+FLUSH_S = 10  # for what the journal holds to reach the database at the end
+
+logger = logging.getLogger(__name__)
+
+
+def utc_now() -> datetime:
+    """Return the instant: the only clock of a data plane."""
+    return datetime.now(UTC)
+
+
+# --- What it keeps
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The database and the journal, ready; the metrics that tell of them."""
+
+    engine: Engine
+    journal: Journal
+    poster: Poster
+    metrics: Metrics
+
+
+@contextlib.asynccontextmanager
+async def open_stores(
+    settings: Settings, on_journal_failure: Callable[[Exception], None]
+) -> AsyncIterator[Stores]:
+    """Open the database and the journal, settle what a crash left open, and start to post.
+
+    Raises:
+        StoreError: one of them cannot be used.
+    """
+    metrics = Metrics(CollectorRegistry(), __version__)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(instances.only_instance(settings.database_url))
+        engine = await asyncio.to_thread(ready_database, settings.database_url, checkpoints=True)
+        stack.callback(engine.dispose)
+        loop = asyncio.get_running_loop()
+        journal = Journal.open(settings.journal, on_failure=on_journal_failure, loop=loop)
+        stack.push_async_callback(journal.close)
+        await asyncio.to_thread(_register, engine, journal)
+        _tell(await replay(journal))
+        poster = Poster(
+            journal,
+            engine,
+            zone=ZoneInfo(settings.period_timezone),
+            clock=utc_now,
+            on_posted=_PostingWatch(metrics, engine),
+        )
+        poster.start()
+        stack.push_async_callback(poster.stop, FLUSH_S)
+        _watch_stores(metrics, journal, poster)
+        yield Stores(engine, journal, poster, metrics)
+
+
+def _register(engine: Engine, journal: Journal) -> None:
+    with reachable(engine):
+        instances.register(engine, journal.instance_id, journal.path, __version__, utc_now())
+
+
+def _tell(found: Replayed) -> None:
+    if found.sessions or found.parked:
+        facts = {"sessions": found.sessions, "estimated": found.subjects, "parked": found.parked}
+        logger.warning("the last run did not end well: what it left open is settled", extra=facts)
+
+
+class _PostingWatch:
+    """Counts what reaches the ledger. Called in the poster's thread."""
+
+    def __init__(self, metrics: Metrics, engine: Engine) -> None:
+        self._metrics = metrics
+        self._engine = engine
+
+    def __call__(self, posting: Posting) -> None:
+        self._metrics.posted.inc(len(posting.new))
+        self._metrics.repeated.inc(posting.duplicates)
+        self._metrics.conflicts.inc(posting.conflicts)
+        if posting.conflicts:
+            logger.error("the ledger has this with other figures", extra={"entries": posting.conflicts})
+        for posted in posting.new:
+            if Flag.ESTIMATE_CRASH in posted.entry.flags:  # no session of this run has counted it
+                self._metrics.booked(posted.entry, self._tenant_name(posted.tenant_id))
+
+    def _tenant_name(self, tenant_id: str) -> str:
+        named = select(schema.tenant.c.name).where(schema.tenant.c.id == tenant_id)
+        with reading(self._engine) as connection:
+            return str(connection.execute(named).scalar_one_or_none() or tenant_id)
+
+
+def _watch_stores(metrics: Metrics, journal: Journal, poster: Poster) -> None:
+    """Let the gauges be read from their sources whenever somebody scrapes."""
+    metrics.journal_depth.set_function(lambda: journal.depth)
+    metrics.journal_lag.set_function(lambda: journal.lag_s)
+    metrics.journal_parked.set_function(lambda: journal.parked)
+    metrics.journal_accepting.set_function(lambda: journal.accepting)
+    metrics.poster_up.set_function(lambda: poster.healthy)
+    ring = journal.on_commit
+
+    def on_commit() -> None:  # in the journal's thread
+        metrics.journal_commit.observe(journal.last_commit_s)
+        if ring is not None:
+            ring()
+
+    journal.on_commit = on_commit
+
+
+# --- What it does
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The relay, ready for its ports."""
+
+    gateway: Gateway
+    handler: Handler
+    catalog: Catalog
+    metrics: Metrics
+    journal: Journal
+
+    async def not_ready(self) -> list[str]:
+        """Return why nobody should be sent here now."""
+        problems = (
+            (self.gateway.is_draining, "draining"),
+            (not self.journal.accepting, "the journal takes no new sessions: its disk is full or failing"),
+        )
+        return [problem for is_so, problem in problems if is_so]
+
+
+@contextlib.asynccontextmanager
+async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]:
+    """Load the catalogue and make the gateway.
+
+    Raises:
+        SettingsError: there is no upstream key.
+        StoreError: the catalogue cannot be read, or there is no pepper.
+    """
+    upstream = UpstreamConfig(
+        url=settings.upstream_url,
+        api_key=settings.need_upstream_key(),
+        organization=settings.upstream_organization,
+        project=settings.upstream_project,
+    )
+    catalog = await asyncio.to_thread(_load_catalog, settings, stores.engine)
+    try:
+        gateway = _gateway(settings, stores, catalog, upstream.account)
+        gateway.start()
+        handler = Handler(gateway, Dialer(upstream), PastSessions(stores.engine, utc_now))
+        yield Plane(gateway, handler, catalog, stores.metrics, stores.journal)
+    finally:
+        await asyncio.to_thread(catalog.stop)
+
+
+def _load_catalog(settings: Settings, engine: Engine) -> Catalog:
+    with reachable(engine), reading(engine) as connection:
+        have_keys = keys_exist(connection)
+    configured = settings.key_pepper.get_secret_value() if settings.key_pepper else None
+    pepper = load_pepper(configured, sqlite_path(engine), keys_exist=have_keys)
+    catalog = Catalog(engine, pepper, aliases=settings.model_aliases)
+    catalog.start()
+    if not catalog.healthy:
+        catalog.stop()
+        raise StoreError(f"The keys and prices in {describe(settings.database_url)} cannot be read.")
+    return catalog
+
+
+def _gateway(settings: Settings, stores: Stores, catalog: Catalog, account: str | None) -> Gateway:
+    def tenant_name(opened: SessionOpened) -> str:
+        live = gateway.sessions.get(opened.session_id)
+        return live.principal.tenant if live else opened.tenant_id
+
+    gateway = Gateway(
+        GatewayConfig(
+            account=account,
+            sessions_max=settings.sessions_max,
+            message_bytes_max=settings.message_bytes_max,
+            linger_s=settings.linger_s,
+            stall_s=settings.stall_s,
+            idle_timeout_s=settings.idle_timeout_s,
+            drain_s=settings.drain_s,
+        ),
+        catalog=catalog,
+        journal=stores.journal,
+        metrics=stores.metrics,
+        watch=SessionWatch(stores.metrics, tenant_name),
+        clock=utc_now,
+    )
+    return gateway

@@ -1,0 +1,127 @@
+"""Where a data plane is reached: by apps on its port, by its control plane on a private Unix socket."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from proxy.admin import status
+from proxy.admin.control import ControlConfig
+from proxy.admin.listen import bind, tls_context
+from proxy.plane import Plane
+from proxy.settings import Address, Settings
+
+PORT_PATIENCE_S = 3  # a predecessor that was killed may hold its ports a moment longer
+SOCKET_PATH_BYTES_MAX = 100  # a Unix socket's address holds about so much
+SHUTDOWN_S = 1  # for plain HTTP requests; sessions are not aiohttp's any more
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that were taken, and what a control plane has to know."""
+
+    listen: Address
+    admin_listen: Address
+    admin_socket: socket.socket
+    control: ControlConfig
+
+
+def server_tls(settings: Settings) -> ssl.SSLContext | None:
+    """Return the TLS that both planes speak, None for plain text.
+
+    Raises:
+        ListenError: the files cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return tls_context(settings.tls_cert, settings.tls_key)
+
+
+@contextlib.asynccontextmanager
+async def open_ports(settings: Settings, plane: Plane, tls: ssl.SSLContext | None) -> AsyncIterator[Ports]:
+    """Listen for apps and for the control plane; take the control plane's port, but serve nothing there.
+
+    Raises:
+        ListenError: a port cannot be taken.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        listener = stack.enter_context(await _taken(settings.listen, "TALKMETER_LISTEN"))
+        admin_socket = stack.enter_context(await _taken(settings.admin_listen, "TALKMETER_ADMIN_LISTEN"))
+        private = str(stack.enter_context(_private_folder()) / "s")
+        runner = await stack.enter_async_context(_served(_private_application(plane)))
+        await web.UnixSite(runner, private).start()
+        runner = await stack.enter_async_context(_served(_application(plane)))
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        config = _control_config(settings, admin_socket, private)
+        yield Ports(_address(listener), _address(admin_socket), admin_socket, config)
+
+
+async def _taken(address: Address, setting: str) -> socket.socket:
+    return await asyncio.to_thread(bind, address.host, address.port, setting, PORT_PATIENCE_S)
+
+
+def _application(plane: Plane) -> web.Application:
+    application = web.Application()
+    application.router.add_get("/healthz", status.healthz)
+    application.router.add_get("/readyz", status.readyz(plane.not_ready))
+    application.router.add_routes(plane.handler.routes())  # the last of them takes every other path
+    return application
+
+
+def _private_application(plane: Plane) -> web.Application:
+    """Return what the control plane asks; nobody else can reach it."""
+    application = web.Application()
+    application.router.add_get("/healthz", status.healthz)
+    application.router.add_get("/readyz", status.readyz(plane.not_ready))
+    application.router.add_get("/metrics", status.metrics(plane.metrics.registry))
+    return application
+
+
+@contextlib.asynccontextmanager
+async def _served(application: web.Application) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A folder that only this user can enter, with a path short enough for a Unix socket."""
+    folder = tempfile.mkdtemp(prefix="talkmeter-")
+    if len(os.fsencode(folder)) > SOCKET_PATH_BYTES_MAX - len("/s"):
+        os.rmdir(folder)
+        folder = tempfile.mkdtemp(prefix="talkmeter-", dir="/tmp")
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _control_config(settings: Settings, admin_socket: socket.socket, private: str) -> ControlConfig:
+    token = settings.metrics_token
+    return ControlConfig(
+        listen_fd=admin_socket.fileno(),
+        data_plane_socket=private,
+        database_url=settings.database_url.render_as_string(hide_password=False),
+        metrics_token=token.get_secret_value() if token else None,
+        tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
+        tls_key=str(settings.tls_key) if settings.tls_key else None,
+        log_format=settings.log_format,
+        log_level=settings.log_level,
+    )
+
+
+def _address(listener: socket.socket) -> Address:
+    host, port = listener.getsockname()[:2]
+    return Address(host, port)

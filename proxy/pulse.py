@@ -1,0 +1,108 @@
+"""What an instance does once a second: shows its live sessions, hears stop orders, takes its own pulse.
+
+The database is asked in a thread. When it is down that is said once, and nothing else happens: the
+relay needs neither.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.core.refusal import stopped
+from proxy.observe.metrics import Metrics
+from proxy.relay.gateway import Gateway
+from proxy.store import StoreError, instances, live
+from proxy.store.database import reachable
+from proxy.store.journal import Journal
+from proxy.store.poster import Poster
+
+BEAT_S = 1.0
+SEEN_S = 5.0
+LAG_PROBE_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse:
+    """One instance's beat. `run` it for as long as the instance lives."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        gateway: Gateway,
+        journal: Journal,
+        poster: Poster,
+        *,
+        metrics: Metrics,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._gateway = gateway
+        self._instance_id = journal.instance_id
+        self._poster = poster
+        self._metrics = metrics
+        self._clock = clock
+        self._shown = True  # there may be sessions in the database from before a crash
+        self._seen_at = 0.0
+        self._is_down = False
+        self._retries = 0
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            await self.beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def beat(self) -> None:
+        """Show, hear, obey; once."""
+        self._count_retries()
+        sessions = [live.Live(s.id, s.cost_nanousd, s.responses) for s in self._gateway.sessions.values()]
+        try:
+            orders = await asyncio.to_thread(self._exchange, sessions)
+        except (StoreError, SQLAlchemyError) as error:
+            self._note(error)
+            return
+        self._note(None)
+        for session_id, reason in orders.items():
+            if self._gateway.stop(session_id, stopped(reason)):
+                logger.info("session stopped by an administrator", extra={"session": session_id})
+
+    async def probe_loop(self) -> None:
+        """Measure until cancelled how late the event loop wakes up."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_PROBE_S
+            await asyncio.sleep(LAG_PROBE_S)
+            self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+    def _exchange(self, sessions: Sequence[live.Live]) -> dict[str, str]:
+        """In a thread: publish, and return the stop orders. An idle instance writes every 5 s only."""
+        with reachable(self._engine):
+            now = self._clock()
+            if time.monotonic() - self._seen_at > SEEN_S:
+                instances.seen(self._engine, self._instance_id, now)
+                self._seen_at = time.monotonic()
+            if sessions or self._shown:
+                live.publish(self._engine, self._instance_id, sessions, now)
+            self._shown = bool(sessions)
+            return live.stop_orders(self._engine, self._instance_id) if sessions else {}
+
+    def _note(self, error: Exception | None) -> None:
+        """Say when the database is lost and when it is back, not every second in between."""
+        if error is not None and not self._is_down:
+            logger.warning(
+                "database lost: what runs goes on, the journal keeps its usage", extra={"error": error}
+            )
+        if error is None and self._is_down:
+            logger.info("database is back")
+        self._is_down = error is not None
+
+    def _count_retries(self) -> None:
+        retries = self._poster.posted["retries"]
+        self._metrics.poster_failures.inc(retries - self._retries)
+        self._retries = retries
