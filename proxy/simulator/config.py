@@ -202,6 +202,8 @@ class Config:
             raise ClientError(
                 "invalid_value", f"Invalid value: {model!r} for '{param}.model'.", f"{param}.model"
             )
+        if not isinstance(value.get("prompt"), str | None):
+            raise ClientError("invalid_value", f"Invalid value for '{param}.prompt'.", f"{param}.prompt")
         return {"language": None, "prompt": None} | value | {"model": model}
 
     def ask(self, given: Any = None) -> Ask:
@@ -283,7 +285,9 @@ def check_field(name: str, value: Any, path: str) -> None:
         case "truncation":
             good = value in ("auto", "disabled", None) or _is_retention(value)
         case "reasoning":
-            good = value is None or isinstance(value, dict)
+            good = (
+                value is None or isinstance(value, dict) and isinstance(value.get("effort", ""), str | None)
+            )
         case _:
             good = True
     if not good:
@@ -297,5 +301,7 @@ def _is_tool(tool: Any) -> bool:
 def _is_retention(value: Any) -> bool:
     if not isinstance(value, dict) or value.get("type") != "retention_ratio":
         return False
-    ratio, limits = value.get("retention_ratio"), value.get("token_limits")
-    return isinstance(ratio, int | float) and 0 <= ratio <= 1 and (limits is None or isinstance(limits, dict))
+    ratio, limits = value.get("retention_ratio"), value.get("token_limits") or {}
+    if not isinstance(ratio, int | float) or not 0 <= ratio <= 1 or not isinstance(limits, dict):
+        return False
+    return isinstance(limits.get("post_instructions", 0), int | None)

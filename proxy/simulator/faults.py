@@ -53,6 +53,10 @@ class Faults:
     omit_transcription_usage: bool = False
     fail_transcription: bool = False
 
+    def __post_init__(self) -> None:
+        if self.early_cancel not in (None, "zero", "null", "usage"):
+            raise ValueError(f"early_cancel cannot be {self.early_cancel!r}: zero, null or usage")
+
 
 _HINTS = get_type_hints(Faults)
 

@@ -35,6 +35,10 @@ class Options:
     message_bytes_max: int = 16 * 1024 * 1024
     ping_interval_s: float | None = 20.0
 
+    def __post_init__(self) -> None:
+        if self.early_cancel not in ("zero", "null", "usage"):
+            raise ValueError(f"early_cancel cannot be {self.early_cancel!r}: zero, null or usage")
+
     def knows_model(self, model: str) -> bool:
         return undated(model) in RESPONSE_PRICES or model in self.extra_models
 

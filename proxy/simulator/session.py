@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -24,9 +25,14 @@ from proxy.simulator.vad import InputBuffer
 from proxy.simulator.voice import answer
 from proxy.simulator.wire import Gone, Wire
 
+log = logging.getLogger(__name__)
+
 COMMIT_MS_MIN = 100
 REQUESTS_PER_MINUTE = 1_000
 TOKENS_PER_MINUTE = 15_000_000
+# A value deep inside an event that is of a type which no check expects. It is answered like any other
+# mistake of a client, and logged with its place, since it can also be a mistake of ours.
+WRONG_SHAPE = (TypeError, AttributeError, KeyError, ValueError)
 EXPIRED = "Your session hit the maximum duration of 60 minutes."
 
 
@@ -65,7 +71,7 @@ class Session:
 
     async def _serve(self) -> None:
         shown = self._config.show()
-        if self._faults.snapshot:
+        if self._faults.snapshot and self._config.kind == "realtime":
             shown["model"] = self._config.model = f"{self._config.model}-{self._faults.snapshot}"
         await self._wire.send({"type": "session.created", "session": shown})
         self._start(self._expire())
@@ -93,7 +99,11 @@ class Session:
         event: Json = {}
         try:
             event = _decode(message)
-            await self._handle(event)
+            try:
+                await self._handle(event)
+            except WRONG_SHAPE as failure:
+                log.warning("an event of an unexpected shape", exc_info=True)
+                raise ClientError("invalid_type", f"The event could not be read: {failure}") from failure
         except ClientError as mistake:
             given = event.get("event_id")
             event_id = given if isinstance(given, str) else None

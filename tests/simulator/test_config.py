@@ -59,6 +59,23 @@ def test_formats() -> None:
         ({"truncation": "sometimes"}, "invalid_value", "session.truncation"),
         ({"truncation": {"type": "retention_ratio"}}, "invalid_value", "session.truncation"),
         ({"reasoning": "much"}, "invalid_value", "session.reasoning"),
+        ({"reasoning": {"effort": []}}, "invalid_value", "session.reasoning"),
+        (
+            {
+                "truncation": {
+                    "type": "retention_ratio",
+                    "retention_ratio": 1,
+                    "token_limits": {"post_instructions": "x"},
+                }
+            },
+            "invalid_value",
+            "session.truncation",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"model": "whisper-1", "prompt": 5}}}},
+            "invalid_value",
+            "session.audio.input.transcription.prompt",
+        ),
         ({"audio": []}, None, None),
         ({"audio": {"sideways": {}}}, "unknown_parameter", "session.audio.sideways"),
         ({"audio": {"input": {"gain": 2}}}, "unknown_parameter", "session.audio.input.gain"),

@@ -16,7 +16,9 @@ def test_a_session_adds_to_the_simulators_own() -> None:
     assert parse("words:2", Faults(omit_usage=True, words=9)) == Faults(omit_usage=True, words=2)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "words", "words:many", "duplicate_done:1", "expire:soon"])
+@pytest.mark.parametrize(
+    "text", ["nonsense", "words", "words:many", "duplicate_done:1", "early_cancel:half", "expire:soon"]
+)
 def test_what_cannot_be_meant_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse(text)

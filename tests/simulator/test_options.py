@@ -1,5 +1,7 @@
 """Which models are known, and how much they read."""
 
+import pytest
+
 from proxy.simulator.options import Options
 
 
@@ -11,6 +13,11 @@ def test_priced_models_and_their_snapshots_are_known() -> None:
         assert not options.knows_model(model)
     assert options.knows_transcriber("gpt-4o-mini-transcribe-2025-12-15")
     assert not options.knows_transcriber("gpt-realtime")
+
+
+def test_an_early_cancel_is_one_of_three() -> None:
+    with pytest.raises(ValueError, match="half"):
+        Options(early_cancel="half")
 
 
 def test_context_by_model_or_by_option() -> None:

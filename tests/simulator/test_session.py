@@ -287,6 +287,23 @@ async def test_mistakes_are_answered_and_the_session_goes_on(
         await client.say("Still there?")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": "session.update", "session": {"reasoning": {"effort": []}}},
+        {"type": "session.update", "session": {"audio": {"input": {"format": {"type": []}}}}},
+        {"type": "response.create", "response": {"audio": [1]}},
+        {"type": "conversation.item.create", "item": {"type": "message", "role": [], "content": []}},
+    ],
+)
+async def test_values_of_the_wrong_type_end_nothing(fields: dict[str, Any]) -> None:
+    async with simulating() as simulator, connected(simulator) as client:
+        kind = fields.pop("type")
+        await client.send(kind, **fields)
+        await client.say("Still there?")
+        assert (await client.respond())["status"] in ("completed", "failed")
+
+
 async def test_a_second_response_is_refused_while_one_is_active() -> None:
     async with simulating(speed=5) as simulator, connected(simulator) as client:
         await client.say("Give me 900 words")
