@@ -1,0 +1,139 @@
+"""Reading the ledger: entries with their lines."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, select
+
+from proxy.store.database import reading
+from proxy.store.filters import EVERYTHING, Filters, conditions
+from proxy.store.instants import format_instant
+from proxy.store.schema import ledger_entry, ledger_line, project, tenant
+
+PAGE_ENTRIES = 500
+TURNS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One meter's part of an entry. Price and cost are None where no card had a price."""
+
+    meter: str
+    quantity: int
+    unit: str
+    price_nanousd: int | None
+    price_per: int | None
+    cost_nanousd: int | None
+    rate_card_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A ledger entry as people and programs see it, with names instead of ids where there are names."""
+
+    id: int
+    occurred_at: datetime
+    tenant: str
+    project: str | None
+    api_key_id: str | None
+    session_id: str | None
+    upstream_session_id: str | None
+    model: str | None
+    kind: str
+    role: str
+    subject_id: str
+    status: str
+    estimated: bool
+    flags: Sequence[str]
+    cost_nanousd: int | None
+    billed_nanousd: int | None
+    lines: Sequence[Line]
+
+    @property
+    def rated(self) -> bool:
+        return self.cost_nanousd is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as `ledger list --json` prints it."""
+        return {
+            "id": self.id,
+            "occurred_at": format_instant(self.occurred_at),
+            "tenant": self.tenant,
+            "project": self.project,
+            "api_key_id": self.api_key_id,
+            "session_id": self.session_id,
+            "upstream_session_id": self.upstream_session_id,
+            "model": self.model,
+            "kind": self.kind,
+            "role": self.role,
+            "subject_id": self.subject_id,
+            "status": self.status,
+            "rated": self.rated,
+            "estimated": self.estimated,
+            "flags": list(self.flags),
+            "cost_nanousd": self.cost_nanousd,
+            "billed_nanousd": self.billed_nanousd,
+            "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
+        }
+
+
+def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) -> Iterator[Booked]:
+    """Yield the entries behind id `after` in the order of the chain.
+
+    Read in pages, each a short transaction: a long list must not hold back vacuum or checkpoints.
+
+    Raises:
+        StoreError: a filter names what does not exist.
+    """
+    while True:
+        with reading(engine) as connection:
+            query = _entries().where(*conditions(connection, filters), ledger_entry.c.id > after)
+            page = _with_lines(connection, query.order_by(ledger_entry.c.id).limit(PAGE_ENTRIES))
+        yield from page
+        if len(page) < PAGE_ENTRIES:
+            return
+        after = page[-1].id
+
+
+def unrated_count(engine: Engine) -> int:
+    """Return how many entries have no cost, corrected ones apart."""
+    query = select(func.count()).where(
+        ledger_entry.c.cost_nanousd.is_(None), ledger_entry.c.role != "reversal"
+    )
+    with reading(engine) as connection:
+        return int(connection.execute(query.select_from(ledger_entry)).scalar_one())
+
+
+def session_turns(engine: Engine, session_id: str) -> list[Booked]:
+    """Return what was booked for a session, in the order it happened (the first ten thousand)."""
+    query = _entries().where(ledger_entry.c.session_id == session_id)
+    query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(TURNS_MAX)
+    with reading(engine) as connection:
+        return _with_lines(connection, query)
+
+
+def _entries() -> Select[Any]:
+    entry = ledger_entry.c
+    names = [name for name in Booked.__slots__ if name not in ("tenant", "project", "lines")]
+    return (
+        select(
+            *(entry[name] for name in names),
+            func.coalesce(tenant.c.name, entry.tenant_id).label("tenant"),
+            func.coalesce(project.c.name, entry.project_id).label("project"),
+        )
+        .join(tenant, tenant.c.id == entry.tenant_id, isouter=True)
+        .join(project, project.c.id == entry.project_id, isouter=True)
+    )
+
+
+def _with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+    rows = connection.execute(query).all()
+    lines: dict[int, list[Line]] = {row.id: [] for row in rows}
+    wanted = list(lines)
+    for start in range(0, len(wanted), PAGE_ENTRIES):
+        found = select(ledger_line).where(ledger_line.c.entry_id.in_(wanted[start : start + PAGE_ENTRIES]))
+        for row in connection.execute(found.order_by(ledger_line.c.entry_id, ledger_line.c.meter)):
+            lines[row.entry_id].append(Line(**{name: getattr(row, name) for name in Line.__slots__}))
+    return [Booked(**row._mapping, lines=lines[row.id]) for row in rows]

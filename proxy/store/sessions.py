@@ -1,0 +1,158 @@
+"""Reading sessions: those that go on and those that are over, with what they cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, Select, func, select
+
+from proxy.store.database import reading
+from proxy.store.instants import format_instant
+from proxy.store.live import LIVE_S
+from proxy.store.schema import (
+    api_key,
+    end_user,
+    ledger_entry,
+    live_session,
+    project,
+    session,
+    tenant,
+)
+from proxy.store.sums import RESPONSES, UNRATED, exact, parts
+
+PAGE_SESSIONS = 500
+SESSIONS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session, live or past. `cost_nanousd` is what is booked; for a live one what it cost so far."""
+
+    id: str
+    tenant_id: str
+    tenant: str
+    project: str | None
+    api_key_id: str
+    key: str | None
+    end_user: str | None
+    tags: dict[str, str]
+    provider: str
+    model: str | None
+    upstream_session_id: str | None
+    instance_id: str
+    opened_at: datetime
+    closed_at: datetime | None
+    close_code: int | None
+    reason: str | None
+    live: bool
+    responses: int
+    cost_nanousd: int
+    unrated_entries: int
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {name: getattr(self, name) for name in self.__slots__}
+        for name in ("opened_at", "closed_at"):
+            shown[name] = shown[name] and format_instant(shown[name])
+        return shown
+
+
+def list_sessions(
+    engine: Engine, now: datetime, *, tenant_id: str | None = None, live: bool = False, limit: int = 100
+) -> list[SessionRow]:
+    """Return the newest sessions first; with `live` only those that go on."""
+    query = _sessions().order_by(session.c.opened_at.desc(), session.c.id.desc())
+    if tenant_id is not None:
+        query = query.where(session.c.tenant_id == tenant_id)
+    if live:
+        query = query.where(live_session.c.seen_at >= now - timedelta(seconds=LIVE_S))
+    with reading(engine) as connection:
+        return _session_rows(connection, query.limit(min(limit, SESSIONS_MAX)), now)
+
+
+def find_session(engine: Engine, session_id: str, now: datetime) -> SessionRow | None:
+    """Return one session, or None when none of that id was posted."""
+    with reading(engine) as connection:
+        rows = _session_rows(connection, _sessions().where(session.c.id == session_id), now)
+    return rows[0] if rows else None
+
+
+_COLUMNS = (
+    "id",
+    "tenant_id",
+    "api_key_id",
+    "tags",
+    "provider",
+    "model",
+    "upstream_session_id",
+    "instance_id",
+    "opened_at",
+    "closed_at",
+    "close_code",
+    "reason",
+)
+
+
+def _sessions() -> Select[Any]:
+    return (
+        select(
+            *(session.c[name] for name in _COLUMNS),
+            func.coalesce(tenant.c.name, session.c.tenant_id).label("tenant"),
+            func.coalesce(project.c.name, session.c.project_id).label("project"),
+            api_key.c.name.label("key"),
+            func.coalesce(end_user.c.name, session.c.end_user_id).label("end_user"),
+            live_session.c.seen_at,
+            live_session.c.cost_nanousd.label("live_cost"),
+            live_session.c.responses.label("live_responses"),
+        )
+        .join(tenant, tenant.c.id == session.c.tenant_id, isouter=True)
+        .join(project, project.c.id == session.c.project_id, isouter=True)
+        .join(api_key, api_key.c.id == session.c.api_key_id, isouter=True)
+        .join(end_user, end_user.c.id == session.c.end_user_id, isouter=True)
+        .join(live_session, live_session.c.session_id == session.c.id, isouter=True)
+    )
+
+
+def _session_rows(connection: Connection, query: Select[Any], now: datetime) -> list[SessionRow]:
+    rows = connection.execute(query).all()
+    sums = _sums(connection, [row.id for row in rows])
+    return [_session_row(row, sums.get(row.id, _NOTHING), now) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    responses: int
+    cost_nanousd: int
+    unrated: int
+
+
+_NOTHING = _Sums(0, 0, 0)
+
+
+def _sums(connection: Connection, session_ids: Sequence[str]) -> Mapping[str, _Sums]:
+    """Return what the entries of each of these sessions come to."""
+    entry = ledger_entry.c
+    sums: dict[str, _Sums] = {}
+    for start in range(0, len(session_ids), PAGE_SESSIONS):
+        query = select(entry.session_id, RESPONSES, UNRATED, *parts(entry.cost_nanousd, "cost"))
+        query = query.where(entry.session_id.in_(session_ids[start : start + PAGE_SESSIONS]))
+        for row in connection.execute(query.group_by(entry.session_id)):
+            sums[row.session_id] = _Sums(int(row.responses), exact(row, "cost"), int(row.unrated))
+    return sums
+
+
+def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
+    live = (
+        row.closed_at is None and row.seen_at is not None and row.seen_at >= now - timedelta(seconds=LIVE_S)
+    )
+    return SessionRow(
+        **{name: getattr(row, name) for name in _COLUMNS},
+        tenant=row.tenant,
+        project=row.project,
+        key=row.key or None,
+        end_user=row.end_user,
+        live=live,
+        responses=max(sums.responses, row.live_responses) if live else sums.responses,
+        cost_nanousd=max(sums.cost_nanousd, row.live_cost) if live else sums.cost_nanousd,
+        unrated_entries=sums.unrated,
+    )
