@@ -69,6 +69,7 @@ class Poster:
         self._halted = threading.Event()
         self._waiters: list[tuple[int, Future[None]]] = []
         self._waiters_lock = threading.Lock()
+        self._has_ended = False
         self._position = 0  # of the last row that was posted or parked since the start
         self.posted: Counter[str] = (
             Counter()
@@ -95,11 +96,14 @@ class Poster:
 
         Raises:
             JournalFailed: the journal can keep nothing any more.
+            RuntimeError: the poster has stopped.
         """
         await self._journal.flush()
         waiter: Future[None] = Future()
         with self._waiters_lock:
             self._waiters.append((self._journal.last_seq, waiter))
+        if self._has_ended:
+            self._wake_waiters(_stopped())
         self._bell.set()
         await asyncio.wrap_future(waiter)
         await self._journal.flush()
@@ -118,7 +122,8 @@ class Poster:
             except Exception as error:  # noqa: BLE001  reported; this thread must outlive any fault
                 self._note_failure(error)
                 self._halted.wait(next(pauses))
-        self._wake_waiters(RuntimeError("the poster has stopped"))
+        self._has_ended = True
+        self._wake_waiters(_stopped())
 
     def _post_from(self, reader: Reader) -> None:
         while not self._halted.is_set():
@@ -198,8 +203,15 @@ class Poster:
         if not self.healthy:
             _log.info("the database takes entries again")
         self.healthy, self.last_error = True, None
-        if self._on_posted is not None:
+        self._tell(posting)
+
+    def _tell(self, posting: Posting) -> None:
+        if self._on_posted is None:
+            return
+        try:
             self._on_posted(posting)
+        except Exception:  # noqa: BLE001  whoever counts must not stop what is counted
+            _log.exception("what wanted to know of a posting raised")
 
     def _note_failure(self, error: Exception) -> None:
         self.last_error = explain(error)
@@ -224,6 +236,10 @@ class Poster:
 
 class _Halted(Exception):
     """The time to flush is over."""
+
+
+def _stopped() -> RuntimeError:
+    return RuntimeError("the poster has stopped")
 
 
 def _backoff() -> Iterator[float]:
