@@ -269,7 +269,9 @@ class Scanner:
             self._in.data[self._in.pos : self._in.pos + here], self.frame_mask, self.frame_offset
         )
         heard = arriving.hear(piece)
-        self._advance(heard) if heard else self._flow_tail(arriving, piece)
+        if not heard:
+            return self._flow_tail(arriving, piece)
+        self._advance(heard)
         return None
 
     def _flow_tail(self, arriving: Arriving, piece: bytes) -> Item | None:
