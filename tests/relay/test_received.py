@@ -1,0 +1,54 @@
+"""Received bytes come out as they went in, and wait until there are enough."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.relay.received import Received
+
+
+def test_one_piece_is_not_copied() -> None:
+    received, data = Received(), b"some bytes"
+    received.feed(data)
+    assert received.fill()
+    assert received.data is data
+
+
+def test_waits_for_as_much_as_is_needed() -> None:
+    received = Received()
+    received.feed(b"ab")
+    assert received.fill()
+    received.pos, received.need = 1, 3
+    assert not received.fill()
+    received.feed(b"c")
+    assert not received.fill()
+    received.feed(b"d")
+    assert received.fill()
+    assert (received.data, received.pos, received.need, len(received)) == (b"bcd", 0, 0, 3)
+
+
+def test_lets_go_of_what_was_scanned() -> None:
+    received = Received()
+    received.feed(b"x" * 1000)
+    received.pos = 1000
+    assert not received.fill()
+    assert received.data == b""
+    received.feed(b"abc")
+    received.clear()
+    assert not len(received)
+    assert not received.fill()
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 30), st.integers(0, 40))))
+def test_nothing_is_lost_and_nothing_comes_twice(rounds: list[tuple[bytes, int, int]]) -> None:
+    received, taken = Received(), b""
+    for data, step, need in rounds:
+        received.feed(data)
+        if not received.fill():
+            continue
+        end = min(len(received.data), received.pos + step)
+        taken += received.data[received.pos : end]
+        received.pos, received.need = end, need
+    received.need = 0
+    if received.fill():
+        taken += received.data[received.pos :]
+    assert taken == b"".join(data for data, _, _ in rounds)
