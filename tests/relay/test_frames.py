@@ -28,15 +28,22 @@ from proxy.relay.frames import (
     finish_frame,
     text_frame,
 )
+from proxy.relay.wire import unmask
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 LIMIT = 1 << 20
 HOLD = 150  # instead of 64 KiB, so that streaming is tested with messages that can be cut at every byte
+KEY = b"\x1d\xfa\x07\x80"
 BOTH = pytest.mark.parametrize("side", list(Side))
 
 
 def frame(side: Side, payload: bytes, opcode: Opcode = Opcode.TEXT, *, final: bool = True) -> bytes:
-    return Frame(opcode, payload, final).serialize(mask=side is Side.CLIENT)
+    """Return a frame, masked with a fixed key if a client sends it: a failure can be replayed."""
+    data = Frame(opcode, payload, final).serialize(mask=False)
+    if side is Side.UPSTREAM:
+        return data
+    size = len(data) - len(payload)
+    return bytes([data[0], data[1] | 0x80]) + data[2:size] + KEY + unmask(payload, KEY)
 
 
 def fragments(side: Side, *payloads: bytes, opcode: Opcode = Opcode.TEXT) -> list[bytes]:
