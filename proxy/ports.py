@@ -21,6 +21,7 @@ from proxy.settings import Address, Settings
 
 PORT_PATIENCE_S = 3  # a predecessor that was killed may hold its ports a moment longer
 SOCKET_PATH_BYTES_MAX = 100  # a Unix socket's address holds about so much
+KEEPALIVE_S = 75  # for a connection without a request; load balancers give up idle ones after 60 s
 SHUTDOWN_S = 1  # for plain HTTP requests; sessions are not aiohttp's any more
 
 
@@ -87,7 +88,9 @@ def _private_application(plane: Plane) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def _served(application: web.Application) -> AsyncIterator[web.AppRunner]:
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = web.AppRunner(
+        application, access_log=None, keepalive_timeout=KEEPALIVE_S, shutdown_timeout=SHUTDOWN_S
+    )
     await runner.setup()
     try:
         yield runner

@@ -1,0 +1,145 @@
+"""What an instance does once a second: its sessions are seen, stop orders and revocations arrive."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+from websockets.exceptions import ConnectionClosed
+
+from proxy import simulator
+from proxy.app import App, running
+from proxy.plane import utc_now
+from proxy.pulse import Pulse
+from proxy.store.database import migrate, open_database, reading, writing
+from proxy.store.live import Live, publish, request_stop
+from proxy.store.schema import instance, live_session
+from proxy.store.tenants import list_keys, revoke_key
+from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in, until
+
+SOON_S = 30  # two seconds on an idle machine
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    upstream = await simulator.serve(api_keys={UPSTREAM_KEY})
+    async with running(settings_in(tmp_path, upstream.url)) as app:
+        yield app
+    await upstream.close()
+
+
+def pulse(app: App, engine: Engine | None = None) -> Pulse:
+    return Pulse(
+        engine or app.stores.engine,
+        app.gateway,
+        app.journal,
+        app.poster,
+        metrics=app.metrics,
+        clock=utc_now,
+    )
+
+
+def live_ids(app: App) -> list[str]:
+    with reading(app.stores.engine) as connection:
+        return list(connection.execute(select(live_session.c.session_id)).scalars())
+
+
+async def test_live_sessions_are_shown_while_they_live(app: App) -> None:
+    """And gone from the list after their end."""
+    beating = pulse(app)
+    async with call(app.url, make_key(app)) as socket:
+        await answer(socket)
+        await beating.beat()
+        assert live_ids(app) == list(app.gateway.sessions)
+        assert len(app.gateway.sessions) == 1
+    await app.gateway.drain()
+    await beating.beat()
+    assert live_ids(app) == []
+
+
+async def test_a_stop_order_reaches_its_session(app: App) -> None:
+    """With the code on which clients do not reconnect, and the administrator's words."""
+    async with call(app.url, make_key(app)) as socket:
+        await until(socket, "session.created")
+        await pulse(app).beat()
+        (session_id,) = app.gateway.sessions
+        request_stop(app.stores.engine, session_id, "too loud", utc_now())
+        error = await asyncio.wait_for(until(socket, "error"), SOON_S)
+        assert error["error"]["code"] == "session_stopped"
+        assert "too loud" in error["error"]["message"]
+        with pytest.raises(ConnectionClosed) as closed:
+            await until(socket, "never")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_a_revoked_key_ends_its_sessions(app: App) -> None:
+    """Within two seconds, saying that it is the key."""
+    async with call(app.url, make_key(app)) as socket:
+        await until(socket, "session.created")
+        with writing(app.stores.engine) as connection:
+            revoke_key(connection, list_keys(connection)[0].id, utc_now())
+        error = await asyncio.wait_for(until(socket, "error"), SOON_S)
+        assert error["error"]["code"] == "invalid_api_key"
+        with pytest.raises(ConnectionClosed) as closed:
+            await until(socket, "never")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+async def test_what_a_crash_left_in_the_list_goes(app: App) -> None:
+    """The first beat clears what this instance showed in its last life; others' sessions stay."""
+    publish(app.stores.engine, app.journal.instance_id, [Live("mine", 0, 0)], utc_now())
+    publish(app.stores.engine, "ins_other", [Live("theirs", 0, 0)], utc_now())
+    await pulse(app).beat()
+    assert live_ids(app) == ["theirs"]
+
+
+async def test_the_instance_is_seen(app: App) -> None:
+    """Others can tell that it lives."""
+    with reading(app.stores.engine) as connection:
+        before = connection.execute(select(instance)).one()
+    assert before.id == app.journal.instance_id
+    await pulse(app).beat()
+    with reading(app.stores.engine) as connection:
+        assert connection.execute(select(instance)).one().seen_at > before.started_at
+
+
+async def test_a_lost_database_is_said_once_and_again_when_it_is_back(
+    app: App, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sessions do not notice."""
+    caplog.set_level(logging.INFO, "proxy.pulse")
+    engine = open_database(f"sqlite:///{tmp_path / 'later' / 'x.db'}")
+    beating = pulse(app, engine)
+    async with call(app.url, make_key(app)) as socket:
+        await beating.beat()
+        await beating.beat()
+        assert (await answer(socket))["response"]["status"] == "completed"
+        (tmp_path / "later").mkdir()
+        migrate(engine)
+        await beating.beat()
+        await beating.beat()
+    messages = [record.getMessage() for record in caplog.records if record.name == "proxy.pulse"]
+    assert [message.split(":")[0] for message in messages] == ["database lost", "database is back"]
+    engine.dispose()
+
+
+async def test_failed_postings_are_counted(app: App) -> None:
+    """A counter of the poster becomes a metric, by what it has grown."""
+    beating = pulse(app)
+    for retries, seen in ((3, 3.0), (3, 3.0), (5, 5.0)):
+        app.poster.posted["retries"] = retries
+        await beating.beat()
+        assert app.metrics.registry.get_sample_value("talkmeter_poster_failures_total") >= seen  # type: ignore[operator]
+
+
+async def test_the_loop_is_watched(app: App) -> None:
+    """How late timers are is a histogram."""
+    value = app.metrics.registry.get_sample_value
+    probing = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.5, probing.set)
+    await probing.wait()
+    assert value("talkmeter_event_loop_lag_seconds_count")
