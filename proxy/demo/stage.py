@@ -1,0 +1,90 @@
+"""What the demo plays on: a simulator, a Talkmeter before it, two tenants with a key each."""
+
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from proxy import simulator
+from proxy.app import App, running
+from proxy.settings import Address, Settings
+from proxy.store.database import ready_database, writing
+from proxy.store.keys import load_pepper
+from proxy.store.tenants import create_key, create_tenant
+
+UPSTREAM_KEY = "sk-simulator"
+SPEED = 8.0  # times faster than speech: quick, yet slow enough to be followed
+HOST = "127.0.0.1"
+PORTS = (8080, 8081)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A running demo: its app, its tenants' secrets, and where its files are."""
+
+    app: App
+    secrets: dict[str, str]
+    folder: Path
+
+
+@asynccontextmanager
+async def set_up(tenants: Iterable[str]) -> AsyncIterator[Stage]:
+    """Set the stage in a temporary folder, which is removed in the end."""
+    with tempfile.TemporaryDirectory(prefix="talkmeter-demo-") as name:
+        folder = Path(name)
+        upstream = await simulator.serve(HOST, 0, api_keys={UPSTREAM_KEY}, speed=SPEED)
+        try:
+            settings = demo_settings(folder, upstream.url)
+            secrets = create_keys(settings, folder, tenants)
+            async with running(settings) as app:
+                yield Stage(app, secrets, folder)
+        finally:
+            await upstream.close()
+
+
+def demo_settings(folder: Path, upstream_url: str) -> Settings:
+    """Return settings that touch nothing outside `folder`, on the usual ports if they are free."""
+    listen, admin_listen = (Address(HOST, port if _is_free(port) else 0) for port in PORTS)
+    chosen: dict[str, Any] = {
+        "_env_file": None,
+        "listen": listen,
+        "admin_listen": admin_listen,
+        "database_url": f"sqlite:///{folder / 'talkmeter.db'}",
+        "journal_path": folder / "talkmeter.journal.db",
+        "upstream_url": upstream_url,
+        "upstream_api_key": SecretStr(UPSTREAM_KEY),
+        "key_pepper": None,
+        "tls_cert": None,
+        "tls_key": None,
+    }
+    return Settings(**chosen)
+
+
+def create_keys(settings: Settings, folder: Path, tenants: Iterable[str]) -> dict[str, str]:
+    """Create the tenants and a key for each; return the secrets by tenant."""
+    engine = ready_database(settings.database_url)
+    pepper = load_pepper(None, folder / "talkmeter.db", keys_exist=False)
+    secrets = {}
+    with writing(engine) as connection:
+        for tenant in tenants:
+            now = datetime.now(UTC)
+            create_tenant(connection, tenant, now)
+            _, secrets[tenant] = create_key(connection, pepper, tenant_name=tenant, now=now, name="demo")
+    engine.dispose()
+    return secrets
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
