@@ -97,6 +97,18 @@ def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
         after = page[-1].id
 
 
+def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> list[Booked]:
+    """Return the last `limit` entries, in the order of the chain.
+
+    Raises:
+        StoreError: a filter names what does not exist.
+    """
+    with reading(engine) as connection:
+        query = _entries().where(*conditions(connection, filters))
+        found = _with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
+    return found[::-1]
+
+
 def unrated_count(engine: Engine) -> int:
     """Return how many entries have no cost, corrected ones apart."""
     query = select(func.count()).where(

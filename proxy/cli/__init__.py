@@ -1,0 +1,11 @@
+"""The command line: a readable table for people, `--json` for programs, errors in one line."""
+
+from proxy.cli import costs, ledger, payers, prices, serving, sessions
+from proxy.cli.root import app
+
+__all__ = ["app", "costs", "ledger", "main", "payers", "prices", "serving", "sessions"]
+
+
+def main() -> None:
+    """Run `talkmeter`."""
+    app()

@@ -1,0 +1,109 @@
+"""`talkmeter report`: what was spent, grouped as asked."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from proxy.cli.output import (
+    NUMBER,
+    JsonOption,
+    database,
+    fail,
+    instant,
+    note,
+    print_json,
+    print_table,
+    settings,
+)
+from proxy.cli.root import app
+from proxy.core.money import format_usd
+from proxy.core.usage import Meter
+from proxy.store import StoreError
+from proxy.store.csv_text import to_csv
+from proxy.store.filters import Filters
+from proxy.store.groups import GROUPS
+from proxy.store.instants import parse_zone
+from proxy.store.reports import CostQuery, Report, ReportRow, run
+
+_COUNTS = ("sessions", "responses", "cost_nanousd", "cost_usd", "estimated_nanousd", "unrated_entries")
+
+
+@app.command()
+def report(
+    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
+    group_by: Annotated[
+        str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
+    ] = "tenant,model",
+    tz: Annotated[
+        str | None, typer.Option(help="Time zone of days and months; else PERIOD_TIMEZONE.")
+    ] = None,
+    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="What to print.")] = "table",
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant (name or id).")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Report costs and quantities, exactly, over a time and by groups."""
+    given = settings()
+    try:
+        zone = parse_zone(tz or given.period_timezone)
+    except StoreError as problem:
+        fail(problem)
+    filters = Filters(
+        start=instant("--from", start, zone),
+        end=instant("--to", end, zone),
+        tenant=tenant,
+        project=project,
+        key=key,
+        model=model,
+    )
+    groups = tuple(name.strip() for name in group_by.split(",") if name.strip())
+    with database(given) as engine:
+        answer = run(engine, CostQuery(groups, filters, zone))
+    if json or format == "json":
+        print_json(answer.as_json())
+    elif format == "csv":
+        typer.echo(to_csv(_columns(answer), answer.rows or [answer.total]), nl=False)
+    else:
+        _print_table(answer)
+
+
+def _group_columns(answer: Report) -> list[str]:
+    """Return the group columns, ids beside names included."""
+    first = answer.rows[0] if answer.rows else {}
+    return [name for name in first if name not in _COUNTS and name not in Meter._value2member_map_]
+
+
+def _columns(answer: Report) -> list[str]:
+    return [*_group_columns(answer), *_COUNTS, *Meter]
+
+
+def _print_table(answer: Report) -> None:
+    groups = [name for name in _group_columns(answer) if not name.endswith("_id")]
+    used = [meter.value for meter in Meter if answer.total[meter.value]]
+    counts = ["sessions", "responses", "cost_usd"]
+    extra = [name for name in ("estimated_nanousd", "unrated_entries") if answer.total[name]]
+    columns = [*counts, *extra, *used]
+    titles: list[str | tuple[str, str]] = [*groups, *((_title(name), NUMBER) for name in columns)]
+    rows = [[row[name] for name in groups] + [_value(row, name) for name in columns] for row in answer.rows]
+    total = ["total", *[None] * (len(groups) - 1)][: len(groups)] + [_value(answer.total, n) for n in columns]
+    print_table(titles, rows if groups else [total], footer=total if groups else ())
+    unrated = answer.total["unrated_entries"]
+    if unrated:
+        note(
+            f"Without a price, and without a cost in these figures: {unrated}. See"
+            " `talkmeter ledger list --unrated`."
+        )
+
+
+def _title(name: str) -> str:
+    return {"cost_usd": "cost $", "estimated_nanousd": "estimated $", "unrated_entries": "unrated"}.get(
+        name, name
+    )
+
+
+def _value(row: ReportRow, name: str) -> object:
+    value = row[name]
+    return format_usd(int(value or 0)) if name == "estimated_nanousd" else value

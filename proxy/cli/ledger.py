@@ -1,0 +1,127 @@
+"""`talkmeter ledger`: what was billed, entry by entry, and whether it adds up."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from proxy.cli.output import (
+    ID,
+    NUMBER,
+    JsonOption,
+    database,
+    fail,
+    instant,
+    note,
+    print_json,
+    print_table,
+    settings,
+)
+from proxy.cli.root import app
+from proxy.core.money import format_usd
+from proxy.store.filters import Filters
+from proxy.store.instants import parse_zone
+from proxy.store.ledger import Booked, entries, newest
+from proxy.store.verify import Verdict
+from proxy.store.verify import verify as verify_ledger
+
+ledger = typer.Typer(no_args_is_help=True, help="Every billed thing, one entry each.")
+app.add_typer(ledger, name="ledger")
+
+TABLE_ENTRIES = 50
+
+
+@ledger.command("list")
+def list_entries(
+    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant (name or id).")] = None,
+    project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
+    session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
+    after: Annotated[int, typer.Option(min=0, help="Only entries with a greater id (with --json).")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=1, help="How many of the newest the table shows.")
+    ] = TABLE_ENTRIES,
+    json: JsonOption = False,
+) -> None:
+    """List ledger entries: the newest in a table, or with --json all of them, one object a line."""
+    given = settings()
+    zone = parse_zone(given.period_timezone)
+    filters = Filters(
+        start=instant("--from", start, zone),
+        end=instant("--to", end, zone),
+        tenant=tenant,
+        project=project,
+        key=key,
+        session=session,
+        model=model,
+        unrated=unrated,
+    )
+    with database(given) as engine:
+        if json:
+            for entry in entries(engine, filters, after=after):
+                print_json(entry.as_json())
+            return
+        shown = newest(engine, filters, limit)
+    print_entries(shown)
+    if len(shown) == limit:
+        note(f"These are the newest {limit}: --limit shows more, --json all.")
+
+
+def print_entries(shown: list[Booked]) -> None:
+    """Print a table of entries, the way people read them: what, whose, how much."""
+    titles = (
+        ("Id", NUMBER),
+        "Occurred",
+        "Tenant",
+        "Model",
+        "Kind",
+        ("Subject", ID),
+        "Status",
+        ("Cost $", NUMBER),
+        "Notes",
+    )
+    print_table(
+        titles,
+        [
+            (
+                str(entry.id),
+                entry.occurred_at,
+                entry.tenant,
+                entry.model,
+                entry.kind if entry.role == "original" else f"{entry.kind} ({entry.role})",
+                entry.subject_id,
+                entry.status,
+                format_usd(entry.cost_nanousd) if entry.cost_nanousd is not None else "unrated",
+                ", ".join(["estimated"] * entry.estimated + list(entry.flags)),
+            )
+            for entry in shown
+        ],
+    )
+
+
+@ledger.command("verify")
+def verify(json: JsonOption = False) -> None:
+    """Recompute every entry from its lines and rate cards. Ends with 1 if anything differs."""
+    given = settings()
+    with database(given) as engine, Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=None)
+        verdict = verify_ledger(
+            engine,
+            parse_zone(given.period_timezone),
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    _print_verdict(verdict, json)
+
+
+def _print_verdict(verdict: Verdict, json: bool) -> None:
+    if json:
+        print_json({"ok": verdict.fault is None, "entries": verdict.entries, "fault": verdict.fault})
+        raise typer.Exit(0 if verdict.fault is None else 1)
+    if verdict.fault is not None:
+        fail(f"{verdict.fault} ({verdict.entries:,} entries before it add up)")
+    typer.echo(f"{verdict.entries:,} entries add up.")

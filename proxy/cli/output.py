@@ -1,0 +1,134 @@
+"""What all commands share: the database, tables for people, JSON for programs, errors for both."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Engine
+
+from proxy.settings import Settings, SettingsError, load
+from proxy.store import StoreError
+from proxy.store.database import reachable, ready_database
+from proxy.store.instants import format_instant, parse_instant
+
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+PLAIN_COLUMNS = 240  # where the output is no terminal, a table may be this wide
+NUMBER = "number"  # a column's kind: to the right, in one piece
+ID = "id"  # in one piece, to be copied
+
+Column = str | tuple[str, str]
+Row = Sequence[object]
+
+
+def fail(problem: object) -> NoReturn:
+    """Say what is wrong, a line each, and end with 1."""
+    for line in str(problem).splitlines():
+        typer.echo(f"error: {line}", err=True)
+    raise typer.Exit(1)
+
+
+def settings() -> Settings:
+    """Return the settings, or end with what is wrong with them."""
+    try:
+        return load()
+    except SettingsError as problem:
+        fail(problem)
+
+
+@contextlib.contextmanager
+def database(given: Settings | None = None) -> Iterator[Engine]:
+    """The database that the settings name. What a person can put right ends the command, in one line."""
+    try:
+        engine = ready_database((given or settings()).database_url)
+    except StoreError as problem:
+        fail(problem)
+    try:
+        with reachable(engine):
+            yield engine
+    except StoreError as problem:
+        fail(problem)
+    finally:
+        engine.dispose()
+
+
+def now() -> datetime:
+    """Return this instant."""
+    return datetime.now(UTC)
+
+
+def instant(option: str, text: str | None, zone: tzinfo = UTC) -> datetime | None:
+    """Return the instant that an option names; a wrong one ends the command with 2."""
+    if text is None:
+        return None
+    try:
+        return parse_instant(text, zone)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value on one line."""
+    typer.echo(json.dumps(as_json(value)))
+
+
+def as_json(value: Any) -> Any:
+    """Return a value made of JSON's types: instants as text, dataclasses as objects."""
+    match value:
+        case datetime():
+            return format_instant(value)
+        case dict():
+            return {name: as_json(item) for name, item in value.items()}
+        case list() | tuple():
+            return [as_json(item) for item in value]
+        case _ if hasattr(value, "__dataclass_fields__"):
+            return {name: as_json(getattr(value, name)) for name in value.__dataclass_fields__}
+        case _:
+            return value
+
+
+def print_table(columns: Sequence[Column], rows: Sequence[Row], *, footer: Row = ()) -> None:
+    """Print a table without those columns that are empty. A column is its title, or (title, kind)."""
+    used = [n for n in range(len(columns)) if not rows or any(row[n] not in (None, "") for row in rows)]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_COLUMNS)
+    table = Table(box=SIMPLE_HEAD, show_footer=bool(footer), header_style="bold", footer_style="bold")
+    for n in used:
+        _add_column(table, columns[n], cell(footer[n]) if footer else Text())
+    for row in rows:
+        table.add_row(*(cell(row[n]) for n in used))
+    console.print(table)
+
+
+def _add_column(table: Table, column: Column, footer: Text) -> None:
+    title, kind = (column, "") if isinstance(column, str) else column
+    right: Literal["left", "right"] = "right" if kind == NUMBER else "left"
+    table.add_column(title, footer=footer, justify=right, no_wrap=kind in (NUMBER, ID), overflow="fold")
+
+
+def cell(value: object) -> Text:
+    """Return what stands in a table: peers chose some of it, so no control characters and no markup."""
+    match value:
+        case None:
+            shown = ""
+        case bool():
+            shown = "yes" if value else ""
+        case int():
+            shown = f"{value:,}"
+        case datetime():
+            shown = f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z"
+        case _:
+            shown = str(value)
+    return Text("".join(c if c.isprintable() else "\ufffd" for c in shown))
+
+
+def note(text: str) -> None:
+    """Say something to a person without disturbing what is piped on."""
+    typer.echo(text, err=True)

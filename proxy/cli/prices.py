@@ -1,0 +1,151 @@
+"""`talkmeter prices`: rate cards listed, imported and superseded."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+
+from proxy.cli.output import ID, NUMBER, JsonOption, database, fail, instant, now, print_json, print_table
+from proxy.cli.root import app
+from proxy.core.rating import CardBook, RateCard
+from proxy.core.usage import Meter
+from proxy.store import prices as store
+from proxy.store.card_files import (
+    FILE_CHARS_MAX,
+    METERS,
+    FileFormat,
+    NewCard,
+    parse_cards,
+    parse_price,
+    price_text,
+)
+from proxy.store.database import reading, writing
+
+prices = typer.Typer(
+    no_args_is_help=True, help="Rate cards. A price change is a new card, from an instant on."
+)
+app.add_typer(prices, name="prices")
+
+
+@prices.command("list")
+def list_prices(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    all: Annotated[bool, typer.Option("--all", help="Past and future cards too.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List the rate cards that hold now, or all."""
+    with database() as engine, reading(engine) as connection:
+        cards = [card for card in store.load_cards(connection) if model in (None, card.model)]
+    if not all:
+        book, at = CardBook(cards), now()
+        cards = [card for card in cards if book.find(card.provider, card.model, at) is card]
+    if json:
+        print_json([_shown(card) for card in cards])
+        return
+    rows = []
+    for card in cards:
+        priced = [(meter, *price_text(card.prices[meter])) for meter in METERS if meter in card.prices]
+        for number, (meter, usd, per) in enumerate(priced):
+            head = (card.provider, card.model, card.effective_from) if number == 0 else ("", "", "")
+            rows.append((*head, meter, usd, per))
+    print_table(("Provider", ("Model", ID), "From", ("Meter", ID), ("USD", NUMBER), "Per"), rows)
+
+
+def _shown(card: RateCard) -> dict[str, Any]:
+    texts = {meter.value: price_text(price) for meter, price in sorted(card.prices.items())}
+    return {
+        "id": card.id,
+        "provider": card.provider,
+        "model": card.model,
+        "effective_from": card.effective_from,
+        "source": card.source,
+        "prices": {meter: {"usd": usd, "per": per} for meter, (usd, per) in texts.items()},
+    }
+
+
+@prices.command("import")
+def import_prices(
+    file: Annotated[Path, typer.Argument(help="A JSON or CSV file; `-` is the standard input.")],
+    format: Annotated[
+        Literal["json", "csv"] | None, typer.Option(help="What the file is, if its name does not say so.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Add the rate cards of a file: all of them, or none if one cannot be used."""
+    text = _read(file)
+    with database() as engine:
+        cards = parse_cards(text, format or _format(file))
+        with writing(engine) as connection:
+            imported = store.import_cards(connection, cards, now())
+    _print_imported(imported, json)
+
+
+def _read(file: Path) -> str:
+    try:
+        if str(file) == "-":
+            return sys.stdin.read(FILE_CHARS_MAX + 1)
+        with file.open(encoding="utf-8") as stream:
+            return stream.read(FILE_CHARS_MAX + 1)
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        fail(f"{file} cannot be read: {reason}")
+
+
+def _format(file: Path) -> FileFormat:
+    suffix = file.suffix.lower().removeprefix(".")
+    if suffix not in ("json", "csv"):
+        raise typer.BadParameter("say whether it is json or csv", param_hint="--format")
+    return cast(FileFormat, suffix)
+
+
+@prices.command("set")
+def set_price(
+    model: str,
+    meter: Annotated[str, typer.Argument(help=f"One of {', '.join(METERS)}.")],
+    usd: Annotated[str, typer.Argument(help="Dollars, such as 32.00.")],
+    per: Annotated[
+        Literal["million", "minute", "each"] | None,
+        typer.Option(help="Tokens are priced per million unless you say each; durations per minute."),
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; now if left out.")] = None,
+    provider: str = "openai",
+    json: JsonOption = False,
+) -> None:
+    """Change one price from an instant on. The model's other prices stay as they are then."""
+    if meter not in METERS:
+        raise typer.BadParameter(f"{meter!r} is not one of {', '.join(METERS)}", param_hint="METER")
+    counted = Meter(meter)
+    try:
+        price = parse_price(counted, usd, per or ("minute" if counted is Meter.DURATION_MS else "million"))
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from None
+    at = instant("--from", start) or now().replace(microsecond=0)
+    with database() as engine, writing(engine) as connection:
+        imported = store.set_price(
+            connection,
+            provider=provider,
+            model=model,
+            meter=counted,
+            price=price,
+            effective_from=at,
+            now=now(),
+        )
+    _print_imported(imported, json)
+
+
+def _print_imported(imported: store.Imported, json: bool) -> None:
+    if json:
+        print_json({"added": _named(imported.added), "unchanged": _named(imported.unchanged)})
+        return
+    for card in imported.added:
+        typer.echo(f"added      {card.name}")
+    for card in imported.unchanged:
+        typer.echo(f"unchanged  {card.name}")
+
+
+def _named(cards: tuple[NewCard, ...]) -> list[dict[str, Any]]:
+    return [
+        {"provider": card.provider, "model": card.model, "effective_from": card.effective_from}
+        for card in cards
+    ]
