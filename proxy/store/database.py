@@ -50,8 +50,13 @@ def open_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
 
 
 def describe(url: str | URL) -> str:
-    """Return the URL as it may be shown: without its password."""
-    return _parse(url).render_as_string(hide_password=True)
+    """Return the URL as it may be shown."""
+    return _shown(_parse(url))
+
+
+def _shown(url: URL) -> str:
+    """Return the URL without its password and its options, since a password can stand there too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _parse(url: str | URL) -> URL:
@@ -173,8 +178,10 @@ def reachable(engine: Engine) -> Iterator[None]:
 
 
 def _explain(engine: Engine, error: DBAPIError) -> str:
-    where = engine.url.render_as_string(hide_password=True)
-    said = " ".join(str(error.orig).split())
+    where = _shown(engine.url)
+    # PostgreSQL's detail quotes the row that it refused: only the first line is for all eyes.
+    primary = getattr(getattr(error.orig, "diag", None), "message_primary", None)
+    said = " ".join(str(primary or error.orig).split())
     for secret in (engine.url.password, engine.url.query.get("password")):
         if secret:
             said = said.replace(str(secret), "***")
@@ -231,7 +238,7 @@ def check_version(engine: Engine) -> None:
         if _current(connection) == _head():
             return
         _refuse_newer(connection)
-    where = engine.url.render_as_string(hide_password=True)
+    where = _shown(engine.url)
     raise StoreError(f"The database {where} is not at this version's schema: run `talkmeter migrate`.")
 
 
