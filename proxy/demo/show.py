@@ -71,8 +71,9 @@ async def run(*, once: bool) -> None:
         report = await asyncio.to_thread(run_report, stage.app.stores.engine, CostQuery(REPORT_GROUPS))
         _show_report(console, report)
         if not once:
+            interrupted = _interrupted()  # before the words that tell how
             _show_what_to_try(console, stage, tenants[0])
-            await _until_interrupted()
+            await interrupted.wait()
             console.print("\nStopped. The demo's files were in a temporary folder and are gone.")
 
 
@@ -173,9 +174,10 @@ def _real_api_hint() -> str:
     return f"To meter the real API, set {PLAIN_UPSTREAM_KEY}; then\n  {steps}"
 
 
-async def _until_interrupted() -> None:
+def _interrupted() -> asyncio.Event:
+    """Return an event that Ctrl-C sets."""
     interrupted = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted.set)
-    await interrupted.wait()
+    return interrupted

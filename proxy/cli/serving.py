@@ -1,0 +1,88 @@
+"""`talkmeter serve`, `migrate`, `check` and `simulator`: what runs, and what makes ready to run."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from proxy.cli.output import JsonOption, fail, print_json, settings
+from proxy.cli.root import app
+from proxy.settings import SettingsError, load, parse_address
+from proxy.store import StoreError
+
+
+@app.command()
+def serve() -> None:
+    """Run both planes: apps connect to LISTEN, health and metrics are at ADMIN_LISTEN."""
+    import uvloop
+
+    from proxy.admin.listen import ListenError
+    from proxy.app import run
+
+    warnings: list[str] = []
+    try:
+        with suppress(KeyboardInterrupt):
+            uvloop.run(run(load(warnings.append), warnings))
+    except (SettingsError, StoreError, ListenError) as problem:
+        fail(problem)
+
+
+@app.command()
+def migrate(json: JsonOption = False) -> None:
+    """Bring the database to this version's tables and prices. Safe to repeat."""
+    from proxy.store.database import describe, open_database
+    from proxy.store.database import migrate as migrate_database
+
+    url = settings().database_url
+    try:
+        engine = open_database(url)
+        migrate_database(engine)
+        engine.dispose()
+    except StoreError as problem:
+        fail(problem)
+    if json:
+        print_json({"database": describe(url), "migrated": True})
+    else:
+        typer.echo(f"{describe(url)} is up to date.")
+
+
+@app.command()
+def check(json: JsonOption = False) -> None:
+    """Look at everything that `serve` needs, and say what is missing. Ends with 1 if something is."""
+    from proxy.cli.checks import run_checks
+
+    console = Console(soft_wrap=True, highlight=False)
+    findings = []
+    for finding in run_checks(settings()):
+        findings.append(finding)
+        if not json:
+            mark = "[green]ok[/]    " if finding.ok else "[red]failed[/]"
+            console.print(f"{mark}  {finding.name:<13} {escape(finding.text)}")
+    ok = all(finding.ok for finding in findings)
+    if json:
+        print_json({"ok": ok, "checks": findings})
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def simulator(
+    listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8090",
+    truth: Annotated[Path | None, typer.Option(help="Write every usage that is billed to this file.")] = None,
+    api_key: Annotated[
+        list[str] | None, typer.Option(help="A key that is accepted; may be repeated. Default: sk-simulator.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.01, help="How many times faster than real time.")] = 20.0,
+) -> None:
+    """Run a simulated Realtime API, to develop and demonstrate against."""
+    from proxy.simulator import run
+
+    try:
+        address = parse_address(listen)
+        run(str(address), truth=truth, api_keys=frozenset(api_key or ()), speed=speed)
+    except ValueError as problem:
+        fail(f"--listen is {listen!r}: {problem}")
+    except OSError as problem:
+        fail(f"the simulator cannot start: {problem}")
