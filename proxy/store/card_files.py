@@ -209,7 +209,7 @@ class _Reading:
                 return
             yield from self._grouped(rows)
         except csv.Error as error:
-            self.fault(f"row {rows.line_num}", f"this is not CSV: {error}")
+            self.fault(f"row {rows.reader.line_num}", f"this is not CSV: {error}")
 
     def _grouped(self, rows: "csv.DictReader[str]") -> Iterator[NewCard]:
         """Join rows of one provider, model and instant to a card, wherever in the file they stand."""
