@@ -154,7 +154,6 @@ class Arriving:
         self._chars = 0
         self._is_escaping = False  # what was heard ends in the middle of an escape
         self.head_bytes = len(head)
-        self.unfit = False  # it turned out not to be bulk, but has to pass
         self.ended = False  # the value is over: what follows belongs to the envelope
 
     @property
@@ -191,7 +190,8 @@ class Arriving:
 
     def tail(self, piece: bytes) -> bool:
         """Take bytes that follow the value; return whether the envelope is still of a size it may have."""
-        self._envelope += piece[: ENVELOPE_BYTES_MAX + 1]
+        if len(self._envelope) <= ENVELOPE_BYTES_MAX:
+            self._envelope += piece[: ENVELOPE_BYTES_MAX + 1]
         return len(self._envelope) <= ENVELOPE_BYTES_MAX
 
     def is_bulk(self) -> bool:

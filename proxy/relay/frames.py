@@ -120,8 +120,6 @@ class Scanner:
         self._flush()
         if self._over:
             self._forget()
-        elif item is None:
-            self._in.compact()
         passed = self._passed()
         if passed is None:
             return item
@@ -246,7 +244,7 @@ class Scanner:
         """Pass on the header of a frame whose payload passes on as it comes."""
         arriving = self._arriving
         if arriving is not None and header.final and not header.length and not arriving.is_bulk():
-            refused = self._unfit(arriving)
+            refused = self._unfit()
             if refused is not None:
                 return refused
         self._flowing = True
@@ -262,7 +260,7 @@ class Scanner:
         """Pass on what has come of the frame's payload."""
         here = min(self.frame_left, len(self._in.data) - self._in.pos)
         arriving = self._arriving
-        if arriving is None or arriving.unfit:
+        if arriving is None:
             self._advance(here)
             return None
         piece = wire.unmask(
@@ -282,16 +280,15 @@ class Scanner:
             self._in.need = self.frame_left
             return None
         fits = arriving.tail(piece) and (not last or (here == self.frame_left and arriving.is_bulk()))
-        refused = None if fits else self._unfit(arriving)
+        refused = None if fits else self._unfit()
         if refused is None:
             self._advance(here)
         return refused
 
-    def _unfit(self, arriving: Arriving) -> Violation | None:
+    def _unfit(self) -> Violation | None:
         """Say what happens to a message that is not the bulk its head promised, after most of it has left."""
         if self.masked:
             return self._violation(1008, "an audio message has unexpected members")
-        arriving.unfit = True
         return None
 
     def _advance(self, count: int) -> None:

@@ -45,7 +45,7 @@ OTHERS = {
     "a binary message": frame(APPEND % (b"A" * 100), opcode=Opcode.BINARY),
     "a ping": frame(b"", opcode=Opcode.PING),
     "a frame that is not masked": frame(APPEND % (b"A" * 100), mask=False),
-    "a length that is too long": b"\x81\xfe\x00\x7d" + bytes(4) + APPEND % (b"A" * 80),
+    "a length that is too long": b"\x81\xfe\x00\x7d" + bytes(4) + APPEND % (b"A" * (125 - len(APPEND % b""))),
 }
 
 

@@ -13,7 +13,7 @@ from websockets.protocol import OPEN, Protocol
 from websockets.protocol import Side as Role
 
 from proxy.core.events import Side
-from proxy.dialects.bulk import ENVELOPE_BYTES_MAX, Audio, recogniser_for
+from proxy.dialects.bulk import ENVELOPE_BYTES_MAX, Arriving, Audio, Recogniser, recogniser_for
 from proxy.relay.frames import (
     FRAGMENTS_MAX,
     HOLD_BYTES_MAX,
@@ -286,8 +286,9 @@ def test_fragmented_audio_flows_once_it_is_large(side: Side, tail: int) -> None:
     payload = bulk(side, 400, "id first")
     one, two, three = fragments(side, payload[:300], payload[300:-tail], payload[-tail:])
     pong = frame(side, b"", Opcode.PONG)
-    items = scan(side, [one, two + pong, three])
+    items = scan(side, [one, two[:-1], two[-1:] + pong, three])
     assert items[0] == Pass(one)
+    items[1:3] = merged(items[1:3])  # it did not wait for the rest of a fragment that is not the last
     assert items[1:3] == [Pass(two), Pong(pong, b"")]
     assert merged(items[3:]) == [Pass(three, (audio(side, 400),))]
 
@@ -341,6 +342,13 @@ def test_a_client_that_streams_something_else_is_refused(tail: bytes) -> None:
     (message,) = messages_in(read_by_peer(Side.CLIENT, raw(passed) + finish_frame(scanner)))
     with pytest.raises(json.JSONDecodeError):  # the upstream must not get what was refused
         json.loads(message)
+
+
+def test_what_follows_the_audio_is_not_held_when_it_is_too_much() -> None:
+    data = frame(Side.CLIENT, misleading(Side.CLIENT, b" " * (ENVELOPE_BYTES_MAX + 1) + b"}"))
+    scanner = scanner_for(Side.CLIENT)
+    scanner.feed(data[:500])  # the quote that ends the audio is among them
+    assert isinstance(drain(scanner)[-1], Violation)
 
 
 @EACH_MISLEADING
@@ -520,6 +528,7 @@ VIOLATIONS = {
     "a text inside a text": (C, frame(C, b"x", final=False) + frame(C, b"y"), 1002),
     "a binary inside a text": (U, frame(U, b"x", final=False) + frame(U, b"y", Opcode.BINARY), 1002),
     "a text inside a binary": (U, frame(U, b"x", Opcode.BINARY, final=False) + frame(U, b"y"), 1002),
+    "an audio message inside a text": (C, frame(C, b"x", final=False) + frame(C, bulk(C, 200)), 1002),
     "a continuation after the end": (C, frame(C, b"x") + frame(C, b"y", Opcode.CONT), 1002),
     "a close of one byte": (C, frame(C, b"\x03", Opcode.CLOSE), 1002),
     "a close with 1005": (U, frame(U, b"\x03\xed", Opcode.CLOSE), 1002),
@@ -587,6 +596,46 @@ def test_fragments_have_a_limit(side: Side, opcode: Opcode) -> None:
     more = fragments(side, *[b""] * (FRAGMENTS_MAX + 1), opcode=opcode)
     last = scan(side, [b"".join(more)])[-1]
     assert isinstance(last, Violation) and last.code == 1009
+
+
+class Deaf(Recogniser):
+    """Recognises nothing, and counts how often it was asked about a beginning."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def whole(self, payload: bytes) -> Audio | None:
+        return None
+
+    def arriving(self, beginning: bytes) -> Arriving | None:
+        self.asked += 1
+        return None
+
+
+def test_many_fragments_are_looked_at_once() -> None:
+    """Else a message of 4096 fragments would be put together 4096 times."""
+    deaf = Deaf()
+    scanner = Scanner(Side.CLIENT, message_bytes_max=LIMIT, bulk=deaf, hold_bytes_max=HOLD)
+    frames = fragments(Side.CLIENT, *[b"x" * 100] * 50)
+    scanner.feed(b"".join(frames))
+    assert drain(scanner) == [Message(b"".join(frames), b"x" * 5000)]
+    assert deaf.asked == 1
+
+
+@BOTH
+def test_everything_that_is_held_is_counted(side: Side) -> None:
+    first, last = fragments(side, b'{"type":', b'"x"}')
+    audio_frame = frame(side, bulk(side, 100))
+    scanner = scanner_for(side)
+    scanner.feed(first + last[:3])
+    assert scanner.next() is None
+    assert scanner.buffered == len(first) + 3
+    scanner.feed(last[3:] + audio_frame + first + last)
+    assert isinstance(scanner.next(), Message)
+    assert isinstance(scanner.next(), Pass)
+    assert scanner.buffered == len(first + last)
+    assert scanner.next() == Message(first + last, b'{"type":"x"}')
+    assert scanner.buffered == 0
 
 
 def test_a_message_that_drips_is_put_together_once() -> None:
