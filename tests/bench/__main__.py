@@ -1,0 +1,178 @@
+"""`make bench`: what Talkmeter costs a message, beside nginx and beside a plain relay in Python.
+
+All relays run at the same time and are measured in turns, round after round, so that whatever else
+the machine does hits all alike. The load is on one core, the relays on another.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trustme
+from rich.console import Console
+
+from tests.bench import report
+from tests.bench.load import Step
+from tests.bench.relays import NGINX, ROOT, Place, Relay, Start, available, free_port
+from tests.bench.report import DIRECT, Figures
+
+STEP_S_MAX = 120
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long, and with how many sessions."""
+
+    rounds: int = 7
+    saturated_s: float = 2.0
+    saturated_sessions: int = 8
+    paced_s: float = 4.0
+    paced_sessions: int = 100
+    memory_sessions: int = 500
+
+    def steps(self) -> list[tuple[str, int, float]]:
+        """Return the steps of a round: kind, sessions, seconds."""
+        return [
+            ("saturated", self.saturated_sessions, self.saturated_s),
+            ("paced", self.paced_sessions, self.paced_s),
+        ]
+
+
+class Bench:
+    """The relays under test, and the upstream's port that they all know."""
+
+    def __init__(self, folder: Path, *, tls: bool) -> None:
+        cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
+        self._relay_core = cores[0] if len(cores) > 1 else None
+        self._load_core = cores[1] if len(cores) > 1 else None
+        self._folder = folder
+        self._port = free_port()
+        self._certificate = _certify(folder) if tls else None
+
+    def start(self, stack: contextlib.ExitStack, relays: Mapping[str, Start]) -> list[Relay]:
+        """Start the relays; `stack` ends them."""
+        started = []
+        for name, start in relays.items():
+            folder = self._folder / name
+            folder.mkdir()
+            authority = self._certificate.authority if self._certificate else None
+            place = Place(folder, self._relay_core, self._port, authority)
+            started.append(stack.enter_context(start(place)))
+        return started
+
+    def measure(self, kind: str, relay: Relay | None, sessions: int, seconds: float) -> dict[str, float]:
+        """Run one step, without a relay if there is none."""
+        scheme, files = ("https", self._certificate) if self._certificate else ("http", None)
+        step = Step(
+            kind=kind,
+            url=relay.url if relay else f"{scheme}://127.0.0.1:{self._port}/v1/realtime",
+            key=relay.key if relay else "none",
+            pid=relay.pid if relay else None,
+            upstream_port=self._port,
+            sessions=sessions,
+            seconds=seconds,
+            core=self._load_core,
+            tls=[str(files.chain), str(files.key)] if files else None,
+        )
+        command = [sys.executable, "-m", "tests.bench.load", json.dumps(asdict(step))]
+        done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=STEP_S_MAX)
+        measured: dict[str, float] = json.loads(done.stdout)
+        return measured
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The upstream's certificate: its chain, its key, and who signed it."""
+
+    chain: Path
+    key: Path
+    authority: Path
+
+
+def _certify(folder: Path) -> Certificate:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    made = Certificate(*(folder / f"{name}.pem" for name in ("chain", "key", "authority")))
+    issued.cert_chain_pems[0].write_to_path(str(made.chain))
+    issued.private_key_pem.write_to_path(str(made.key))
+    authority.cert_pem.write_to_path(str(made.authority))
+    return made
+
+
+def compare(plan: Plan, relays: Mapping[str, Start], *, tls: bool, console: Console) -> dict[str, Figures]:
+    """Measure all relays, and the two ends without one ("direct"); return the figures of each."""
+    all_figures = {name: Figures() for name in (*relays, DIRECT)}
+    with tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as folder, contextlib.ExitStack() as stack:
+        bench = Bench(Path(folder), tls=tls)
+        running = bench.start(stack, relays)
+        for relay in running:
+            all_figures[relay.name].add("memory", bench.measure("memory", relay, plan.memory_sessions, 0))
+        for number in range(plan.rounds):
+            console.print(f"round {number + 1} of {plan.rounds}", highlight=False)
+            for kind, sessions, seconds in plan.steps():
+                for relay in running:
+                    all_figures[relay.name].add(kind, bench.measure(kind, relay, sessions, seconds))
+            all_figures[DIRECT].add("paced", bench.measure("paced", None, plan.paced_sessions, plan.paced_s))
+    return all_figures
+
+
+def facts(plan: Plan, *, tls: bool) -> dict[str, object]:
+    """Return what has to be known about a run to compare it with another."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
+    ).stdout.strip()
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores",
+        "upstream": "TLS" if tls else "plain",
+        "plan": asdict(plan),
+    }
+
+
+def main() -> int:
+    """Measure, print, write; return 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--tls", action="store_true", help="the upstream speaks TLS")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
+    asked = parser.parse_args()
+    console = Console()
+    _raise_file_limit()
+    relays = {name: start for name, start in available().items() if not asked.only or name in asked.only}
+    if NGINX is None:
+        console.print(
+            "[bold red]nginx is not installed: nothing is compared with it.[/]  apt install nginx-light"
+        )
+    plan = Plan(rounds=asked.rounds)
+    figures = compare(plan, relays, tls=asked.tls, console=console)
+    report.show(figures, console)
+    goals = report.goals(figures)
+    for goal in goals:
+        console.print(str(goal), style="green" if goal.is_met else "bold red", highlight=False)
+    about = facts(plan, tls=asked.tls)
+    path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{about['upstream']}.json".lower()
+    report.write(path, about, figures, goals)
+    console.print(f"written to {path.relative_to(ROOT)}", highlight=False)
+    return 0 if all(goal.is_met for goal in goals) else 1
+
+
+def _raise_file_limit() -> None:
+    """Take as many file descriptors as allowed; what is started inherits it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

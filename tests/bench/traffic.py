@@ -1,0 +1,57 @@
+"""What the two ends of a benchmark session say: 6.4 kB of audio a message, framed once and for all."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from websockets.frames import Frame, Opcode
+
+AUDIO = b64encode(bytes(range(256)) * 18 + bytes(192)).decode()  # 100 ms of 24 kHz PCM: 6,400 characters
+DELTAS = 40  # a response of four seconds
+
+_SAMPLES = Path(__file__).parents[1] / "samples"
+_RESPONSE = "resp_00000000000000"  # in every template, replaced by a name of the same length
+
+
+def sample(name: str) -> dict[str, Any]:
+    """Return a message as the Realtime API sends it."""
+    message: dict[str, Any] = json.loads((_SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+    return message
+
+
+def frame(message: dict[str, Any], *, mask: bool) -> bytes:
+    """Return `message` in a frame of its own."""
+    return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=mask)
+
+
+APPEND = frame({"type": "input_audio_buffer.append", "audio": AUDIO}, mask=True)
+
+
+def _response_event(name: str) -> bytes:
+    message = sample(name)
+    message["response"]["id"] = _RESPONSE
+    return frame(message, mask=False)
+
+
+_CREATED = _response_event("response.created")
+_DELTA = frame(sample("response.output_audio.delta") | {"response_id": _RESPONSE, "delta": AUDIO}, mask=False)
+_DONE = _response_event("response.done.completed")
+
+
+def session_created(session: int) -> bytes:
+    """Return what the upstream says first, in a frame; every session has an id of its own."""
+    message = sample("session.created")
+    message["session"]["id"] = f"sess_{session:08}"
+    return frame(message, mask=False)
+
+
+def responses(session: int) -> Iterator[list[bytes]]:
+    """Yield one response of `session` after the other, frame by frame: created, audio, done with usage."""
+    number = 0
+    while True:
+        name = f"resp_{session:06}{number:08}".encode()
+        created, delta, done = (text.replace(_RESPONSE.encode(), name) for text in (_CREATED, _DELTA, _DONE))
+        yield [created, *[delta] * DELTAS, done]
+        number += 1
