@@ -7,7 +7,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock venv-run venv-dev clean
+.PHONY: help run test check format bench lock venv-run venv-dev clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 @/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ check: venv-dev ## format, lint, types, tests
 format: venv-dev ## format and fix what ruff can fix
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
+
+bench: venv-dev ## what a relayed message costs, beside nginx and a plain relay (minutes)
+	@$(PY) -m tests.bench $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what
 # runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.
