@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
     """Return `rows` as CSV with a header; None is an empty cell."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # lines end in CRLF, as RFC 4180 has it
     writer.writerow([_cell(name) for name in columns])
     for row in rows:
         writer.writerow([_cell(row[name]) for name in columns])
