@@ -60,16 +60,17 @@ class Answered:
 class UpstreamConnection(ClientConnection):
     """A connection whose bytes stop at the end of a 101's head: those that follow are kept, unparsed.
 
-    `early` holds them until `transport.set_protocol` gives the transport to the tunnel; `ended` says
-    that the end of the stream, and `is_lost` that the loss of the connection was noticed before that.
+    `early` holds them until `transport.set_protocol` gives the transport to the tunnel. An end that was
+    noticed before that, or that a TLS transport has scheduled for us already, `tell_end` passes on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.early = bytearray()
-        self.ended = False
-        self.is_lost = False
         self.is_switched = False
+        self._is_ended = False
+        self._is_lost = False
+        self._heir: asyncio.Protocol | None = None
         self._head: bytearray | None = bytearray()
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +104,7 @@ class UpstreamConnection(ClientConnection):
 
     def eof_received(self) -> None:
         """Note the end of the stream; let `websockets` see it only when it reads the stream."""
-        self.ended = True
+        self._is_ended = True
         if self.is_switched:
             return
         if self._head:
@@ -112,9 +113,19 @@ class UpstreamConnection(ClientConnection):
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the loss of the connection."""
-        self.is_lost = True
+        """Note the loss of the connection, or tell the protocol that has its transport now."""
+        self._is_lost = True
         super().connection_lost(exc)
+        if self._heir is not None:
+            self._heir.connection_lost(exc)
+
+    def tell_end(self, heir: asyncio.Protocol) -> None:
+        """Tell `heir`, which was given the transport, of an end that it cannot see; now or later."""
+        self._heir = heir
+        if self._is_lost:
+            heir.connection_lost(None)
+        elif self._is_ended:
+            heir.eof_received()
 
 
 class _Connect(connect):

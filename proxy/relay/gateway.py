@@ -194,9 +194,8 @@ class Gateway:
         share = min(self._shares, key=len)
         self._sessions[live.id] = share[live.id] = live
         self._empty.clear()
-        tunnel.start(
-            client.early, bytes(upstream.early), upstream_ended=upstream.ended, upstream_lost=upstream.is_lost
-        )
+        tunnel.start(client.early, bytes(upstream.early))
+        upstream.tell_end(tunnel.upstream)
         return live
 
     def stop(self, session_id: str, refusal: Refusal) -> bool:
@@ -246,10 +245,16 @@ class Gateway:
         self._timer = loop.call_later(SWEEP_S / SWEEPS, self._sweep)
         self._turn = (self._turn + 1) % SWEEPS
         for live in list(self._shares[self._turn].values()):
-            self._count(live)
-            if refusal := self.catalog.key_ok(live.facts.api_key_id):
-                live.tunnel.stop(refusal, Reason.REFUSED)
-            live.tunnel.sweep(loop.time())
+            try:
+                self._look_after(live, loop.time())
+            except Exception:  # noqa: BLE001  it is logged, and that session is dropped
+                live.tunnel.fail()
+
+    def _look_after(self, live: LiveSession, now_s: float) -> None:
+        self._count(live)
+        if refusal := self.catalog.key_ok(live.facts.api_key_id):
+            live.tunnel.stop(refusal, Reason.REFUSED)
+        live.tunnel.sweep(now_s)
 
     def _count(self, live: LiveSession) -> None:
         """Move what was relayed since last time into the metrics."""

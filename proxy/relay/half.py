@@ -136,6 +136,8 @@ class Half(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything that waits for this socket."""
+        if self.is_lost:
+            return
         self.is_lost = True
         self._shut()
         self._cancel(self._end_timer)

@@ -81,8 +81,20 @@ class Lane:
         self.source.release(Hold.PEER_FULL)
 
     def pump(self) -> None:
-        """Go on as far as possible."""
+        """Go on as far as possible. A bug met on the way ends this session, and no other."""
+        if self.tunnel.is_failed:
+            return
+        try:
+            self._pump()
+        except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
+            self.tunnel.fail()
+
+    def _pump(self) -> None:
         source, scanner = self.source, self.scanner
+        while self._backlog and not self._is_waiting:
+            self._backlog.popleft()()
+        if not self._is_waiting:
+            source.release(Hold.JOURNAL)
         while not (self.is_waiting or source.is_choked):
             item = scanner.next()
             if item is None:
@@ -182,12 +194,8 @@ class Lane:
     def _durable(self) -> None:
         """The record is on disk: go on with what waited for it."""
         self._is_waiting = False
-        while self._backlog and not self._is_waiting:
-            self._backlog.popleft()()
-        if not self._is_waiting:
-            self.source.release(Hold.JOURNAL)
-            self.pump()
-            self.tunnel.check_over()
+        self.pump()
+        self.tunnel.check_over()
 
 
 _TAKE: dict[type, Callable[..., None]] = {

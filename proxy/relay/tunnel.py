@@ -17,6 +17,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +36,8 @@ from proxy.relay.clocks import Clocks
 from proxy.relay.frames import CloseFrame, Scanner, Violation
 from proxy.relay.half import Half
 from proxy.relay.lane import Lane
+
+log = logging.getLogger(__name__)
 
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
@@ -57,6 +60,7 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     DRAINED = "drained"
     ABORTED = "aborted"
+    FAILED = "failed"  # a bug of ours
 
 
 class RecordKeeper(Protocol):
@@ -99,6 +103,7 @@ class Tunnel:
         self.clock = clock
         self.turns: list[Entry] = []
         self.reason: Reason | None = None
+        self.is_failed = False
         self.is_watching = False  # something here waits for the session to be settled
         self._config = config
         self._record = record
@@ -125,20 +130,11 @@ class Tunnel:
     def _scanner(self, side: Side) -> Scanner:
         return Scanner(side, message_bytes_max=self._config.message_bytes_max, bulk=recogniser_for(side))
 
-    def start(
-        self, client_early: bytes, upstream_early: bytes, *, upstream_ended: bool, upstream_lost: bool
-    ) -> None:
-        """Begin, with what either side said before the tunnel was there.
-
-        The upstream's stream may have ended by then, and its connection may be gone.
-        """
+    def start(self, client_early: bytes, upstream_early: bytes) -> None:
+        """Begin, with what either side said before the tunnel was there."""
         self.upstream_lane.do(self.session.open())
         self.client.start(client_early)
         self.upstream.start(upstream_early)
-        if upstream_lost:
-            self.upstream.connection_lost(None)
-        elif upstream_ended:
-            self.upstream.eof_received()
 
     # What the lanes ask for
 
@@ -358,12 +354,20 @@ class Tunnel:
 
     # The end
 
+    def fail(self) -> None:
+        """End the session because of the exception that is being handled: a bug of ours."""
+        facts = self.session.facts
+        log.exception("session failed", extra={"session": facts.session_id})
+        self.is_failed = True
+        self.reason = self.reason or Reason.FAILED
+        self.abort()
+        self.check_over()
+
     def check_over(self) -> None:
         """End the session when both sockets are gone and everything they said is dealt with."""
         lanes = (self.client_lane, self.upstream_lane)
-        if self._is_over or any(
-            lane.is_waiting or not lane.is_over or not lane.source.is_lost for lane in lanes
-        ):
+        is_done = self.is_failed or all(lane.is_over and not lane.is_waiting for lane in lanes)
+        if self._is_over or not (is_done and self.client.is_lost and self.upstream.is_lost):
             return
         self._is_over = True
         self._cancel_timers()

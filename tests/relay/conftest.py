@@ -1,10 +1,16 @@
-"""Everything here runs on both event loops."""
+"""Everything async here runs on both event loops; what matters also runs over TLS."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 import uvloop
+
+Sides = Mapping[str, Any]  # arguments of `stage`
 
 
 def pytest_asyncio_loop_factories(
@@ -12,3 +18,27 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Say which loops an async test runs on: each of them."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A certificate authority that only these tests trust."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def tls(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sides:
+    """The contexts that `stage` takes, for TLS on both sides."""
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))  # which is how the dialer is told to trust it
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    return {"client_side": server, "client_tls": client, "upstream_side": server}
+
+
+@pytest.fixture(params=["plain", "tls"])
+def sides(request: pytest.FixtureRequest) -> Sides:
+    """No TLS at all, or TLS on both sides: the test runs with each."""
+    contexts: Sides = request.getfixturevalue("tls") if request.param == "tls" else {}
+    return contexts
