@@ -1,0 +1,112 @@
+"""Ledgers for tests, written the way the data plane writes them: records through a posting."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from sqlalchemy import Engine
+
+from proxy.core.rating import CardBook, rate
+from proxy.core.records import Entry, Kind, Record, SessionBound, SessionClosed, SessionOpened
+from proxy.core.usage import Flag, Meter, Usage
+from proxy.store import tenants
+from proxy.store.database import reading, writing
+from proxy.store.posting import post
+from proxy.store.prices import load_cards
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+PEPPER = b"a pepper for tests only"
+MODEL = "gpt-realtime-2.1"
+
+
+class Books:
+    """A database that tenants' sessions and entries can be added to."""
+
+    def __init__(self, engine: Engine, zone: tzinfo = UTC) -> None:
+        self.engine = engine
+        self._zone = zone
+        self._seq = 0
+        self._upstream: dict[str, str] = {}
+        self._keys: dict[tuple[str, str | None], tenants.Key] = {}
+        with reading(engine) as connection:
+            self._cards = CardBook(load_cards(connection))
+
+    def key(self, tenant: str, project: str | None = None) -> tenants.Key:
+        """Return a key of that tenant and project, all made when missing."""
+        if (tenant, project) not in self._keys:
+            with writing(self.engine) as connection:
+                if tenant not in {one.name for one in tenants.list_tenants(connection)}:
+                    tenants.create_tenant(connection, tenant, NOW)
+                self._keys[tenant, project], _ = tenants.create_key(
+                    connection,
+                    PEPPER,
+                    tenant_name=tenant,
+                    now=NOW,
+                    project_name=project,
+                    name=f"{tenant}'s key",
+                )
+        return self._keys[tenant, project]
+
+    def open(
+        self,
+        session_id: str,
+        tenant: str = "acme",
+        project: str | None = None,
+        *,
+        end_user: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        at: datetime = NOW,
+    ) -> None:
+        key = self.key(tenant, project)
+        self._upstream[session_id] = f"sess_{session_id}"
+        self.post(
+            SessionOpened(
+                session_id=session_id,
+                tenant_id=key.tenant_id,
+                project_id=key.project_id,
+                api_key_id=key.id,
+                end_user=end_user,
+                tags=dict(tags or {}),
+                provider="openai",
+                account=None,
+                model=MODEL,
+                opened_at=at,
+            ),
+            SessionBound(session_id=session_id, upstream_session_id=f"sess_{session_id}", model=MODEL, at=at),
+        )
+
+    def bill(
+        self,
+        session_id: str,
+        subject_id: str,
+        counts: Mapping[Meter, int] | None = None,
+        *,
+        at: datetime = NOW,
+        model: str = MODEL,
+        **more: Any,
+    ) -> Entry:
+        """Book what `counts` cost on the shipped cards; without counts the usage is missing."""
+        flags = frozenset({Flag.USAGE_MISSING}) if counts is None else frozenset[Flag]()
+        rated = rate(Usage(counts or {}, flags), self._cards.find("openai", model, at))
+        values: dict[str, Any] = {"kind": Kind.RESPONSE, "status": "completed", "flags": tuple(flags)} | more
+        entry = Entry(
+            session_id=session_id,
+            upstream_session_id=self._upstream[session_id],
+            provider="openai",
+            subject_id=subject_id,
+            model=model,
+            occurred_at=at,
+            lines=rated.lines,
+            cost_nanousd=rated.cost_nanousd,
+            **values,
+        )
+        self.post(entry)
+        return entry
+
+    def close(self, session_id: str, at: datetime = NOW) -> None:
+        self.post(SessionClosed(session_id=session_id, closed_at=at, close_code=1000, reason="client_closed"))
+
+    def post(self, *records: Record) -> None:
+        self._seq += len(records)
+        with writing(self.engine) as connection:
+            post(connection, records, instance_id="i1", upto=self._seq, zone=self._zone, now=NOW)

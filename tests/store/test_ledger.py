@@ -1,0 +1,112 @@
+"""Entries as people and programs see them."""
+
+import pytest
+from sqlalchemy import Engine, delete
+
+from proxy.core.usage import Meter
+from proxy.store.database import reading, writing
+from proxy.store.filters import Filters
+from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns, unrated_count
+from proxy.store.prices import load_cards
+from proxy.store.schema import api_key, project, tenant
+from tests.ledgers import MODEL, NOW, Books
+
+
+@pytest.fixture
+def books(database: Engine) -> Books:
+    return Books(database)
+
+
+def test_an_entry_shows_everything_that_was_booked(books: Books) -> None:
+    books.open("s1", "acme", "web")
+    books.bill(
+        "s1",
+        "resp_1",
+        {Meter.AUDIO_IN: 10, Meter.AUDIO_IN_CACHED: 4, Meter.TEXT_OUT: 5},
+        estimated=True,
+        flags=("upstream_lost",),
+        status="estimated",
+    )
+    with reading(books.engine) as connection:
+        (card,) = [card for card in load_cards(connection) if card.model == MODEL]
+    (entry,) = entries(books.engine)
+
+    def line(meter: str, quantity: int, price: int) -> dict[str, object]:
+        return {
+            "meter": meter,
+            "quantity": quantity,
+            "unit": "token",
+            "price_nanousd": price,
+            "price_per": 1,
+            "cost_nanousd": quantity * price,
+            "rate_card_id": card.id,
+        }
+
+    assert entry.as_json() == {
+        "id": 1,
+        "occurred_at": "2026-11-23T12:00:00Z",
+        "tenant": "acme",
+        "project": "web",
+        "api_key_id": books.key("acme", "web").id,
+        "session_id": "s1",
+        "upstream_session_id": "sess_s1",
+        "model": MODEL,
+        "kind": "response",
+        "role": "original",
+        "subject_id": "resp_1",
+        "status": "estimated",
+        "rated": True,
+        "estimated": True,
+        "flags": ["upstream_lost"],
+        "cost_nanousd": 441_600,
+        "billed_nanousd": 441_600,
+        "lines": [line("audio_in", 10, 32_000), line("audio_in_cached", 4, 400), line("text_out", 5, 24_000)],
+    }
+
+
+def test_an_unrated_entry_has_no_cost_rather_than_none_to_pay(books: Books) -> None:
+    books.open("s1")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 7}, model="unheard-of")
+    books.bill("s1", "r2")
+    books.bill("s1", "r3", {})
+    unknown, missing, nothing = (entry.as_json() for entry in entries(books.engine))
+    assert (unknown["rated"], unknown["cost_nanousd"], unknown["billed_nanousd"]) == (False, None, None)
+    assert unknown["lines"][0]["quantity"] == 7 and unknown["lines"][0]["cost_nanousd"] is None
+    assert (missing["rated"], missing["cost_nanousd"], missing["lines"]) == (False, None, [])
+    assert (nothing["rated"], nothing["cost_nanousd"], nothing["lines"]) == (True, 0, [])
+    assert unrated_count(books.engine) == 2
+
+
+def test_what_has_lost_its_name_keeps_its_cost(books: Books) -> None:
+    books.open("s1", "acme", "web")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 1})
+    owner = books.key("acme", "web")
+    with writing(books.engine) as connection:  # such as after restoring yesterday's backup
+        for table in (api_key, project, tenant):
+            connection.execute(delete(table))
+    (entry,) = entries(books.engine)
+    assert (entry.tenant, entry.project) == (owner.tenant_id, owner.project_id)
+
+
+def test_long_lists_come_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.store.ledger.PAGE_ENTRIES", 3)
+    books.open("s1")
+    for number in range(10):
+        books.bill("s1", f"r{number}", {Meter.TEXT_IN: number + 1, Meter.TEXT_OUT: 1})
+    read = list(entries(books.engine))
+    assert [entry.id for entry in read] == list(range(1, 11))
+    assert [entry.lines[0].quantity for entry in read] == list(range(1, 11))
+    assert [entry.id for entry in entries(books.engine, after=7)] == [8, 9, 10]
+    assert [entry.id for entry in newest(books.engine, limit=4)] == [7, 8, 9, 10]
+    assert [entry.id for entry in newest(books.engine, Filters(session="none"))] == []
+    assert PAGE_ENTRIES >= 100
+
+
+def test_a_session_turn_by_turn(books: Books) -> None:
+    books.open("s1")
+    books.open("s2")
+    books.bill("s1", "late", {Meter.TEXT_IN: 1}, at=NOW.replace(hour=14))
+    books.bill("s2", "other", {Meter.TEXT_IN: 1})
+    books.bill("s1", "early", {Meter.TEXT_IN: 1}, at=NOW.replace(hour=13))
+    assert [turn.subject_id for turn in session_turns(books.engine, "s1")] == ["early", "late"]
+    assert session_turns(books.engine, "s3") == []
