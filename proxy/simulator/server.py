@@ -5,6 +5,7 @@ import contextlib
 import http
 import json
 import signal
+import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -41,13 +42,16 @@ class Simulator:
         self.sessions = 0  # served so far
         self._truth = truth
         self._server: ws.Server | None = None
+        self._scheme = "ws"
 
-    async def listen(self, host: str, port: int) -> None:
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         """Start to accept connections; raises OSError when the address cannot be had."""
+        self._scheme = "ws" if tls is None else "wss"
         self._server = await ws.serve(
             self._serve,
             host,
             port,
+            ssl=tls,
             process_request=self._admit,
             select_subprotocol=_subprotocol,
             compression=None,
@@ -69,9 +73,9 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base URL for clients, `ws://host:port/v1`."""
+        """The base URL for clients, `ws://host:port/v1`, with TLS `wss:`."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ws://{host}:{self.port}/v1"
+        return f"{self._scheme}://{host}:{self.port}/v1"
 
     async def close(self) -> None:
         """Stop accepting, close every session with 1001, and close the truth file."""
@@ -203,6 +207,7 @@ async def serve(
     port: int = 0,
     *,
     truth: Path | None = None,
+    tls: ssl.SSLContext | None = None,
     **options: Any,
 ) -> Simulator:
     """Start a simulator in this event loop; port 0 takes a free one, see `Simulator.port`.
@@ -212,7 +217,7 @@ async def serve(
     if "api_keys" in options:
         options["api_keys"] = frozenset(options["api_keys"])
     simulator = Simulator(Options(**options), TruthFile(truth))
-    await simulator.listen(host, port)
+    await simulator.listen(host, port, tls)
     return simulator
 
 

@@ -1,11 +1,14 @@
 """The ledger against the simulator's truth file: two programs that price the same traffic apart."""
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Engine, select
 
+from proxy.simulator.prices import response_usd
 from proxy.simulator.truth import Truth
 from proxy.store.database import reading
 from proxy.store.schema import ledger_entry, ledger_line
@@ -24,6 +27,7 @@ class Booked:
     flags: Sequence[str]
     cost_nanousd: int | None
     lines_nanousd: int
+    lines: Mapping[str, int]  # quantity by meter
 
 
 def ledger(engine: Engine) -> list[Booked]:
@@ -32,8 +36,10 @@ def ledger(engine: Engine) -> list[Booked]:
         entries = connection.execute(select(ledger_entry).order_by(ledger_entry.c.id)).mappings().all()
         lines = connection.execute(select(ledger_line)).mappings().all()
     sums: dict[int, int] = {}
+    quantities: dict[int, dict[str, int]] = {}
     for line in lines:
         sums[line["entry_id"]] = sums.get(line["entry_id"], 0) + (line["cost_nanousd"] or 0)
+        quantities.setdefault(line["entry_id"], {})[line["meter"]] = line["quantity"]
     return [
         Booked(
             session=row["upstream_session_id"],
@@ -45,6 +51,7 @@ def ledger(engine: Engine) -> list[Booked]:
             flags=row["flags"],
             cost_nanousd=row["cost_nanousd"],
             lines_nanousd=sums.get(row["id"], 0),
+            lines=quantities.get(row["id"], {}),
         )
         for row in entries
     ]
@@ -57,7 +64,9 @@ def differences(truth: Iterable[Truth], booked: Iterable[Booked]) -> list[str]:
     billed; everything sent is there.
     """
     truth, booked = list(truth), list(booked)
-    sent = {(line.session, line.subject): line for line in truth if line.what != "opened" and not line.duplicate}
+    sent = {
+        (line.session, line.subject): line for line in truth if line.what != "opened" and not line.duplicate
+    }
     opened = {(line.session, line.subject) for line in truth if line.what == "opened"}
     found: list[str] = []
     seen: set[tuple[str | None, str]] = set()
@@ -78,11 +87,36 @@ def _entry_differences(entry: Booked, line: Truth | None, was_opened: bool) -> l
     if entry.estimated:
         never_opened = entry.kind == "response" and not was_opened
         return [f"{name} is estimated and was never opened"] if never_opened else []
+    if line is None and (entry.kind, entry.status) == ("transcription", "failed"):
+        # Nobody says what a failed transcription costs: the simulator sends no bill, the ledger is unsure.
+        return [] if entry.cost_nanousd is None else [f"{name} failed and costs {entry.cost_nanousd}"]
     if line is None:
         return [f"{name} is booked and was never sent"]
-    owed = None if line.usd is None else Decimal(line.usd) * 1_000_000_000
+    owed = _owed(line)
     if entry.cost_nanousd != owed:
         return [f"{name} costs {entry.cost_nanousd}, owed is {owed}"]
     if entry.model != line.model and line.model is not None:
         return [f"{name} is booked on {entry.model}, sent by {line.model}"]
     return []
+
+
+def _owed(line: Truth) -> Decimal | None:
+    """Return nano-dollars that can be known from what was on the wire; None if they cannot."""
+    usd = None if line.usd is None else Decimal(line.usd)
+    if line.fault == "no_details":  # no modality, no price
+        usd = None
+    elif line.fault == "cached_without_details" and line.model and line.usage:
+        usd = response_usd(line.model, _with_cached_spread(line.usage))
+    return None if usd is None else usd * 1_000_000_000
+
+
+def _with_cached_spread(usage: dict[str, Any]) -> dict[str, Any]:
+    """Return `usage` with its cached total laid on its modalities: text first, then audio, then images."""
+    told = copy.deepcopy(usage)
+    inputs = told["input_token_details"]
+    left, spread = inputs["cached_tokens"], {}
+    for modality in ("text_tokens", "audio_tokens", "image_tokens"):
+        spread[modality] = min(left, inputs[modality])
+        left -= spread[modality]
+    inputs["cached_tokens_details"] = spread
+    return told
