@@ -286,11 +286,21 @@ def test_fragmented_audio_flows_once_it_is_large(side: Side, tail: int) -> None:
     payload = bulk(side, 400, "id first")
     one, two, three = fragments(side, payload[:300], payload[300:-tail], payload[-tail:])
     pong = frame(side, b"", Opcode.PONG)
-    items = scan(side, [one, two[:-1], two[-1:] + pong, three])
+    items = scan(side, [one, two + pong, three])
     assert items[0] == Pass(one)
-    items[1:3] = merged(items[1:3])  # it did not wait for the rest of a fragment that is not the last
     assert items[1:3] == [Pass(two), Pong(pong, b"")]
     assert merged(items[3:]) == [Pass(three, (audio(side, 400),))]
+
+
+@BOTH
+def test_only_the_last_fragment_is_held_behind_the_audio(side: Side) -> None:
+    payload = bulk(side, 400)
+    one, two, three = fragments(side, payload[:300], payload[300:-1] + b" " * 20, b"  }")
+    scanner = scanner_for(side)
+    for piece, held in ((one, 0), (two[:-10], 0), (two[-10:], 0), (three[:-1], 2), (three[-1:], 0)):
+        scanner.feed(piece)
+        drain(scanner)
+        assert scanner.buffered == held
 
 
 @BOTH
@@ -554,6 +564,11 @@ def test_violations(side: Side, data: bytes, code: int, size: int) -> None:
     assert isinstance(before[0], Pass) and before[0].audio == (audio(side, 40),)
     assert (good + data).startswith(raw(before))
     assert scanner.buffered == 0
+
+
+def test_audio_that_comes_alone_inside_a_text_is_seen() -> None:
+    (violation,) = scan(C, [frame(C, b"x", final=False), frame(C, bulk(C, 100))])
+    assert isinstance(violation, Violation) and violation.code == 1002
 
 
 # Limits
