@@ -366,7 +366,7 @@ def _check_pages(path: Path, connection: sqlite3.Connection) -> None:
 
 def _damaged(path: Path, problem: str) -> StoreError:
     return StoreError(
-        f"The journal {path} is damaged ({' '.join(problem.split())}). It may hold usage that is not in the ledger yet: move"
-        f" {path}, {path}-wal and {path}-shm away together and keep them (`sqlite3 FILE .recover` reads what"
-        " is left), then start again, which begins a new journal."
+        f"The journal {path} is damaged ({' '.join(problem.split())}). It may hold usage that is not in the"
+        f" ledger yet: move {path}, {path}-wal and {path}-shm away together and keep them (`sqlite3 FILE"
+        " .recover` reads what is left), then start again, which begins a new journal."
     )

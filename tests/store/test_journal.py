@@ -208,11 +208,11 @@ async def test_when_the_reserve_does_not_help_the_journal_fails(tmp_path: Path, 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
+    """A file system of 8 MiB."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
     made = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(mounted)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(mounted)], capture_output=True, check=False
     )
     if not made or made.returncode:
         pytest.skip("a file system of its own needs the right to mount one")
@@ -223,22 +223,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_disk_that_is_really_full(small_disk: Path, failures: Failures) -> None:
     """ENOSPC: the reserve is given, everything is acknowledged, and it recovers when there is room."""
     path = small_disk / "journal.db"
-    journal = open_journal(path, failures, reserve_bytes=2**20, free_bytes_min=2**18)
+    journal = open_journal(path, failures, reserve_bytes=2**21, free_bytes_min=2**18)
     assert journal.accepting
     filler = small_disk / "filler"
     fill(filler)
     told: list[int] = []
-    for n in range(400):  # some 250 kB
+    for n in range(1_100):  # enough for a checkpoint, too
         journal.append(made.entry(f"r{n}"), lambda n=n: told.append(n))  # type: ignore[misc]
     await journal.flush()
-    assert told == list(range(400))
+    assert told == list(range(1_100))
     assert (journal.accepting, journal._reserve.is_held, failures) == (False, False, [])
     filler.unlink()
     await until(lambda: journal.accepting)
     assert journal._reserve.is_held
     await journal.close()
-    journal = open_journal(path, failures, reserve_bytes=2**20, free_bytes_min=2**18)
-    assert journal.last_seq == 400
+    journal = open_journal(path, failures, reserve_bytes=2**21, free_bytes_min=2**18)
+    assert journal.last_seq == 1_100
     await journal.close()
 
 

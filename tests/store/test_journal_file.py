@@ -130,9 +130,15 @@ def test_progress_replaces_itself_and_ends_with_the_entry(file: JournalFile, rea
     ((_, found),) = reader.unsettled()
     assert found == msgspec.json.encode(made.progress("r1", 2))
     assert file.last_seq == 1, "progress makes no rows"
-    keep(file, made.entry("r1"), made.progress("r2", 1), made.progress("r3", 1, "s_2"), made.closed())
     with closing(sqlite3.connect(file.path)) as looker:
-        assert looker.execute("SELECT session_id FROM progress").fetchall() == [("s_2",)]
+
+        def known() -> list[tuple[str, str]]:
+            return looker.execute("SELECT session_id, subject FROM progress ORDER BY 1, 2").fetchall()
+
+        keep(file, made.entry("r1"), made.progress("r2", 1), made.progress("r3", 1, "s_2"))
+        assert known() == [("s_1", "response/r2"), ("s_2", "response/r3")]
+        keep(file, made.closed())
+        assert known() == [("s_2", "response/r3")]
 
 
 @pytest.mark.parametrize(
