@@ -14,19 +14,19 @@ in one transaction together with the checkpoint (see `posting`). Only then does 
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
 from datetime import datetime, tzinfo
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from proxy.store.database import writing
-from proxy.store.journal import Journal
+from proxy.store.journal import Journal, JournalFailed
 from proxy.store.journal_file import Reader, Row
 from proxy.store.posting import Posting, post
 
@@ -83,7 +83,9 @@ class Poster:
         self._thread.start()
 
     async def stop(self, flush_s: float) -> None:
-        """Post what is in the journal for at most `flush_s`, then end; the rest waits for the next start."""
+        """Post what was appended before for at most `flush_s`, then end; the rest waits for the next start."""
+        with contextlib.suppress(JournalFailed):  # what it has kept is posted all the same
+            await self._journal.flush()
         self._stopping.set()
         self._bell.set()
         await asyncio.to_thread(self._thread.join, flush_s)
@@ -114,7 +116,7 @@ class Poster:
         pauses = _backoff()
         while not self._halted.is_set():
             try:
-                with closing(self._journal.reader()) as reader:
+                with contextlib.closing(self._journal.reader()) as reader:
                     self._post_from(reader)
                 break
             except _Halted:

@@ -124,7 +124,6 @@ async def test_batches_grow_with_the_backlog(journal: Journal, database: Engine)
 async def test_stopping_posts_what_is_there(journal: Journal, database: Engine) -> None:
     async with posting(journal, database):
         say(journal, made.opened(), *(made.entry(f"r{n}") for n in range(100)))
-        await journal.flush()
     assert len(booked(database)) == 100
 
 
