@@ -83,7 +83,7 @@ class Poster:
         self._thread.start()
 
     async def stop(self, flush_s: float) -> None:
-        """Post what was appended before for at most `flush_s`, then end; the rest waits for the next start."""
+        """Post what was appended so far, for at most `flush_s`; the rest waits for the next start."""
         with contextlib.suppress(JournalFailed):  # what it has kept is posted all the same
             await self._journal.flush()
         self._stopping.set()
