@@ -14,7 +14,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -205,8 +205,10 @@ class _Stop:
             self.hurry()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops the sessions that are left.
+
+    `warnings` about the settings are logged first.
 
     When the journal fails the process ends at once, with status 70: nothing may be forwarded any
     more that could not be recorded, and the next start replays what the disk has.
@@ -217,6 +219,8 @@ async def run(settings: Settings) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_file_limit()
     logs.configure(settings.log_format, settings.log_level)
+    for warning in warnings:
+        logger.warning(warning)
     stop = _Stop()
     stop.listen()
     async with running(settings, child=True, on_journal_failure=_die) as app:
