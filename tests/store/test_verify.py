@@ -1,0 +1,126 @@
+"""Verification: silent about a good ledger, and it names the first thing that is wrong."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, delete, insert, select, text, update
+
+from proxy.core.usage import Meter
+from proxy.store.database import open_database, writing
+from proxy.store.schema import chain_head, ledger_entry, ledger_line, rate_price
+from proxy.store.verify import Verdict, verify
+from tests.ledgers import NOW, Books
+
+UTC = ZoneInfo("UTC")
+
+
+@pytest.fixture
+def books(database: Engine) -> Books:
+    books = Books(database)
+    books.open("s1")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10, Meter.TEXT_OUT: 5})
+    books.bill("s1", "r2", {Meter.DURATION_MS: 1_234}, model="whisper-1", status_reason="x", flags=("crash",))
+    books.bill("s1", "r3")
+    books.bill("s1", "r4", {Meter.TEXT_IN: 10, Meter.UNTOLD_IN: 5})
+    books.bill("s1", "r5", {})
+    return books
+
+
+def test_a_good_ledger_adds_up(books: Books) -> None:
+    told: list[tuple[int, int]] = []
+    assert verify(books.engine, UTC, lambda done, total: told.append((done, total))) == Verdict(5)
+    assert told == [(5, 5)]
+
+
+def test_an_empty_ledger_adds_up(database: Engine) -> None:
+    assert verify(database, UTC) == Verdict(0)
+
+
+def test_long_ledgers_are_read_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.store.verify.PAGE_ENTRIES", 2)
+    assert verify(books.engine, UTC) == Verdict(5)
+
+
+def test_what_the_database_cannot_keep_is_no_alarm(books: Books) -> None:
+    books.bill("s1", "r6\0", {Meter.TEXT_IN: 10}, model="odd\0model")
+    assert verify(books.engine, UTC) == Verdict(6)
+
+
+def test_the_period_depends_on_the_zone(database: Engine) -> None:
+    books = Books(database, ZoneInfo("Asia/Tokyo"))
+    books.open("s1")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10}, at=NOW.replace(day=30, hour=20))
+    assert verify(database, ZoneInfo("Asia/Tokyo")) == Verdict(1)
+    assert "period 2026-12 is not the month of 2026-11-30 20:00 UTC in UTC" in str(
+        verify(database, UTC).fault
+    )
+
+
+def first(**values: Any) -> Any:
+    return update(ledger_entry).where(ledger_entry.c.id == 1).values(**values)
+
+
+def line(**values: Any) -> Any:
+    wanted = (ledger_line.c.entry_id == 1) & (ledger_line.c.meter == "text_in")
+    return update(ledger_line).where(wanted).values(**values)
+
+
+@pytest.mark.parametrize(
+    ("tampering", "fault"),
+    [
+        ([first(cost_nanousd=1)], "entry 1: cost_nanousd is 1, and its lines do not sum to that"),
+        ([first(billed_nanousd=1)], "entry 1: billed_nanousd is 1"),
+        ([first(list_nanousd=None)], "entry 1: list_nanousd is missing although"),
+        ([first(period="2026-10")], "entry 1: its period 2026-10"),
+        ([first(status="failed")], "entry 1: what it bills is not what was posted"),
+        ([first(model="gpt-realtime-mini")], "entry 1: what it bills is not what was posted"),
+        ([first(estimated=True)], "entry 1: what it bills is not what was posted"),
+        ([first(subject_id="r9")], "entry 1: its key should be openai/sess_s1/r9/"),
+        ([line(quantity=11)], "entry 1: text_in: list_nanousd is 40000, and quantity × price is 44000"),
+        ([line(quantity=11, list_nanousd=44_000)], "entry 1: text_in: cost_nanousd is 40000"),
+        ([line(price_nanousd=4_001)], "entry 1: text_in: its price is not that of rate card card_"),
+        ([line(rate_card_id="card_none")], "entry 1: text_in: its price is not that of rate card card_none"),
+        ([line(price_nanousd=None)], "entry 1: text_in: an amount without a price"),
+        ([line(unit="ms")], "entry 1: text_in: counted in 'ms'"),
+        ([line(meter="audio_in")], "entry 1: audio_in: its price is not that of"),
+        ([update(rate_price).values(price_nanousd=1)], "entry 1: text_in: its price is not that of"),
+        ([delete(ledger_line).where(ledger_line.c.entry_id == 1)], "entry 1: list_nanousd is 160000"),
+        (
+            [
+                delete(ledger_line).where(ledger_line.c.entry_id == 2),
+                delete(ledger_entry).where(ledger_entry.c.id == 2),
+            ],
+            "entry 3: expected entry 2 here",
+        ),
+        ([update(chain_head).values(entries=6)], "there should be 6 entries, and there are 5"),
+        (
+            [
+                line(quantity=20, list_nanousd=80_000, cost_nanousd=80_000, billed_nanousd=80_000),
+                first(list_nanousd=200_000, cost_nanousd=200_000, billed_nanousd=200_000),
+            ],
+            "entry 1: what it bills is not what was posted",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(books: Books, tampering: list[Any], fault: str) -> None:
+    with writing(books.engine) as connection:
+        for statement in tampering:
+            connection.execute(statement)
+    assert fault in str(verify(books.engine, UTC).fault)
+
+
+def test_a_key_that_is_booked_twice_is_named(migrated_postgres_url: str) -> None:
+    """Only without its unique index can a key be there twice; SQLite cannot lose that one."""
+    engine = open_database(migrated_postgres_url)
+    books = Books(engine)
+    books.open("s1")
+    books.bill("s1", "r1")
+    with writing(engine) as connection:
+        connection.execute(text("ALTER TABLE ledger_entry DROP CONSTRAINT uq_ledger_entry_entry_key"))
+        row = dict(connection.execute(select(ledger_entry)).mappings().one())
+        connection.execute(insert(ledger_entry).values(row | {"id": 2}))
+        connection.execute(update(chain_head).values(entries=2))
+    fault = verify(engine, UTC).fault
+    engine.dispose()
+    assert fault == "the key openai/sess_s1/r1/response/0/original is booked more than once"
