@@ -18,7 +18,8 @@ How a text message is treated:
 | larger, any other head | held until whole |
 
 When a message that is passing by turns out not to be bulk, a client is refused (1008): no client sends
-that. From the upstream it passes on; what it bills comes in other, smaller messages. If a client hides a
+that, and one that has come whole by then is still a `Message`. One that ends inside its audio passes: it is
+no JSON. From the upstream all pass; what it bills comes in other, smaller messages. If a client hides a
 `response.create` in fragments that have already left, the upstream's `response.created` still meters it.
 """
 
