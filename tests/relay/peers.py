@@ -146,6 +146,8 @@ class Upstream:
         self.answer: bytes | None = None  # instead of the 101
         self.early = b""  # together with the 101
         self.is_silent = False
+        self.gate = asyncio.Event()  # it answers once this is set
+        self.gate.set()
         self.hangs_up = False  # right after the 101 and what is early
         self._server: asyncio.Server | None = None
 
@@ -157,6 +159,7 @@ class Upstream:
         peer = Peer(reader, writer, masks=False)
         self.accepted.append(peer)
         peer.head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        await self.gate.wait()
         if self.is_silent:
             return
         if self.answer is not None:
