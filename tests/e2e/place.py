@@ -60,7 +60,7 @@ class Home:
     def truth(self) -> Path:
         return self.folder / "truth.jsonl"
 
-    def settings(self, upstream_url: str, **changes: Any) -> Settings:
+    def settings(self, **changes: Any) -> Settings:
         """Return settings under which waiting is short."""
         facts: dict[str, Any] = {
             "_env_file": None,
@@ -69,7 +69,6 @@ class Home:
             "database_url": self.database_url,
             "journal_path": self.folder / "journal.db",
             "key_pepper": SecretStr(PEPPER),
-            "upstream_url": upstream_url,
             "upstream_api_key": SecretStr(UPSTREAM_KEY),
             "linger_s": 5,
             "drain_s": 0,
@@ -98,7 +97,7 @@ class Home:
         theirs = {name: value for name, value in options.items() if name not in ours}
         tasks, files = asyncio.all_tasks(), open_files()
         async with self.simulating(**theirs) as simulator:
-            async with running(self.settings(simulator.url, **ours)) as app:
+            async with running(self.settings(**({"upstream_url": simulator.url} | ours))) as app:
                 place = Place(self, app, simulator)
                 try:
                     yield place
