@@ -32,8 +32,9 @@ class PastSessions:
         try:
             return await asyncio.to_thread(self._find, session_id, tenant_id)
         except SQLAlchemyError:
-            body = refuse(DATABASE_DOWN).body
-            raise web.HTTPServiceUnavailable(body=body, content_type="application/json") from None
+            raise web.HTTPServiceUnavailable(
+                text=refuse(DATABASE_DOWN).text, content_type="application/json"
+            ) from None
 
     def _find(self, session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
         found = find_session(self._engine, session_id, self._clock())

@@ -1,0 +1,105 @@
+"""`talkmeter migrate`, `check` and `simulator` (`serve` is in `tests/test_app.py`)."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from proxy.cli import app
+from proxy.store.database import check_version, open_database
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TALKMETER_UPSTREAM_API_KEY", "sk-canary")
+    monkeypatch.setenv("TALKMETER_UPSTREAM_URL", "http://127.0.0.1:1")
+    for name in ("TALKMETER_LISTEN", "TALKMETER_ADMIN_LISTEN"):
+        monkeypatch.setenv(name, "127.0.0.1:0")
+
+
+def test_migrate(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    """As often as one likes, in words or as JSON, on either database."""
+    result = runner.invoke(app, ["migrate"])
+    assert (result.exit_code, result.output) == (0, "sqlite:///talkmeter.db is up to date.\n")
+    monkeypatch.setenv("TALKMETER_DATABASE_URL", postgres_url)
+    for _ in range(2):
+        result = runner.invoke(app, ["migrate", "--json"])
+        assert json.loads(result.output)["migrated"] is True
+    engine = open_database(postgres_url)
+    check_version(engine)
+    engine.dispose()
+
+
+def test_migrate_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, status 1."""
+    monkeypatch.setenv("TALKMETER_DATABASE_URL", "postgresql://app:canary@127.0.0.1:1/x")
+    result = runner.invoke(app, ["migrate"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: The database postgresql+psycopg://app:***@127.0.0.1:1/x")
+    assert "canary" not in result.output
+
+
+def test_check_for_people() -> None:
+    """A line for each thing; status 1 since there is no upstream here."""
+    result = runner.invoke(app, ["check"])
+    assert result.exit_code == 1
+    lines = result.output.splitlines()
+    assert len(lines) == 9
+    assert lines[0].startswith("ok      upstream key  set")
+    assert any(line.startswith("failed  upstream      127.0.0.1:1 cannot be reached") for line in lines)
+    assert "canary" not in result.output
+
+
+def test_check_for_programs() -> None:
+    """The same as one JSON object."""
+    result = runner.invoke(app, ["check", "--json"])
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["ok"]) == (1, False)
+    assert [check["name"] for check in found["checks"] if not check["ok"]] == ["upstream"]
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "migrate"])
+def test_settings_that_are_wrong(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at once, and no traceback."""
+    monkeypatch.setenv("TALKMETER_LINGER_S", "soon")
+    monkeypatch.setenv("TALKMETER_STALL_S", "never")
+    result = runner.invoke(app, [command])
+    assert result.exit_code == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: TALKMETER_")]
+    assert len(lines) == 2
+
+
+def test_the_simulator_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
+    """It says where it is."""
+    arguments = ["simulator", "--listen", "127.0.0.1:0", "--api-key", "k", "--truth", str(tmp_path / "truth")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r"listening on ws://(127.0.0.1:\d+)", process.stdout.readline())
+        assert found
+        with pytest.raises(urllib.error.HTTPError):  # no WebSocket, but an answer: it runs
+            urllib.request.urlopen(f"http://{found[1]}/v1/realtime", timeout=60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_a_simulator_that_cannot_listen() -> None:
+    """Its one option is named."""
+    result = runner.invoke(app, ["simulator", "--listen", "8090"])
+    assert (result.exit_code, "--listen is '8090': it should be HOST:PORT" in result.stderr) == (1, True)
+    result = runner.invoke(app, ["simulator", "--listen", "192.0.2.1:80"])
+    assert (result.exit_code, "cannot start" in result.stderr) == (1, True)

@@ -1,0 +1,57 @@
+"""What an app sees of a session that is over."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from proxy import simulator
+from proxy.app import App, running
+from proxy.past import PastSessions
+from proxy.plane import utc_now
+from proxy.store.database import open_database
+from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in
+
+
+async def seen(app: App, session_id: str, secret: str) -> tuple[int, dict[str, Any]]:
+    url = app.url.replace("/v1", f"/talkmeter/v1/sessions/{session_id}")
+    async with aiohttp.ClientSession() as http:
+        response = await http.get(url, headers={"Authorization": f"Bearer {secret}"})
+        return response.status, await response.json()
+
+
+async def test_a_session_looks_the_same_when_it_is_over(tmp_path: Path) -> None:
+    """Every figure stays, and its end is added; another tenant's is as unknown as none."""
+    upstream = await simulator.serve(api_keys={UPSTREAM_KEY})
+    async with running(settings_in(tmp_path, upstream.url)) as app:
+        secret, stranger = make_key(app), make_key(app, "other")
+        async with call(app.url, secret) as socket:
+            await answer(socket)
+            await answer(socket)
+            assert socket.response is not None
+            session_id = socket.response.headers["Talkmeter-Session"]
+            status, live = await seen(app, session_id, secret)
+            assert (status, live.pop("live"), live["responses"]) == (200, True, 2)
+        await app.gateway.drain()
+        await app.poster.posted_up_to_now()
+        status, over = await seen(app, session_id, secret)
+        assert (status, over.pop("live")) == (200, False)
+        assert (over.pop("close_code"), over.pop("reason")) == (1000, "client_closed")
+        assert over.pop("closed_at") > over["opened_at"]
+        assert over == live
+        for wrong in (await seen(app, session_id, stranger), await seen(app, "ses_none", secret)):
+            assert wrong[0] == 404
+            assert wrong[1]["error"]["code"] == "session_not_found"
+    await upstream.close()
+
+
+async def test_without_the_database_nothing_is_known() -> None:
+    """Which is not the same as that there is no such session."""
+    past = PastSessions(open_database("postgresql://nobody:canary@127.0.0.1:1/x"), utc_now)
+    with pytest.raises(web.HTTPServiceUnavailable) as refused:
+        await past("ses_1", "ten_1")
+    assert refused.value.text is not None
+    assert '"code":"database_unavailable"' in refused.value.text
+    assert "canary" not in refused.value.text

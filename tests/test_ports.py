@@ -1,0 +1,58 @@
+"""Where a data plane is reached, and by whom."""
+
+import os
+import stat
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from proxy.app import running
+from proxy.settings import Address
+from tests.apps import settings_in
+
+NO_UPSTREAM = "http://127.0.0.1:1"
+
+
+async def test_the_control_planes_socket_is_private(tmp_path: Path) -> None:
+    """Only this user may enter its folder, which is gone in the end."""
+    async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
+        private = app.ports.control.data_plane_socket
+        folder = os.path.dirname(private)
+        assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+        connector = aiohttp.UnixConnector(private)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            assert (await http.get("http://data-plane/healthz")).status == 200
+            assert (await http.get("http://data-plane/readyz")).status == 200
+            assert "talkmeter_build_info" in await (await http.get("http://data-plane/metrics")).text()
+    with pytest.raises(FileNotFoundError):
+        os.stat(folder)
+
+
+async def test_a_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Unix socket's path holds about a hundred bytes."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+    async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
+        assert len(app.ports.control.data_plane_socket) < 100
+    assert os.listdir(long) == []
+
+
+async def test_what_the_control_plane_is_told(tmp_path: Path) -> None:
+    """What it needs, and no key of the voice API."""
+    settings = settings_in(tmp_path, NO_UPSTREAM, metrics_token=SecretStr("s3cret"), log_format="console")
+    async with running(settings) as app, aiohttp.ClientSession() as http:
+        told = app.ports.control
+        assert (told.metrics_token, told.log_format, told.tls_cert) == ("s3cret", "console", None)
+        assert "canary" not in repr(told)
+        assert (await http.get(f"{app.admin_url}/metrics")).status == 401
+
+
+async def test_ports_that_were_left_to_the_system(tmp_path: Path) -> None:
+    """The app says which ones it has."""
+    async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
+        assert app.port != app.admin_port
+        assert app.url == f"http://{Address('127.0.0.1', app.port)}/v1"
+        assert app.admin_url == f"http://127.0.0.1:{app.admin_port}"
