@@ -1,0 +1,144 @@
+"""All sessions of an instance: draining, failing, counting."""
+
+import asyncio
+import logging
+
+import pytest
+
+from proxy.core.records import Entry, SessionClosed, SessionOpened
+from proxy.core.session import Session
+from tests.relay.peers import stage, until
+
+STARTED = {"type": "response.created", "response": {"id": "resp_1"}}
+ENDED = {"type": "response.done", "response": {"id": "resp_1", "status": "completed", "usage": {}}}
+
+
+async def test_draining_lets_sessions_end_by_themselves() -> None:
+    async with stage(drain_s=10) as it:
+        client, upstream = await it.pair()
+        draining = asyncio.ensure_future(it.gateway.drain())
+        await until(lambda: it.gateway.is_draining)
+        await upstream.exactly(client.say({"type": "x"}))
+        await upstream.exactly(client.close(1000))
+        upstream.close(1000)
+        await draining
+        assert [closed.reason for closed in it.journal.of(SessionClosed)] == ["client_closed"]
+
+
+async def test_draining_finishes_the_running_response_then_says_that_it_restarts() -> None:
+    async with stage(drain_s=0.1) as it:
+        client, upstream = await it.pair()
+        await client.exactly(upstream.say(STARTED))
+        draining = asyncio.ensure_future(it.gateway.drain())
+        await asyncio.sleep(0.3)
+        await client.exactly(upstream.say(ENDED))
+        assert (await client.get()).close[0] == 1012
+        client.close(1012)
+        assert (await upstream.get()).close == (1001, "")
+        upstream.close(1001)
+        await draining
+        (closed,) = it.journal.of(SessionClosed)
+        assert (closed.close_code, closed.reason) == (1012, "drained")
+        assert len(it.journal.of(Entry)) == 1
+
+
+async def test_draining_does_not_wait_for_ever() -> None:
+    async with stage(drain_s=0.1, linger_s=0.3) as it:
+        client, upstream = await it.pair()
+        await client.exactly(upstream.say(STARTED))
+        await it.gateway.drain()  # nobody answers anything
+        assert not it.gateway.sessions
+        assert [entry.estimated for entry in it.journal.of(Entry)] == [True]
+
+
+async def test_draining_waits_for_the_last_records() -> None:
+    async with stage(drain_s=0.1, linger_s=0.1) as it:
+        client, upstream = await it.pair()
+        it.journal.is_slow = True
+        client.reset()
+        await upstream.get()
+        await upstream.leave()
+        draining = asyncio.ensure_future(it.gateway.drain())
+        await until(lambda: bool(it.journal.of(SessionClosed)))
+        await asyncio.sleep(0.1)
+        assert not draining.done()
+        it.journal.catch_up()
+        await draining
+
+
+async def test_a_failed_journal_drops_everything_at_once() -> None:
+    async with stage() as it:
+        pairs = [await it.pair() for _ in range(3)]
+        it.gateway.abort()
+        for client, upstream in pairs:
+            assert await client.end() == await upstream.end() == b""
+        await it.over()
+        assert {closed.reason for closed in it.journal.of(SessionClosed)} == {"aborted"}
+
+
+async def test_a_bug_ends_its_session_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        other, other_upstream = await it.pair()
+        good = Session.receive
+
+        def receive(session: Session, *args: object) -> object:
+            if session is broken:
+                raise RuntimeError("a bug")
+            return good(session, *args)  # type: ignore[arg-type]
+
+        broken = next(iter(it.gateway.sessions.values())).tunnel.session
+        monkeypatch.setattr(Session, "receive", receive)
+        client.say({"type": "x"})
+        assert await client.end() == await upstream.end() == b""
+        await until(lambda: len(it.gateway.sessions) == 1)
+        await other_upstream.exactly(other.say({"type": "x"}))
+        (closed,) = it.journal.of(SessionClosed)
+        assert closed.reason == "failed"
+    failures = [record for record in caplog.records if record.message == "session failed"]
+    assert [record.levelno for record in failures] == [logging.ERROR]
+    assert "a bug" in caplog.text
+
+
+async def test_records_frame_the_session() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (session_id,) = it.gateway.sessions
+        await upstream.exactly(client.close(1000))
+        upstream.close(1000)
+        await it.over()
+        first, last = it.journal.records[0], it.journal.records[-1]
+        assert isinstance(first, SessionOpened) and isinstance(last, SessionClosed)
+        assert first.session_id == last.session_id == session_id
+        assert (first.tenant_id, first.api_key_id, first.model) == ("ten_1", "key_1", "gpt-realtime-2.1")
+
+
+async def test_traffic_is_counted() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        raw = client.say({"type": "input_audio_buffer.append", "audio": "AAAA" * 500}) + client.say(
+            {"type": "x"}
+        )
+        await upstream.exactly(raw)
+
+        def count(name: str) -> float | None:
+            return it.metrics.registry.get_sample_value(f"talkmeter_{name}_total", {"sender": "client"})
+
+        await until(lambda: count("messages") == 2)
+        assert count("relayed_bytes") == len(raw)
+
+
+async def test_many_sessions_at_once() -> None:
+    async with stage() as it:
+        pairs = [await it.pair() for _ in range(50)]
+        for client, upstream in pairs:
+            await upstream.exactly(client.say({"type": "x"}) * 1)
+        for client, _ in pairs:
+            client.reset()
+        for _, upstream in pairs:
+            assert (await upstream.get()).close == (1001, "")
+            await upstream.leave()
+        await it.over()
+        assert len(it.journal.of(SessionClosed)) == 50
