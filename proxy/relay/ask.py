@@ -59,7 +59,7 @@ def read_secret(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) ->
     items = [item.removeprefix(KEY_ITEM) for item in subprotocols if item.startswith(KEY_ITEM)]
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     secret = bearer or headers.get("api-key", "").strip() or "".join(items[:1])
-    return secret if 0 < len(secret) <= KEY_CHARS_MAX else KEY_MISSING
+    return secret if secret.isascii() and 0 < len(secret) <= KEY_CHARS_MAX else KEY_MISSING
 
 
 def split_query(raw_query: str) -> tuple[str, dict[str, str]]:

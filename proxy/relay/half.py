@@ -2,10 +2,13 @@
 
 What the other side says is written to it as it comes. Frames of our own have to wait for a place:
 
-| own frame | may stand | no such place within `BOUNDARY_S` |
+| own frame | may stand | when there is no such place in time |
 |---|---|---|
-| message (an `error`, a cancel) | between messages | client: abort; upstream: finish the half-sent frame |
-| pong, close | between frames | the same |
+| to the client: an `error` | between messages | after 10 s: abort; until then it is not read |
+| to the client: a close, an `error` before it | between frames, messages | after 1 s: abort |
+| to the upstream: a cancel, a pong, a close | the same | after 1 s: finish the half-sent frame |
+
+What the client left half-sent when it went is finished at once.
 
 There is no queue here but the transport's own buffer: while that is over its mark, the other side is
 not read.
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.relay.lane import Lane
 
 BOUNDARY_S = 1.0
+ANSWER_S = 10.0
 CLOSE_S = 2.0  # for the answer to a close, and for a closed socket to be gone
 WRITE_BUFFER_BYTES = 64 * 1024
 NO_CODE = 1005  # what a peer sees when a close frame has no code
@@ -271,11 +275,19 @@ class Half(asyncio.Protocol):
     def _queue(self, own: _Own) -> None:
         self._outbox.append(own)
         self.flush()
-        if self._outbox and self._boundary_timer is None:
-            self._boundary_timer = self._loop.call_later(BOUNDARY_S, self._miss_boundary)
+        if self._outbox:
+            self._wait_for_boundary()
         if self.side is Side.CLIENT and self.state is State.OPEN and (self._outbox or self.is_full):
             self.is_choked = True
             self.hold(Hold.OWN_FULL)
+
+    def _wait_for_boundary(self) -> None:
+        is_patient = self.side is Side.CLIENT and self.state is State.OPEN
+        if self._boundary_timer is not None and self.state is State.OPEN:
+            return  # the first that waits says how long
+        self._cancel(self._boundary_timer)
+        wait_s = ANSWER_S if is_patient else BOUNDARY_S
+        self._boundary_timer = self._loop.call_later(wait_s, self._miss_boundary)
 
     def _may_send(self, own: _Own) -> bool:
         inside = self._feeder.in_message if own.is_message else self._feeder.in_frame

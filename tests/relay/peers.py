@@ -75,20 +75,21 @@ class Peer:
         self.head = ""
 
     def write(self, data: bytes) -> None:
-        """Send raw bytes."""
-        self.writer.write(data)
+        """Send raw bytes, unless the connection is gone."""
+        if not self.writer.is_closing():
+            self.writer.write(data)
 
     def say(self, message: str | bytes | Mapping[str, Any]) -> bytes:
         """Send a text message in one frame; return its bytes."""
         text = message if isinstance(message, str | bytes) else msgspec.json.encode(message)
         raw = frame(text, mask=self.masks)
-        self.writer.write(raw)
+        self.write(raw)
         return raw
 
     def close(self, code: int, reason: str = "") -> bytes:
         """Send a close frame; return its bytes."""
         raw = close(code, reason, mask=self.masks)
-        self.writer.write(raw)
+        self.write(raw)
         return raw
 
     async def get(self) -> Got:

@@ -33,7 +33,14 @@ def test_keys_are_found_wherever_clients_put_them(
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer"}, {"api-key": ""}, {"Authorization": "Bearer " + "x" * 513}]
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer"},
+        {"api-key": ""},
+        {"Authorization": "Bearer " + "x" * 513},
+        {"api-key": "tm_\udcff"},
+    ],
 )
 def test_without_a_key_nobody_is_let_in(headers: dict[str, str]) -> None:
     assert read_secret(CIMultiDict(headers)) is KEY_MISSING

@@ -1,0 +1,121 @@
+"""A direction under chaos: whatever both sides do, every session ends once, and nothing is left."""
+
+import asyncio
+import random
+
+import msgspec
+import pytest
+from websockets.frames import Opcode
+
+from proxy.core.records import Entry, SessionClosed, SubjectOpened
+from proxy.relay import half
+from tests.relay.peers import Peer, frame, stage, until
+
+SESSIONS = 40
+
+
+def message(chance: random.Random, mask: bool) -> bytes:
+    """Return something that a side may say: usual, large, fragmented, broken, billed."""
+    response_id = f"resp_{chance.randrange(3)}"
+    usual: list[dict[str, object]] = [
+        {"type": "session.update"},
+        {"type": "input_audio_buffer.append", "audio": "A" * chance.choice([10, 6_400, 150_000])},
+        {"type": "response.create"},
+        {"type": "response.created", "response": {"id": response_id}},
+        {"type": "response.output_audio.delta", "response_id": response_id, "delta": "A" * 6_400},
+        {"type": "response.done", "response": {"id": response_id, "usage": {"total_tokens": 1}}},
+    ]
+    text = msgspec.json.encode(chance.choice(usual))
+    cut = chance.randrange(len(text))
+    return chance.choice(
+        [
+            frame(text, mask=mask),
+            frame(text, mask=mask),
+            frame(text[:cut], fin=False, mask=mask) + frame(text[cut:], opcode=Opcode.CONT, mask=mask),
+            frame(b"ping", opcode=Opcode.PING, mask=mask),
+            frame("[]", mask=mask),
+        ]
+    )
+
+
+def say_last(chance: random.Random, peer: Peer) -> None:
+    """Say something that is often no proper end."""
+    half_sent = message(chance, peer.masks)
+    last = chance.randrange(5)
+    if last == 0:
+        peer.write(half_sent[: chance.randrange(len(half_sent))])
+    elif last == 1:
+        peer.close(1000)
+    elif last == 2:
+        peer.close(4000, "said and left there")
+    elif last == 3:
+        peer.write(frame("wrong", mask=not peer.masks))
+
+
+async def behave(chance: random.Random, peer: Peer) -> None:
+    """Say things, then leave in one way or another; swallow all that comes."""
+    swallowing = asyncio.gather(peer.reader.read(), return_exceptions=True)
+    for _ in range(chance.randrange(12)):
+        peer.write(message(chance, peer.masks))
+        await asyncio.sleep(chance.random() * 0.01)
+    say_last(chance, peer)
+    if chance.random() < 0.5:
+        peer.writer.close()
+    await asyncio.wait([swallowing], timeout=chance.random() * 3)
+    peer.reset()
+    await swallowing
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_every_session_ends_once_whatever_happens(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half, "CLOSE_S", 0.3)
+    monkeypatch.setattr(half, "BOUNDARY_S", 0.2)
+    chance = random.Random(seed)
+    async with stage(linger_s=0.3, stall_s=1.0) as it:
+        pairs = [await it.pair() for _ in range(SESSIONS)]
+        async with asyncio.TaskGroup() as group:
+            for peer in (peer for pair in pairs for peer in pair):
+                group.create_task(behave(random.Random(chance.random()), peer))
+        await it.over()
+        assert len(it.journal.of(SessionClosed)) == SESSIONS
+        assert not [closed for closed in it.journal.of(SessionClosed) if closed.reason == "failed"]
+        # Everything that was opened is billed or estimated, and once.
+        opened = {(record.session_id, record.subject_id) for record in it.journal.of(SubjectOpened)}
+        billed = [(entry.session_id, entry.subject_id) for entry in it.journal.of(Entry)]
+        assert opened <= set(billed) and len(billed) == len(set(billed))
+
+
+async def test_what_waits_for_the_disk_stands_in_no_other_session_s_way() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        other, other_upstream = await it.pair()
+        it.journal.is_slow = True
+        started = upstream.say({"type": "response.created", "response": {"id": "resp_1"}})
+        await until(lambda: it.journal.is_waited_for)
+        await other_upstream.exactly(other.say({"type": "x"}))
+        await other.exactly(other_upstream.say({"type": "y"}))
+        await upstream.exactly(client.say({"type": "x"}))  # nor does the other direction wait
+        it.journal.is_slow = False
+        it.journal.catch_up()
+        await client.exactly(started)
+
+
+async def test_an_answer_to_the_client_waits_for_the_end_of_a_large_message() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        raw = frame(
+            msgspec.json.encode(
+                {"type": "response.output_audio.delta", "response_id": "r", "delta": "A" * 200_000}
+            ),
+            mask=False,
+        )
+        upstream.write(raw[:100_000])
+        (live,) = it.gateway.sessions.values()
+        await until(lambda: live.tunnel.client.bytes_sent > 60_000)
+        client.say("[]")
+        await until(lambda: live.tunnel.client.is_choked)
+        await asyncio.sleep(half.BOUNDARY_S + 0.2)  # longer than a close would wait
+        upstream.write(raw[100_000:])
+        await client.exactly(raw)
+        assert (await client.get()).json["type"] == "error"
+        await upstream.exactly(client.say({"type": "x"}))
