@@ -42,14 +42,16 @@ from proxy.core.asked import Asked, AskedQueue
 from proxy.core.commands import Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
+from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
 from proxy.core.records import Entry, Kind, SessionBound, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.subjects import Booker, Response, State, Transcription, first_hold_nanousd
-from proxy.core.usage import Flag, Meter, Usage, measure
+from proxy.core.usage import Flag, Meter, measure
 
-OPEN_MAX = 1_024  # responses or transcriptions open at once; the oldest is estimated beyond it
 OUR_EVENT_IDS = "tm_"
+
+Transcribed = events.TranscriptionEnded | events.TranscriptionFailed
 
 _FORWARD: tuple[Command, ...] = (Forward(),)
 _DROP: tuple[Command, ...] = (Drop(),)
@@ -69,8 +71,7 @@ class Session:
         self._booker = Booker(facts, cards)
         self._conversation = Conversation()
         self._asked = AskedQueue()
-        self._responses: dict[str, Response] = {}
-        self._transcriptions: dict[str, Transcription] = {}
+        self._opened = Opened()
         self._client_gone = False
         self._closing: Refusal | None = None  # said to the client: nothing more is forwarded to it
         self._blocked: Refusal | None = None  # will be said once what runs has ended
@@ -85,12 +86,12 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
-        return not (self._responses or self._transcriptions or self._asked)
+        return not (self._opened or self._asked)
 
     @property
     def running_cost_nanousd(self) -> int:
         """Return what the open responses would cost if they ended now."""
-        return sum(response.rated().cost_nanousd or 0 for response in self._responses.values())
+        return self._opened.running_cost_nanousd
 
     def open(self) -> Sequence[Command]:
         """Return what to do first. Entries wait for the disk, and this record stands before them."""
@@ -107,7 +108,8 @@ class Session:
     def receive(self, side: Side, event: Event, now: datetime) -> Sequence[Command]:
         """Return what to do about `event`; for a message, Forward or Drop is among it."""
         deaf = self._client_gone or self._closing is not None
-        commands = _HANDLERS.get(type(event), _other)(self, side, event, now)
+        handler = _HANDLERS.get(type(event))
+        commands = handler(self, side, event, now) if handler else _FORWARD
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
         return commands
@@ -117,7 +119,7 @@ class Session:
         if side is Side.CLIENT:
             self._conversation.user_audio.chars += chars
             return _NOTHING
-        response = self._find(response_id)
+        response = self._opened.find(response_id)
         if response is None:
             return _NOTHING
         response.audio_chars += chars
@@ -152,11 +154,10 @@ class Session:
         if self.settings.answers_by_itself:
             self._asked.expected_at = now
         model = self.settings.transcription_model
-        if model is None or event.item_id in self._transcriptions:
+        if model is None or event.item_id in self._opened.transcriptions:
             return _FORWARD
-        room = self._make_room(self._transcriptions, now)
-        card = self._booker.card(model, now)
-        self._transcriptions[event.item_id] = Transcription(event.item_id, model, now, card, ms)
+        opened = Transcription(event.item_id, model, now, self._booker.card(model, now), ms)
+        room = self._lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
         record = self._booker.opened(Kind.TRANSCRIPTION, event.item_id, model, now)
         return (*room, Journal(record), Forward())
 
@@ -182,10 +183,12 @@ class Session:
     def _response_started(
         self, side: Side, event: events.ResponseStarted, now: datetime
     ) -> Sequence[Command]:
-        if event.response_id in self._responses or self._booker.settled(Kind.RESPONSE, event.response_id):
+        if event.response_id in self._opened.responses or self._booker.settled(
+            Kind.RESPONSE, event.response_id
+        ):
             return _FORWARD
-        room = self._make_room(self._responses, now)
         response = self._start(event, now)
+        room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(Kind.RESPONSE, response.id, response.model, now))
         refused = self._hold_for(response.id, now)
         if self._client_gone or self._closing:
@@ -198,7 +201,7 @@ class Session:
         return (*room, journal, Drop(), *self._cut(refused.refusal))
 
     def _start(self, event: events.ResponseStarted, now: datetime) -> Response:
-        response = Response(
+        return Response(
             id=event.response_id,
             model=self.settings.model,
             opened_at=now,
@@ -207,8 +210,6 @@ class Session:
             bytes_per_s=self.settings.output_bytes_per_s,
             out_of_band=event.out_of_band,
         )
-        self._responses[response.id] = response
-        return response
 
     def _hold_for(self, response_id: str, now: datetime) -> Account | None:
         """Let the oldest request's hold pass to this response, or hold anew for one nobody asked for."""
@@ -222,7 +223,7 @@ class Session:
         return first_hold_nanousd(predicted, self._booker.card(self.settings.model, now))
 
     def _response_text(self, side: Side, event: events.ResponseText, now: datetime) -> Sequence[Command]:
-        if response := self._find(event.response_id):
+        if response := self._opened.find(event.response_id):
             response.text_chars += event.chars
             return (Forward(), *self._watch(response))
         return _FORWARD
@@ -247,8 +248,7 @@ class Session:
         return self._cut(account.refusal)
 
     def _response_ended(self, side: Side, event: events.ResponseEnded, now: datetime) -> Sequence[Command]:
-        self._asked.expected_at = None
-        response = self._find(event.response_id)
+        response = self._opened.find(event.response_id)
         subject_id = event.response_id or (response.id if response else self._next_id("unnamed_"))
         known = response or self._booker.settled(Kind.RESPONSE, subject_id)
         usage = measure(event.usage)
@@ -262,9 +262,9 @@ class Session:
             reason=event.reason,
             flags=() if response else (Flag.NEVER_OPENED,),
         )
-        if not (event.out_of_band or (response and response.out_of_band)):
+        if response and not (event.out_of_band or response.out_of_band):
             self._conversation.bill(usage)
-        self._responses.pop(subject_id, None)
+        self._opened.responses.pop(subject_id, None)
         return (*self._settle(entry), Forward(), *self._say_blocked())
 
     def _settle(self, entry: Entry) -> Sequence[Command]:
@@ -283,37 +283,24 @@ class Session:
         return (Journal(entry),)
 
     def _say_blocked(self) -> Sequence[Command]:
-        if self._blocked is None or self._responses or self._closing:
+        if self._blocked is None or self._opened.responses or self._closing:
             return _NOTHING
         return self._cut(self._blocked)
 
     # Transcriptions
 
-    def _transcription_ended(
-        self, side: Side, event: events.TranscriptionEnded, now: datetime
-    ) -> Sequence[Command]:
-        return self._end_transcription(
-            event.item_id, event.content_index, measure(event.usage), "completed", now
-        )
-
-    def _transcription_failed(
-        self, side: Side, event: events.TranscriptionFailed, now: datetime
-    ) -> Sequence[Command]:
-        return self._end_transcription(event.item_id, event.content_index, measure(None), "failed", now)
-
-    def _end_transcription(
-        self, item_id: str, content_index: int, usage: Usage, status: str, now: datetime
-    ) -> Sequence[Command]:
-        opened = self._transcriptions.pop(item_id, None)
-        subject_id = f"{item_id}:{content_index}"
+    def _transcription_ended(self, side: Side, event: Transcribed, now: datetime) -> Sequence[Command]:
+        usage = event.usage if isinstance(event, events.TranscriptionEnded) else None
+        opened = self._opened.transcriptions.pop(event.item_id, None)
+        subject_id = f"{event.item_id}:{event.content_index}"
         known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
         entry = self._booker.entry(
             Kind.TRANSCRIPTION,
             subject_id,
-            usage,
+            measure(usage),
             model=known.model if known else self.settings.transcription_model,
             at=now,
-            status=status,
+            status="completed" if isinstance(event, events.TranscriptionEnded) else "failed",
             flags=() if opened else (Flag.NEVER_OPENED,),
         )
         return (*self._settle(entry), Forward())
@@ -345,20 +332,17 @@ class Session:
         if self._client_gone:
             return _NOTHING
         self._client_gone = True
-        return [self._doom(response) for response in self._running()]
+        return [self._doom(response) for response in self._opened.running]
 
     def _linger_passed(self, side: Side, event: events.LingerPassed, now: datetime) -> Sequence[Command]:
         return self._estimate_open(Flag.ESTIMATE_LINGER_PASSED, now)
 
     def _tick(self, side: Side, event: events.Tick, now: datetime) -> Sequence[Command]:
         self._void(self._asked.expire(now))
-        moved = [r for r in self._responses.values() if r.passed_chars != r.reported_chars]
-        for response in moved:
-            response.reported_chars = response.passed_chars
-        return [Journal(self._booker.progress(response), wait=False) for response in moved]
+        return [Journal(self._booker.progress(response), wait=False) for response in self._opened.moved]
 
     def _cut(self, why: Refusal) -> Sequence[Command]:
-        cancels = [self._doom(response) for response in self._running()]
+        cancels = [self._doom(response) for response in self._opened.running]
         self._closing = why
         return (*cancels, self._explain(why), Close(CLOSE_POLICY, why.close_reason))
 
@@ -372,34 +356,15 @@ class Session:
     def _estimate_open(self, why: Flag, now: datetime) -> Sequence[Command]:
         """Book what is open as far as it has passed: nothing more will be heard of it."""
         self._void(self._asked.clear())
-        lost: list[Response | Transcription] = [*self._responses.values(), *self._transcriptions.values()]
-        self._responses.clear()
-        self._transcriptions.clear()
+        return self._lose(self._opened.clear(), why, now)
+
+    def _lose(self, lost: Iterable[Response | Transcription], why: Flag, now: datetime) -> Sequence[Command]:
+        """Book an estimate of each, in place of the bill that will not come."""
         return [command for one in lost for command in self._settle(self._booker.estimate(one, why, now))]
-
-    def _make_room(self, opened: dict[str, Any], now: datetime) -> Sequence[Command]:
-        """Estimate the oldest open thing when there are too many: memory has a limit."""
-        if len(opened) < OPEN_MAX:
-            return _NOTHING
-        oldest = opened.pop(next(iter(opened)))
-        return self._settle(self._booker.estimate(oldest, Flag.ESTIMATE_LINGER_PASSED, now))
-
-    def _running(self) -> list[Response]:
-        return [response for response in self._responses.values() if response.state is State.RUNNING]
-
-    def _find(self, response_id: str | None) -> Response | None:
-        """Return the open response that is meant; without an id, the only one there is."""
-        if response_id is not None:
-            return self._responses.get(response_id)
-        return next(iter(self._responses.values())) if len(self._responses) == 1 else None
 
     def _next_id(self, prefix: str) -> str:
         self._serial += 1
         return f"{prefix}{self._serial}"
-
-
-def _other(session: Session, side: Side, event: Event, now: datetime) -> Sequence[Command]:
-    return _FORWARD
 
 
 _Handler = Callable[[Session, Side, Any, datetime], Sequence[Command]]
@@ -417,7 +382,7 @@ _HANDLERS: dict[type, _Handler] = {
     events.ResponseAudio: Session._response_audio,
     events.ResponseEnded: Session._response_ended,
     events.TranscriptionEnded: Session._transcription_ended,
-    events.TranscriptionFailed: Session._transcription_failed,
+    events.TranscriptionFailed: Session._transcription_ended,
     events.UpstreamError: Session._upstream_error,
     events.Unreadable: Session._unreadable,
     events.StopAsked: Session._stop_asked,

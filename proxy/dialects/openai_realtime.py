@@ -6,6 +6,7 @@ whatever they say, and a bill must not be lost over a field of an unexpected typ
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from proxy.core.events import Event, Other, Side, Unreadable
 from proxy.core.usage import Reported, ReportedSeconds, ReportedTokens
 
 STRUCTURE_MAX = 65_536  # of `[`, `{` and `,` in one message: more is a bomb, not a conversation
+ID_CHARS_MAX = 256  # of an id or a model's name: they are keys in the ledger
 PCM_RATE_HZ = 24_000
 G711_BYTES_PER_S = 8_000
 
@@ -129,7 +131,7 @@ def _session_update(fields: Fields) -> Event:
     transcription = _transcription(session)[1]
     return events.SessionUpdateAsked(
         event_id=_text(fields.get("event_id")),
-        model=_text(session.get("model")),
+        model=_id(session.get("model")),
         transcription_model=transcription,
         text_chars=_chars(session.get("instructions")) + _json_chars(session.get("tools")),
     )
@@ -191,8 +193,8 @@ def _configured(fields: Fields) -> Event:
     told, transcription = _transcription(session)
     return events.SessionConfigured(
         created=str(fields["type"]).endswith("created"),
-        upstream_session_id=_text(session.get("id")),
-        model=_text(session.get("model")),
+        upstream_session_id=_id(session.get("id")),
+        model=_id(session.get("model")),
         transcription_model=transcription,
         transcription_told=told,
         input_bytes_per_s=_rate(_dict(audio.get("input")).get("format") or session.get("input_audio_format")),
@@ -208,7 +210,7 @@ def _transcription(session: Fields) -> tuple[bool, str | None]:
     audio_input = _dict(_dict(session.get("audio")).get("input"))
     for place, key in ((audio_input, "transcription"), (session, "input_audio_transcription")):
         if key in place:
-            return True, _text(_dict(place[key]).get("model"))
+            return True, _id(_dict(place[key]).get("model"))
     return False, None
 
 
@@ -241,7 +243,7 @@ _G711 = ("audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw")
 
 def _response_created(fields: Fields) -> Event:
     response = _dict(fields.get("response"))
-    response_id = _text(response.get("id"))
+    response_id = _id(response.get("id"))
     if response_id is None:
         return _OTHER
     return events.ResponseStarted(response_id, _is_out_of_band(response))
@@ -252,18 +254,18 @@ def _is_out_of_band(response: Fields) -> bool:
 
 
 def _response_text(fields: Fields) -> Event:
-    return events.ResponseText(_text(fields.get("response_id")) or "", _chars(fields.get("delta")))
+    return events.ResponseText(_id(fields.get("response_id")) or "", _chars(fields.get("delta")))
 
 
 def _response_audio(fields: Fields) -> Event:
-    return events.ResponseAudio(_text(fields.get("response_id")) or "", _chars(fields.get("delta")))
+    return events.ResponseAudio(_id(fields.get("response_id")) or "", _chars(fields.get("delta")))
 
 
 def _response_done(fields: Fields) -> Event:
     response = _dict(fields.get("response"))
     details = _dict(response.get("status_details"))
     return events.ResponseEnded(
-        response_id=_text(response.get("id")) or _text(fields.get("response_id")),
+        response_id=_id(response.get("id")) or _id(fields.get("response_id")),
         status=_text(response.get("status")) or "unknown",
         reason=_text(details.get("reason")) or _text(_dict(details.get("error")).get("code")),
         usage=_tokens(response.get("usage")),
@@ -295,7 +297,7 @@ def _tokens(usage: object) -> Reported | None:
 
 
 def _committed(fields: Fields) -> Event:
-    return events.InputCommitted(_text(fields.get("item_id")) or "")
+    return events.InputCommitted(_id(fields.get("item_id")) or "")
 
 
 def _speech(fields: Fields) -> Event:
@@ -305,7 +307,7 @@ def _speech(fields: Fields) -> Event:
 
 def _transcription_completed(fields: Fields) -> Event:
     return events.TranscriptionEnded(
-        _text(fields.get("item_id")) or "", _content_index(fields), _transcription_usage(fields.get("usage"))
+        _id(fields.get("item_id")) or "", _content_index(fields), _transcription_usage(fields.get("usage"))
     )
 
 
@@ -323,7 +325,7 @@ def _transcription_usage(usage: object) -> Reported | None:
 
 
 def _transcription_failed(fields: Fields) -> Event:
-    return events.TranscriptionFailed(_text(fields.get("item_id")) or "", _content_index(fields))
+    return events.TranscriptionFailed(_id(fields.get("item_id")) or "", _content_index(fields))
 
 
 def _content_index(fields: Fields) -> int:
@@ -376,6 +378,14 @@ def _list(value: object) -> list[Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _id(value: object) -> str | None:
+    """Return an id or a model's name. One of absurd length is cut, and told apart by its hash."""
+    text = _text(value)
+    if text is None or len(text) <= ID_CHARS_MAX:
+        return text
+    return f"{text[:64]}~{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def _number(value: object) -> float | None:

@@ -289,3 +289,15 @@ def test_our_own_messages_are_spelt_as_the_sdks_expect() -> None:
     assert error["type"] == "error"
     assert error["error"]["type"] == error["error"]["code"] == "insufficient_quota"
     assert error["error"]["event_id"] == "evt_9"
+
+
+def test_an_id_of_absurd_length_is_cut_and_stays_its_own() -> None:
+    """Ids are keys in the ledger's unique index, which has a limit."""
+    ids = []
+    for ending in ("a", "b"):
+        message = {"type": "response.created", "response": {"id": "r" * 100_000 + ending}}
+        event = parse(Side.UPSTREAM, json.dumps(message).encode())
+        assert isinstance(event, events.ResponseStarted)
+        ids.append(event.response_id)
+    assert ids[0] != ids[1]
+    assert max(map(len, ids)) <= 256

@@ -1,0 +1,58 @@
+"""Requests that wait for their response."""
+
+from datetime import UTC, datetime, timedelta
+
+from proxy.core.asked import ASKED_MAX, ASKED_S_MAX, Asked, AskedQueue
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def queue(*event_ids: str | None) -> AskedQueue:
+    asked = AskedQueue()
+    for n, event_id in enumerate(event_ids):
+        assert not list(asked.put(Asked(f"ask_{n}", event_id, NOW + timedelta(seconds=n))))
+    return asked
+
+
+def keys(asked: list[Asked]) -> list[str]:
+    return [one.key for one in asked]
+
+
+def test_a_response_answers_the_oldest_request_and_what_was_expected() -> None:
+    asked = queue("e1", None)
+    asked.expected_at = NOW
+    first = asked.answer()
+    assert first is not None
+    assert first.key == "ask_0"
+    assert asked.expected_at is None
+    assert asked.answer() is not None
+    assert asked.answer() is None
+    assert not asked
+
+
+def test_an_error_refuses_the_request_that_it_names_else_the_latest() -> None:
+    asked = queue("e1", "e2", None)
+    named = asked.refuse("e2", "invalid_value")
+    assert named is not None
+    assert named.key == "ask_1"
+    assert asked.refuse(None, "invalid_value") is None
+    latest = asked.refuse(None, "conversation_already_has_active_response")
+    assert latest is not None
+    assert latest.key == "ask_2"
+    assert asked
+
+
+def test_requests_expire_one_by_one() -> None:
+    asked = queue("e1", "e2")
+    asked.expected_at = NOW
+    assert keys(list(asked.expire(NOW + ASKED_S_MAX - timedelta(microseconds=1)))) == []
+    assert keys(list(asked.expire(NOW + ASKED_S_MAX))) == ["ask_0"]
+    assert asked.expected_at is None
+    assert keys(list(asked.clear())) == ["ask_1"]
+    assert not asked
+
+
+def test_there_is_a_limit_to_them() -> None:
+    asked = AskedQueue()
+    dropped = [gone for n in range(ASKED_MAX + 2) for gone in asked.put(Asked(f"ask_{n}", None, NOW))]
+    assert keys(dropped) == ["ask_0", "ask_1"]

@@ -1,0 +1,70 @@
+"""Open responses and transcriptions, and the entries they become."""
+
+from datetime import timedelta
+
+from proxy.core.records import Kind
+from proxy.core.subjects import SETTLED_MAX, Booker, Response, Transcription, first_hold_nanousd
+from proxy.core.usage import Flag, Meter, Usage
+from tests.core.scripts import CARDS, START, facts
+
+CARD = CARDS.find("openai", "talk", START)
+SECOND = 64_000
+
+
+def response(**given: object) -> Response:
+    made = Response("r1", "talk", START, CARD, {Meter.TEXT_IN: 100}, 48_000)
+    for name, value in given.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_response_costs_its_predicted_input_and_what_it_has_said() -> None:
+    running = response(audio_chars=SECOND, text_chars=8)
+    assert running.usage() == Usage({Meter.TEXT_IN: 100, Meter.AUDIO_OUT: 20, Meter.TEXT_OUT: 2})
+    assert running.rated().cost_nanousd == 100 + 200 + 10
+
+
+def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -> None:
+    assert first_hold_nanousd({Meter.TEXT_IN: 100}, CARD) == 500
+    assert first_hold_nanousd({Meter.TEXT_IN: 100}, None) == 0
+    assert response().growth_nanousd(spent_nanousd=299, held_nanousd=500) == 0
+    assert response().growth_nanousd(spent_nanousd=300, held_nanousd=500) == 200
+    assert response().growth_nanousd(spent_nanousd=900, held_nanousd=500) == 800
+
+
+def test_an_estimate_says_why_and_is_marked() -> None:
+    booker = Booker(facts(), CARDS, "sess_1")
+    entry = booker.estimate(
+        response(audio_chars=SECOND), Flag.ESTIMATE_UPSTREAM_LOST, START + timedelta(hours=1)
+    )
+    assert (entry.estimated, entry.status, entry.flags) == (True, "lost", ("upstream_lost",))
+    assert entry.occurred_at == START
+    assert entry.cost_nanousd == 300
+    assert entry.entry_key == "openai/sess_1/r1/response/0/original"
+    item = Transcription("i1", "hear", START, CARDS.find("openai", "hear", START), 1_500)
+    assert booker.estimate(item, Flag.ESTIMATE_LINGER_PASSED, START).cost_nanousd == 1_500
+
+
+def test_what_cannot_be_priced_is_flagged_for_what_is_missing() -> None:
+    booker = Booker(facts(), CARDS)
+
+    def flags(usage: Usage, model: str | None) -> tuple[str, ...]:
+        return booker.entry(Kind.RESPONSE, "r", usage, model=model, at=START, status="completed").flags
+
+    assert flags(Usage({Meter.TEXT_IN: 1}), None) == ("model_unknown",)
+    assert flags(Usage({Meter.UNTOLD_IN: 1}), "talk") == ("meter_unpriced",)
+    assert flags(Usage(flags=frozenset({Flag.USAGE_MISSING})), "talk") == ("usage_missing",)
+    assert flags(Usage(), None) == ()
+
+
+def test_the_last_few_bills_are_remembered() -> None:
+    booker = Booker(facts(), CARDS)
+    for n in range(SETTLED_MAX + 1):
+        booker.settle(
+            booker.entry(Kind.RESPONSE, f"r{n}", Usage(), model="talk", at=START, status="completed")
+        )
+    assert booker.settled(Kind.RESPONSE, "r0") is None
+    assert booker.settled(Kind.TRANSCRIPTION, "r1") is None
+    remembered = booker.settled(Kind.RESPONSE, "r1")
+    assert remembered is not None
+    assert (remembered.model, remembered.opened_at) == ("talk", START)
