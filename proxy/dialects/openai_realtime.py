@@ -266,8 +266,8 @@ def _response_done(fields: Fields) -> Event:
     details = _dict(response.get("status_details"))
     return events.ResponseEnded(
         response_id=_id(response.get("id")) or _id(fields.get("response_id")),
-        status=_text(response.get("status")) or "unknown",
-        reason=_text(details.get("reason")) or _text(_dict(details.get("error")).get("code")),
+        status=_id(response.get("status")) or "unknown",
+        reason=_id(details.get("reason")) or _id(_dict(details.get("error")).get("code")),
         usage=_tokens(response.get("usage")),
         out_of_band=_is_out_of_band(response),
     )
