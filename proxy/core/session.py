@@ -271,7 +271,7 @@ class Session:
         """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
         if before := self._booker.settled(entry.kind, entry.subject_id):
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
-            return _NOTHING if before.digest == entry.digest else (Journal(entry),)
+            return (Journal(entry),) if before.is_news(entry.digest) else _NOTHING
         self._booker.settle(entry)
         cost = entry.cost_nanousd
         if cost is None:

@@ -14,6 +14,7 @@ AUDIO_OUT_PER_S = 20  # tokens
 HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
 HOLD_TEXT = {Meter.TEXT_OUT: 100}
 SETTLED_MAX = 512
+BILLS_MAX = 8  # different ones for the same thing; one is right, a second is an alarm already
 
 
 def first_hold_nanousd(predicted: Mapping[Meter, int], card: RateCard | None) -> int:
@@ -83,13 +84,20 @@ class Transcription:
         return Usage({meter: n for meter, n in counts.items() if n})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settled:
-    """What is remembered of an entry, to tell its repetition from another bill for the same thing."""
+    """What is remembered of a thing that was billed, to tell a repeated bill from another one."""
 
     model: str | None
     opened_at: datetime
-    digest: str
+    digests: set[str]
+
+    def is_news(self, digest: str) -> bool:
+        """Say whether a bill with `digest` was not seen yet, and remember it."""
+        if digest in self.digests or len(self.digests) >= BILLS_MAX:
+            return False
+        self.digests.add(digest)
+        return True
 
 
 @dataclass(slots=True)
@@ -180,7 +188,7 @@ class Booker:
 
     def settle(self, entry: Entry) -> None:
         """Remember `entry`, so that its bill is recognised when the upstream repeats it."""
-        self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, entry.digest)
+        self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, {entry.digest})
         if len(self._settled) > SETTLED_MAX:  # the ledger's unique key remembers for ever
             del self._settled[next(iter(self._settled))]
 

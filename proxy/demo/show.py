@@ -68,6 +68,7 @@ async def run(*, once: bool) -> None:
         _say_hello(console, tenants)
         for number, scene in enumerate(SCENES, start=1):
             await _play(console, stage, number, scene)
+        await stage.app.poster.posted_up_to_now()
         report = await asyncio.to_thread(run_report, stage.app.stores.engine, CostQuery(REPORT_GROUPS))
         _show_report(console, report)
         if not once:

@@ -6,7 +6,15 @@ carry a session, a key or an end user. Names that come from outside go through `
 
 import platform
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
@@ -14,6 +22,8 @@ from proxy.core.records import Entry, Kind
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Flag, Meter
 from proxy.observe.names import Names
+
+disable_created_metrics()  # one more series for each counter, which no query reads
 
 TENANTS_MAX = 100
 MODELS_MAX = 50

@@ -135,6 +135,8 @@ def test_a_repeated_bill_is_booked_once() -> None:
         upstream done r1 in=10 a=1 -> entry:r1=20 forward | cost 20
         upstream done r1 in=10 a=1 -> forward             | cost 20
         upstream done r1 in=99 a=1 -> entry:r1=109 forward | cost 20
+        upstream done r1 in=99 a=1 -> forward             | cost 20
+        upstream done r1 in=10 a=1 -> forward             | cost 20
         upstream started r1        -> forward             | settled
     """)
     assert len({entry.entry_key for entry in play.entries}) == 1

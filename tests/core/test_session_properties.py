@@ -1,6 +1,6 @@
 """Laws that hold for sessions in whatever order, number and shape messages come."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.allowance import Account, Policy
@@ -61,6 +61,7 @@ def play(script: list[str], budget: tuple[int, Policy] | None) -> tuple[Play, li
     return played, steps
 
 
+@example(["upstream done r2 in=0", "upstream done r2 in=1", "upstream done r2 in=1"], None)
 @given(SCRIPTS, BUDGETS)
 def test_every_opened_thing_has_an_entry_and_no_entry_is_booked_twice(
     script: list[str], budget: tuple[int, Policy] | None
