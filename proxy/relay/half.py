@@ -230,9 +230,15 @@ class Half(asyncio.Protocol):
     def close(self) -> None:
         """Close the socket once what was written has left; at the latest after `CLOSE_S`."""
         self._shut()
-        if not self.is_lost:
+        if self.is_lost:
+            return
+        self._abort_later()
+        if self.transport.is_closing():  # asyncio: with TLS, a second close() disarms abort()
+            return
+        try:
             self.transport.close()
-            self._abort_later()
+        except RuntimeError:  # uvloop: a reset has torn TLS down, and we have not been told yet
+            self.transport.abort()
 
     def abort(self) -> None:
         """Close the socket at once, whatever is still to be written."""

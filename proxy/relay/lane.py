@@ -6,10 +6,10 @@ included, until the record is on disk.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.commands import Close, Command, Drop, Forward, Journal, Send
 from proxy.core.events import Event
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from proxy.relay.tunnel import Tunnel
 
 WAITING_BYTES_MAX = 256 * 1024  # kept from one side while a record is on its way to the disk
+
+
+class _Later(NamedTuple):
+    """A command that waits for the disk, and the message it is about."""
+
+    command: Command
+    raw: bytes
 
 
 class Lane:
@@ -54,7 +61,7 @@ class Lane:
         self.byte_count = 0
         self._at_end = False
         self._is_waiting = False
-        self._backlog: deque[Callable[[], None]] = deque()
+        self._backlog: deque[_Later | Callable[[], None]] = deque()
 
     @property
     def is_waiting(self) -> bool:
@@ -92,7 +99,11 @@ class Lane:
     def _pump(self) -> None:
         source, scanner = self.source, self.scanner
         while self._backlog and not self._is_waiting:
-            self._backlog.popleft()()
+            later = self._backlog.popleft()
+            if isinstance(later, _Later):
+                self._perform(*later)
+            else:
+                later()
         if not self._is_waiting:
             source.release(Hold.JOURNAL)
         while not (self.is_waiting or source.is_choked):
@@ -116,7 +127,7 @@ class Lane:
         """Perform `commands` in order, behind what waits; `raw` is the message they are about."""
         for command in commands:
             if self.is_waiting:
-                self._backlog.append(partial(self._perform, command, raw))
+                self._backlog.append(_Later(command, raw))
             else:
                 self._perform(command, raw)
 
@@ -126,6 +137,12 @@ class Lane:
             self._backlog.append(step)
         else:
             step()
+
+    def salvage(self) -> Iterator[Record]:
+        """Yield the records that waited for their turn: a bug must not cost a bill."""
+        for later in self._backlog:
+            if isinstance(later, _Later) and isinstance(later.command, Journal):
+                yield later.command.record
 
     def now(self) -> datetime:
         return self.tunnel.clock()

@@ -358,7 +358,10 @@ class Tunnel:
         """End the session because of the exception that is being handled: a bug of ours."""
         facts = self.session.facts
         log.exception("session failed", extra={"session": facts.session_id})
-        self.is_failed = True
+        if not self.is_failed:
+            self.is_failed = True
+            for record in (*self.client_lane.salvage(), *self.upstream_lane.salvage()):
+                self.record(record)
         self.reason = self.reason or Reason.FAILED
         self.abort()
         self.check_over()

@@ -223,14 +223,15 @@ class Journal:
         self.records: list[Record] = []
         self.accepting = True
         self.is_slow = False
+        self.delay_s: Callable[[], float] = lambda: 0.0  # how long a commit takes
         self._waiting: list[Callable[[], None]] = []
 
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         self.records.append(record)
         if durable is not None:
             self._waiting.append(durable)
-            if not self.is_slow:
-                asyncio.get_running_loop().call_soon(self.catch_up)
+            if not self.is_slow and len(self._waiting) == 1:
+                asyncio.get_running_loop().call_later(self.delay_s(), self.catch_up)
 
     def catch_up(self) -> None:
         """Everything so far is on disk now."""

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from proxy.core.events import ResponseEnded
 from proxy.core.records import Entry, SessionClosed, SessionOpened
 from proxy.core.session import Session
 from tests.relay.peers import stage, until
@@ -100,6 +101,23 @@ async def test_a_bug_ends_its_session_and_no_other(
     failures = [record for record in caplog.records if record.message == "session failed"]
     assert [record.levelno for record in failures] == [logging.ERROR]
     assert "a bug" in caplog.text
+
+
+async def test_a_bug_costs_no_bill_that_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        it.journal.is_slow = True
+        upstream.say(STARTED)
+        await until(lambda: it.journal.is_waited_for)
+        (live,) = it.gateway.sessions.values()
+        ended = ResponseEnded("resp_1", "completed", None, None)
+        live.tunnel.upstream_lane.receive(ended)  # behind the record that is on its way to the disk
+        assert not it.journal.of(Entry)
+        monkeypatch.setattr(live.tunnel, "sweep", None)  # calling it is a bug now
+        await until(lambda: bool(it.journal.of(SessionClosed)))
+        assert [entry.estimated for entry in it.journal.of(Entry)] == [False]
+        it.journal.is_slow = False
+        it.journal.catch_up()
 
 
 async def test_records_frame_the_session() -> None:
