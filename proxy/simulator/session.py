@@ -85,9 +85,13 @@ class Session:
             with contextlib.suppress(ConnectionClosed, Gone):  # the reading side sees the end too
                 await work
 
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            work.close()  # which was never begun if the session ended at once
+
         task = self._group.create_task(guarded())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(ended)
 
     async def _expire(self) -> None:
         seconds = self._options.session_s_max if self._faults.expire is None else self._faults.expire
@@ -229,6 +233,7 @@ class Session:
             self._active, self._prompt = response, (self._config.model, prompt)
         else:
             self._apart[response.id] = response
+        await response.open()  # before the next event is read: a change of the model comes after it
         self._start(self._run_response(response))
 
     async def _wait_for_turn(self) -> None:

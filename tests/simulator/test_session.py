@@ -1,13 +1,22 @@
 """Conversations over a plain WebSocket, every event checked by the SDK's types, usage by hand."""
 
 import asyncio
+import gc
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.protocol import State
 
 from proxy.simulator import read, total_usd
+from proxy.simulator.config import Config
+from proxy.simulator.faults import Faults
+from proxy.simulator.options import Options
+from proxy.simulator.session import Session
+from proxy.simulator.truth import TruthFile
 from tests.simulator.talk import MODEL, Client, Event, bills, connected, simulating
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
@@ -331,6 +340,26 @@ async def test_a_session_expires() -> None:
     async with simulating() as simulator, connected(simulator, f"{MODEL}&sim=expire:0.05") as client:
         assert await client.ended() == (1001, "session_expired")
     assert client.events[-1]["error"]["code"] == "session_expired"
+
+
+class Leaving:
+    """A connection that is lost behind `session.created`."""
+
+    state = State.OPEN
+
+    async def send(self, text: str) -> None:
+        assert "session.created" in text
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        raise ConnectionClosedError(None, None)
+
+
+async def test_a_client_that_is_lost_at_once() -> None:
+    """The session ends before anything beside it has begun; nothing is left behind unawaited."""
+    options = Options()
+    config = Config(options, "realtime", None, kind_fixed=True)
+    await Session(Leaving(), options, Faults(), TruthFile(None), config).run()  # type: ignore[arg-type]
+    gc.collect()
 
 
 async def test_200_sessions_at_once(truth: Path) -> None:
