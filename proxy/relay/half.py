@@ -16,8 +16,8 @@ not read.
 
 import asyncio
 import socket
-from enum import Enum, IntFlag
-from typing import TYPE_CHECKING, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.core.events import Side
 from proxy.relay.frames import Scanner, close_frame, finish_frame, pong_frame, text_frame
@@ -35,12 +35,12 @@ NO_CODE = 1005  # what a peer sees when a close frame has no code
 KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
 
 
-class Hold(IntFlag):
-    """Why a side is not read for the moment."""
+class Hold:
+    """Why a side is not read for the moment: bits. Plain integers, since each message looks at them."""
 
-    PEER_FULL = 1  # the other side takes no more
-    JOURNAL = 2  # much has come while a record is on its way to the disk
-    OWN_FULL = 4  # our answers to it pile up
+    PEER_FULL: Final = 1  # the other side takes no more
+    JOURNAL: Final = 2  # much has come while a record is on its way to the disk
+    OWN_FULL: Final = 4  # our answers to it pile up
 
 
 class State(Enum):
@@ -105,7 +105,7 @@ class Half(asyncio.Protocol):
         self._forced = False  # we finished a half-sent frame: here is a boundary
         self._swallow = 0  # bytes of that frame that the other side still sends
         self._outbox: list[_Own] = []
-        self._holds = Hold(0)
+        self._holds = 0
         self._own_code = NO_CODE
         self._loop = asyncio.get_running_loop()
         self._boundary_timer: asyncio.TimerHandle | None = None
@@ -161,13 +161,13 @@ class Half(asyncio.Protocol):
 
     # Reading
 
-    def hold(self, why: Hold) -> None:
+    def hold(self, why: int) -> None:
         """Stop reading, until every reason is gone."""
         if not self._holds and not self.transport.is_closing():
             self.transport.pause_reading()
         self._holds |= why
 
-    def release(self, why: Hold) -> None:
+    def release(self, why: int) -> None:
         """Take back one reason not to read."""
         if not self._holds & why:
             return

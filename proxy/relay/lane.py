@@ -161,10 +161,12 @@ class Lane:
     def _pass(self, item: Pass) -> None:
         """Relay bytes whoever listens; account for the audio in them."""
         self.target.relay(item.data)
-        session, now = self.tunnel.session, self.now
+        if not item.audio:
+            return
+        hear, now = self.tunnel.session.hear, self.now()
+        self.message_count += len(item.audio)
         for audio in item.audio:
-            self.message_count += 1
-            if commands := session.hear(self.side, audio.chars, audio.response_id, now()):
+            if commands := hear(self.side, audio.chars, audio.response_id, now):
                 self.do(commands)
 
     def _message(self, item: Message) -> None:
