@@ -18,7 +18,7 @@ Status = Literal["completed", "cancelled", "incomplete", "failed"]
 
 
 class Response:
-    """A response in progress. `run` is its whole life; `stop` ends it early."""
+    """A response in progress. `open` announces it, `run` is the rest of its life; `stop` ends it early."""
 
     def __init__(
         self,
@@ -62,9 +62,12 @@ class Response:
         if self._pausing is not None and not self._pausing.done():
             self._pausing.set_result(None)
 
-    async def run(self) -> None:
-        """Send everything from `response.created` to `response.done`."""
+    async def open(self) -> None:
+        """Send `response.created`."""
         await self._billing.response_created(self._show("in_progress"), self._model)
+
+    async def run(self) -> None:
+        """Send everything from there to `response.done`."""
         faults = self._wire.faults
         if faults.fail:
             self._status = "failed"

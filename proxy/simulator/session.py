@@ -264,11 +264,13 @@ class Session:
         return items
 
     async def _run_response(self, response: Response) -> None:
-        await response.run()
-        if self._active is response:
-            self._active = None
-        self._apart.pop(response.id, None)
-        response.finished.set()
+        try:
+            await response.run()
+        finally:  # also when the connection is lost: nobody may wait for this response for ever
+            if self._active is response:
+                self._active = None
+            self._apart.pop(response.id, None)
+            response.finished.set()
         self._responses += 1
         await asyncio.sleep(self._options.rate_limits_delay_s)
         tokens_left = TOKENS_PER_MINUTE - response.tokens

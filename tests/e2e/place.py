@@ -125,7 +125,8 @@ class Home:
     def check(self) -> list[Booked]:
         """Return the ledger, after comparing it and the report's total with what was sent."""
         booked = self.booked()
-        assert differences(self.truths(), booked) == []
+        wrong = differences(self.truths(), booked)
+        assert not wrong, "\n".join(wrong)  # spelt out: pytest explains asserts in test modules only
         with self._database() as engine:
             total = reports.run(engine, reports.CostQuery()).total
         assert total["cost_nanousd"] == sum(entry.cost_nanousd or 0 for entry in booked)
