@@ -216,9 +216,3 @@ def _harmless(value: str | None) -> str | None:
 def _describe(error: Exception) -> str:
     cause = error.__cause__ or error
     return f"{type(cause).__name__}: {cause}"
-
-
-async def lost(connection: UpstreamConnection) -> None:
-    """Abort a connection that nobody will use, and wait until it is gone."""
-    connection.transport.abort()
-    await asyncio.shield(connection.connection_lost_waiter)
