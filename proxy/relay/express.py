@@ -3,6 +3,7 @@
 from typing import Final
 
 from proxy.dialects.bulk import Audio, Recogniser
+from proxy.relay.received import Received
 from proxy.relay.wire import unmask
 
 _MASKED: Final = b"\x81\xfe"  # final, text, a length of two bytes, then a key
@@ -11,24 +12,43 @@ _LENGTH_MIN: Final = 126  # what is shorter has to be encoded in one byte
 
 
 def audio_run(
-    data: bytes, at: int, masked: bool, length_max: int, bulk: Recogniser, heard: list[Audio]
-) -> int:
-    """Return where the run of whole bulk messages that begins at `data[at]` ends; add each to `heard`.
+    received: Received, masked: bool, length_max: int, bulk: Recogniser, heard: list[Audio]
+) -> None:
+    """Move `received` past the whole bulk messages that it begins with; add each to `heard`.
 
-    The run ends before anything else, a malformed frame or a part of one included. `at` has to be between
-    messages. The scanner would find the same step by step, at twice the cost.
+    It has to be between messages. The run ends before anything else, malformed frames included; if that is
+    a part of one more frame of this kind, what is missing is asked for. The scanner would find the same
+    step by step, at twice the cost.
     """
-    usual = _MASKED if masked else _PLAIN
-    here = len(data)
-    while at + 8 <= here and data.startswith(usual, at):
-        begin = at + (8 if masked else 4)
+    data, at, here = received.data, received.pos, len(received.data)
+    usual, head = (_MASKED, 8) if masked else (_PLAIN, 4)
+    while data.startswith(usual, at) and at + head <= here:
+        begin = at + head
         length = data[at + 2] << 8 | data[at + 3]
         end = begin + length
-        if end > here or not _LENGTH_MIN <= length <= length_max:
+        if not _LENGTH_MIN <= length <= length_max:
             break
-        audio = bulk.whole(unmask(data[begin:end], data[at + 4 : begin] if masked else None))
+        if end > here:
+            received.need = head + length
+            break
+        payload = data[begin:end]
+        audio = bulk.whole(unmask(payload, data[at + 4 : begin]) if masked else payload)
         if audio is None:
             break
         heard.append(audio)
         at = end
-    return at
+    received.pos = at
+
+
+def lone_audio(data: bytes, masked: bool, length_max: int, bulk: Recogniser) -> Audio | None:
+    """Return what `data` carries if it is one whole bulk message and nothing else, None for all the rest.
+
+    At the pace of speech that is what a read returns: a session's messages are far apart.
+    """
+    begin = 8 if masked else 4
+    if len(data) < begin or not data.startswith(_MASKED if masked else _PLAIN):
+        return None
+    length = data[2] << 8 | data[3]
+    if begin + length != len(data) or not _LENGTH_MIN <= length <= length_max:
+        return None
+    return bulk.whole(unmask(data[8:], data[4:8]) if masked else data[4:])

@@ -28,7 +28,7 @@ from typing import Final
 from proxy.core.events import Side
 from proxy.dialects.bulk import ENVELOPE_BYTES_MAX, Arriving, Audio, Recogniser
 from proxy.relay import wire
-from proxy.relay.express import audio_run
+from proxy.relay.express import audio_run, lone_audio
 from proxy.relay.items import CloseFrame, Item, Message, Pass, Ping, Pong, Violation
 from proxy.relay.received import Received
 from proxy.relay.wire import Header, close_frame, pong_frame, text_frame
@@ -57,6 +57,7 @@ class Scanner:
         self.masked = side is Side.CLIENT
         self._message_bytes_max = message_bytes_max
         self._hold_bytes_max = hold_bytes_max
+        self._usual_bytes_max = min(message_bytes_max, hold_bytes_max)
         self._bulk = bulk
         self._in = Received()
         self._run = 0  # from here to `_in.pos` everything goes out with the next `Pass`
@@ -91,30 +92,36 @@ class Scanner:
     @property
     def buffered(self) -> int:
         """Bytes received and not handed out."""
-        ready: bytes = getattr(self._ready, "raw", b"")
-        return len(self._in) + sum(map(len, self._raw)) + len(ready)
+        ready = self._ready
+        held = ready.data if isinstance(ready, Pass) else getattr(ready, "raw", b"")
+        return len(self._in) + sum(map(len, self._raw)) + len(held)
 
-    def feed(self, data: bytes) -> None:
-        """Append received bytes; then call `next` until it returns None."""
-        if not self._over:
-            self._in.feed(data)
+    def feed(self, data: bytes) -> bool:
+        """Append received bytes; if it returns True, call `next` until that returns None."""
+        if self._over:
+            return False
+        if not self._frames and self._ready is None and self._in.is_empty:
+            audio = lone_audio(data, self.masked, self._usual_bytes_max, self._bulk)
+            if audio is not None:
+                self._ready = Pass(data, (audio,))
+                return True
+        return self._in.feed(data)
 
     def next(self) -> Item | None:
         """Return the next item, or None when more bytes have to be fed first or the end was reached."""
         if self._ready is not None:
-            item, self._ready = self._ready, None
-            return item
-        if self._over or not self._in.fill():
-            return None
-        return self._scan()
+            ready, self._ready = self._ready, None
+            return ready
+        item = None
+        while item is None and not self._over and self._in.fill():
+            item = self._scan()
+        return item
 
     def _scan(self) -> Item | None:
         """Make steps until one gives an item or needs more bytes; what has passed goes out before it."""
         self._run = self._in.pos
         if not self._frames:
-            self._in.pos = audio_run(
-                self._in.data, self._in.pos, self.masked, self._message_bytes_max, self._bulk, self._audio
-            )
+            audio_run(self._in, self.masked, self._usual_bytes_max, self._bulk, self._audio)
         item = None
         while item is None and not self._in.need and self._in.pos < len(self._in.data):
             item = self._step()

@@ -71,8 +71,8 @@ class Lane:
     def feed(self, data: bytes) -> None:
         """Take bytes that the source sent."""
         self.byte_count += len(data)
-        self.scanner.feed(data)
-        self.pump()
+        if self.scanner.feed(data):
+            self.pump()
         if self._is_waiting and self.scanner.buffered > WAITING_BYTES_MAX:
             self.source.hold(Hold.JOURNAL)
 
@@ -106,7 +106,7 @@ class Lane:
                 later()
         if not self._is_waiting:
             source.release(Hold.JOURNAL)
-        while not (self.is_waiting or source.is_choked):
+        while not (self._is_waiting or source.is_choked):
             item = scanner.next()
             if item is None:
                 if self._at_end and not self.is_over:
@@ -153,9 +153,7 @@ class Lane:
         kind = type(item)
         if kind is CloseFrame or kind is Violation:
             self.then(partial(self._end_early, item))
-        elif self.is_deaf:
-            return
-        else:
+        elif not self.is_deaf:
             _TAKE[kind](self, item)
 
     def _pass(self, item: Pass) -> None:
@@ -163,7 +161,7 @@ class Lane:
         self.target.relay(item.data)
         if not item.audio:
             return
-        hear, now = self.tunnel.session.hear, self.now()
+        hear, now = self.tunnel.session.hear, self.tunnel.clock()
         self.message_count += len(item.audio)
         for audio in item.audio:
             if commands := hear(self.side, audio.chars, audio.response_id, now):

@@ -2,11 +2,12 @@
 
 
 class Received:
-    """What is to be scanned: `data` from `pos` on, in one piece after `fill`.
+    """What is to be scanned: `data` from `pos` on, as much of it in one piece as is needed, after `fill`.
 
     The scanner moves `pos` on, and sets `need` when it can do nothing below so many bytes. Until then what
     comes is only collected: a frame of 16 MiB that arrives in pieces of 1 KiB is copied twice, not 8,000
-    times, and one that arrives byte by byte takes no more memory than its length.
+    times, and one that arrives byte by byte takes no more memory than its length. What comes behind a
+    message that was waited for is not copied at all: it is scanned next, where it lies.
     """
 
     def __init__(self) -> None:
@@ -14,30 +15,60 @@ class Received:
         self.data = b""
         self.pos = 0
         self.need = 0
-        self._more = bytearray()
+        self._more: bytes | bytearray = b""  # what comes after `data` …
+        self._more_pos = 0  # … from here on
 
     def __len__(self) -> int:
         """Return how many bytes wait."""
-        return len(self.data) - self.pos + len(self._more)
+        return len(self.data) - self.pos + len(self._more) - self._more_pos
 
-    def feed(self, data: bytes) -> None:
-        """Append `data`; it is not copied if nothing waits."""
-        if len(self):
+    @property
+    def is_empty(self) -> bool:
+        return self.pos == len(self.data) and not self._more
+
+    def feed(self, data: bytes) -> bool:
+        """Append `data`, not copied if little waits; return whether there is as much as is needed."""
+        rest = len(self.data) - self.pos
+        if self._more:
+            if isinstance(self._more, bytes):
+                self._more, self._more_pos = bytearray(self._more[self._more_pos :]), 0
             self._more += data
+        elif rest:
+            self._more = data
         else:
-            self.data, self.pos = data, 0
+            self.data, self.pos, rest = data, 0, 0
+            return len(data) >= self.need
+        return rest + len(self._more) - self._more_pos >= self.need
 
     def fill(self) -> bool:
-        """Put everything into `data` and return True, if there is something, and as much as is needed."""
-        if len(self) < max(1, self.need):
+        """Make `data` hold something, and as much as is needed; return False if that has not come yet."""
+        rest, more = len(self.data) - self.pos, len(self._more) - self._more_pos
+        if rest + more < (self.need or 1):
             self.compact()
             return False
-        if self._more:
-            self.data = b"".join((memoryview(self.data)[self.pos :], self._more))
-            self.pos = 0
-            self._more = bytearray()
+        if not rest:
+            self._go_on()
+        elif rest < self.need:
+            self._complete(self.need - rest)
         self.need = 0
         return True
+
+    def _go_on(self) -> None:
+        """Scan what comes next where it lies."""
+        if isinstance(self._more, bytes):
+            self.data, self.pos = self._more, self._more_pos
+        else:
+            self.data, self.pos = bytes(memoryview(self._more)[self._more_pos :]), 0
+        self._more, self._more_pos = b"", 0
+
+    def _complete(self, missing: int) -> None:
+        """Put what is left and the `missing` bytes that follow it into one piece."""
+        end = self._more_pos + missing
+        self.data = b"".join((self.data[self.pos :], memoryview(self._more)[self._more_pos : end]))
+        self.pos = 0
+        self._more_pos = end
+        if end == len(self._more):
+            self._more, self._more_pos = b"", 0
 
     def compact(self) -> None:
         """Let go of what was scanned."""
@@ -46,4 +77,4 @@ class Received:
     def clear(self) -> None:
         """Let go of everything."""
         self.data, self.pos, self.need = b"", 0, 0
-        self._more = bytearray()
+        self._more, self._more_pos = b"", 0

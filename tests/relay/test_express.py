@@ -5,7 +5,8 @@ from websockets.frames import Frame, Opcode
 
 from proxy.core.events import Side
 from proxy.dialects.bulk import Audio, recogniser_for
-from proxy.relay.express import audio_run
+from proxy.relay.express import audio_run, lone_audio
+from proxy.relay.received import Received
 
 LIMIT = 1000
 APPEND = b'{"type":"input_audio_buffer.append","audio":"%s"}'
@@ -18,8 +19,11 @@ def frame(payload: bytes, mask: bool = True, opcode: Opcode = Opcode.TEXT, final
 
 def run(data: bytes, side: Side = Side.CLIENT, at: int = 0) -> tuple[int, list[Audio]]:
     heard: list[Audio] = []
-    end = audio_run(data, at, side is Side.CLIENT, LIMIT, recogniser_for(side), heard)
-    return end, heard
+    received = Received()
+    received.feed(data)
+    received.pos = at
+    audio_run(received, side is Side.CLIENT, LIMIT, recogniser_for(side), heard)
+    return received.pos, heard
 
 
 def test_takes_a_run_of_appends() -> None:
@@ -53,3 +57,30 @@ OTHERS = {
 def test_stops_before_anything_else(other: bytes) -> None:
     assert run(other) == (0, [])
     assert run(GOOD + other) == (len(GOOD), [Audio(100, None)])
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_only_a_whole_message_by_itself_is_alone(other: bytes) -> None:
+    bulk = recogniser_for(Side.CLIENT)
+    assert lone_audio(GOOD, True, LIMIT, bulk) == Audio(100, None)
+    assert lone_audio(other, True, LIMIT, bulk) is None
+    if other:
+        assert lone_audio(GOOD + other, True, LIMIT, bulk) is None
+
+
+def test_a_delta_alone() -> None:
+    data = frame(DELTA % (b"A" * 100), mask=False)
+    assert lone_audio(data, False, LIMIT, recogniser_for(Side.UPSTREAM)) == Audio(100, "r1")
+    assert lone_audio(data, True, LIMIT, recogniser_for(Side.UPSTREAM)) is None
+
+
+@pytest.mark.parametrize("side", Side)
+def test_asks_for_what_is_missing_of_a_message(side: Side) -> None:
+    text = APPEND if side is Side.CLIENT else DELTA
+    data = frame(text % (b"A" * 100), mask=side is Side.CLIENT)
+    for end in range(1, len(data)):
+        received = Received()
+        received.feed(data + data[:end])
+        audio_run(received, side is Side.CLIENT, LIMIT, recogniser_for(side), [])
+        header = 8 if side is Side.CLIENT else 4
+        assert (received.pos, received.need) == (len(data), len(data) if end >= header else 0)

@@ -87,8 +87,10 @@ def scan(side: Side, chunks: Iterable[bytes], limit: int = LIMIT, hold: int = HO
     scanner = scanner_for(side, limit, hold)
     items = []
     for chunk in chunks:
-        scanner.feed(chunk)
-        items += drain(scanner)
+        has_enough = scanner.feed(chunk)
+        came = drain(scanner)
+        assert has_enough or not came
+        items += came
     return items
 
 
@@ -147,6 +149,36 @@ def test_a_run_of_bulk_is_one_write(side: Side) -> None:
     data = [frame(side, bulk(side, chars)) for chars in (6400, 4, 70_000, 640)]
     (item,) = scan(side, [b"".join(data)])
     assert item == Pass(b"".join(data), tuple(audio(side, chars) for chars in (6400, 4, 70_000, 640)))
+
+
+@BOTH
+def test_audio_message_by_message(side: Side) -> None:
+    data, scanner = frame(side, bulk(side, 6400)), scanner_for(side, hold=1 << 16)
+    for _ in range(2):
+        assert scanner.feed(data)
+        assert scanner.buffered == len(data)
+        assert drain(scanner) == [Pass(data, (audio(side, 6400),))]
+        assert (scanner.buffered, scanner.in_message) == (0, False)
+
+
+@BOTH
+def test_audio_message_by_message_while_nobody_takes_them(side: Side) -> None:
+    data, scanner = frame(side, bulk(side, 640)), scanner_for(side, hold=1 << 16)
+    for number in (1, 2, 3):
+        assert scanner.feed(data)
+        assert scanner.buffered == number * len(data)
+    assert merged(drain(scanner)) == [Pass(data * 3, (audio(side, 640),) * 3)]
+
+
+@BOTH
+def test_audio_inside_another_message_is_none_of_its_own(side: Side) -> None:
+    data = frame(side, bulk(side, 80))
+    held = frame(side, b'{"type":', final=False)
+    assert isinstance(scan(side, [held, data])[-1], Violation)
+    assert isinstance(scan(side, [frame(side, b"x", opcode=Opcode.BINARY, final=False), data])[-1], Violation)
+    assert scan(side, [frame(side, b"", opcode=Opcode.CLOSE), data]) == [
+        CloseFrame(frame(side, b"", opcode=Opcode.CLOSE), None, "")
+    ]
 
 
 @BOTH

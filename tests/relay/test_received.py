@@ -38,6 +38,29 @@ def test_lets_go_of_what_was_scanned() -> None:
     assert not received.fill()
 
 
+def test_what_follows_a_completed_piece_stays_where_it_is() -> None:
+    received, behind = Received(), b"cd" + b"x" * 100
+    assert received.feed(b"ab")
+    received.need = 4
+    assert received.feed(behind)
+    assert received.fill()
+    assert (received.data, received.pos, len(received)) == (b"abcd", 0, 104)
+    received.pos = 4
+    assert received.fill()
+    assert received.data is behind
+    assert received.data[received.pos :] == b"x" * 100
+
+
+def test_feeding_tells_whether_there_is_enough() -> None:
+    received = Received()
+    assert received.feed(b"ab")
+    assert received.fill()
+    received.need = 5
+    assert [received.feed(piece) for piece in (b"c", b"d", b"e", b"f")] == [False, False, True, True]
+    assert received.fill()
+    assert (received.data, len(received)) == (b"abcde", 6)
+
+
 @given(st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 30), st.integers(0, 40))))
 def test_nothing_is_lost_and_nothing_comes_twice(rounds: list[tuple[bytes, int, int]]) -> None:
     received, taken = Received(), b""
@@ -49,6 +72,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(rounds: list[tuple[bytes, int, 
         taken += received.data[received.pos : end]
         received.pos, received.need = end, need
     received.need = 0
-    if received.fill():
+    while received.fill():
         taken += received.data[received.pos :]
+        received.pos = len(received.data)
     assert taken == b"".join(data for data, _, _ in rounds)
