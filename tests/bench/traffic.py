@@ -22,11 +22,12 @@ def sample(name: str) -> dict[str, Any]:
 
 
 def frame(message: dict[str, Any], *, mask: bool) -> bytes:
-    """Return `message` in a frame of its own."""
-    return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=mask)
+    """Return `message` in a frame of its own. The upstream's JSON has no spaces, as the real one's."""
+    text = json.dumps(message, separators=None if mask else (",", ":"))
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=mask)
 
 
-APPEND = frame({"type": "input_audio_buffer.append", "audio": AUDIO}, mask=True)
+APPEND = frame({"type": "input_audio_buffer.append", "audio": AUDIO}, mask=True)  # openai-python's spelling
 
 
 def _response_event(name: str) -> bytes:
@@ -36,8 +37,12 @@ def _response_event(name: str) -> bytes:
 
 
 _CREATED = _response_event("response.created")
-_DELTA = frame(sample("response.output_audio.delta") | {"response_id": _RESPONSE, "delta": AUDIO}, mask=False)
 _DONE = _response_event("response.done.completed")
+_DELTA = sample("response.output_audio.delta") | {"delta": AUDIO}
+_DELTAS = [
+    frame(_DELTA | {"event_id": f"event_{number:012}", "response_id": _RESPONSE}, mask=False)
+    for number in range(DELTAS)
+]
 
 
 def session_created(session: int) -> bytes:
@@ -52,6 +57,5 @@ def responses(session: int) -> Iterator[list[bytes]]:
     number = 0
     while True:
         name = f"resp_{session:06}{number:08}".encode()
-        created, delta, done = (text.replace(_RESPONSE.encode(), name) for text in (_CREATED, _DELTA, _DONE))
-        yield [created, *[delta] * DELTAS, done]
+        yield [event.replace(_RESPONSE.encode(), name, 1) for event in (_CREATED, *_DELTAS, _DONE)]
         number += 1
