@@ -103,7 +103,9 @@ def _entry_differences(entry: Booked, line: Truth | None, was_opened: bool) -> l
 def _owed(line: Truth) -> Decimal | None:
     """Return nano-dollars that can be known from what was on the wire; None if they cannot."""
     usd = None if line.usd is None else Decimal(line.usd)
-    if line.fault == "no_details":  # no modality, no price
+    if line.fault in (None, "no_details") and line.usage and line.usage.get("total_tokens") == 0:
+        usd = Decimal(0)  # nothing is free, whatever the model
+    elif line.fault == "no_details":  # no modality, no price
         usd = None
     elif line.fault == "cached_without_details" and line.model and line.usage:
         usd = response_usd(line.model, _with_cached_spread(line.usage))

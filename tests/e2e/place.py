@@ -252,7 +252,9 @@ async def raw_peer(port: int, tls: Tls | None) -> Peer:
 
 
 def reset(transport: asyncio.WriteTransport) -> None:
-    """End a connection by a TCP reset, whatever is on its way."""
+    """End a connection by a TCP reset, whatever is on its way; nothing if it ends already."""
+    if transport.is_closing():
+        return
     stream: socket.socket = transport.get_extra_info("socket")
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -133,16 +133,17 @@ async def conversation(place: Place, rng: random.Random, sim: list[str]) -> str 
         model = f"model={rng.choice(MODELS)}"
         async with place.connected(model, sim=",".join(sim), check=False) as client:
             upstream_id = (await client.next())["session"]["id"]
-            await act(client, rng)
+            await act(client, rng, changes_model="unknown_done" not in sim and rng.random() < 0.2)
     return upstream_id
 
 
-async def act(client: Client, rng: random.Random) -> None:
+async def act(client: Client, rng: random.Random, *, changes_model: bool) -> None:
+    """Do this and that. What ends without having begun is booked on the model of that time."""
     async with asyncio.timeout(5):
         await configure(client, rng)
         for _ in range(rng.randint(4, 14)):
             await rng.choice(ACTS)(client, rng)
-        if rng.random() < 0.2:
+        if changes_model:
             await change_model(client, rng)
             await ask(client, rng)
             await listen(client, rng)
