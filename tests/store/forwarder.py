@@ -4,7 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 
+from sqlalchemy import URL
+
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+async def dial(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the server, whose address libpq takes from either place; a folder is one of sockets."""
+    host = str(url.query.get("host") or url.host or "127.0.0.1")
+    port = int(str(url.query.get("port") or url.port or 5432))
+    if host.startswith("/"):
+        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+    return await asyncio.open_connection(host, port)
 
 
 class Forwarder:

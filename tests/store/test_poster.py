@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, event, func, make_url, select, text
+from sqlalchemy import Engine, event, func, make_url, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from proxy.core.rating import Line
@@ -23,7 +23,7 @@ from proxy.store.poster import Poster, explain, is_records_fault
 from proxy.store.posting import Posting, Unpostable
 from proxy.store.schema import entry_conflict, journal_checkpoint, ledger_entry, ledger_line, session
 from tests.store import made
-from tests.store.forwarder import Forwarder
+from tests.store.forwarder import Forwarder, dial
 
 Opener = Callable[..., Any]
 
@@ -232,15 +232,6 @@ async def outage(journal: Journal, engine: Engine, cut: Opener, restore: Opener)
         await poster.posted_up_to_now()
         assert poster.healthy and not poster.last_error and not journal.depth
     return poster
-
-
-async def dial(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect to the server, whose address libpq takes from either place; a folder is one of sockets."""
-    host = str(url.query.get("host") or url.host or "127.0.0.1")
-    port = int(str(url.query.get("port") or url.port or 5432))
-    if host.startswith("/"):
-        return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
-    return await asyncio.open_connection(host, port)
 
 
 async def test_the_connection_to_postgres_is_cut(journal: Journal, migrated_postgres_url: str) -> None:
