@@ -156,9 +156,15 @@ def _open_postgres(url: URL) -> Engine:
 
 @contextlib.contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that sees one state of the database and writes nothing."""
-    with engine.connect() as connection, connection.begin():
-        yield connection
+    """A transaction that sees one state of the database and writes nothing.
+
+    SQLite's is so by itself; PostgreSQL's would see, statement by statement, what others commit meanwhile.
+    """
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connection.begin():
+            yield connection
 
 
 @contextlib.contextmanager

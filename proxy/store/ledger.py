@@ -109,15 +109,6 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
     return found[::-1]
 
 
-def unrated_count(engine: Engine) -> int:
-    """Return how many entries have no cost, corrected ones apart."""
-    query = select(func.count()).where(
-        ledger_entry.c.cost_nanousd.is_(None), ledger_entry.c.role != "reversal"
-    )
-    with reading(engine) as connection:
-        return int(connection.execute(query.select_from(ledger_entry)).scalar_one())
-
-
 def session_turns(engine: Engine, session_id: str) -> list[Booked]:
     """Return what was booked for a session, in the order it happened (the first ten thousand)."""
     query = _entries().where(ledger_entry.c.session_id == session_id)

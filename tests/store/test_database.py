@@ -3,10 +3,12 @@
 import multiprocessing
 import sqlite3
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.exc import DBAPIError
 
 from proxy.store import StoreError
 from proxy.store.database import (
@@ -21,10 +23,12 @@ from proxy.store.database import (
     sqlite_path,
     writing,
 )
-from proxy.store.ledger import unrated_count
+from proxy.store.ledger import newest
 from proxy.store.prices import shipped_cards
 from proxy.store.schema import change_counter, rate_card, tenant
+from proxy.store.tenants import create_tenant, list_tenants
 
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SECRET = "s3cr3t/p@ss"
 
 
@@ -166,7 +170,7 @@ def test_reading_does_not_wait_for_a_writer(sqlite_url: str) -> None:
     with writing(writer) as connection:
         connection.execute(text("UPDATE change_counter SET value = value + 1"))
         ready_database(sqlite_url).dispose()
-        assert unrated_count(reader) == 0
+        assert newest(reader) == []
     writer.dispose()
     reader.dispose()
 
@@ -216,3 +220,23 @@ def test_only_the_data_plane_checkpoints(sqlite_url: str, checkpoints: bool, pag
 
 def test_the_migrations_are_found() -> None:
     assert (migrations_path() / "versions" / "0001_first.py").is_file()
+
+
+def test_reading_sees_one_state_whatever_is_written_meanwhile(database: Engine) -> None:
+    """A report's rows and its total come from several statements, and have to agree."""
+    with reading(database) as reader:
+        before = list_tenants(reader)
+        with writing(database) as writer:
+            create_tenant(writer, "acme", NOW)
+        assert list_tenants(reader) == before == []
+    with reading(database) as reader:
+        assert [one.name for one in list_tenants(reader)] == ["acme"]
+
+
+def test_reading_cannot_write_on_postgres(migrated_postgres_url: str) -> None:
+    engine = open_database(migrated_postgres_url)
+    with pytest.raises(DBAPIError, match="read-only"), reading(engine) as connection:
+        create_tenant(connection, "acme", NOW)
+    with writing(engine) as connection:  # the next user of that connection may write again
+        create_tenant(connection, "acme", NOW)
+    engine.dispose()

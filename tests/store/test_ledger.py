@@ -6,7 +6,7 @@ from sqlalchemy import Engine, delete
 from proxy.core.usage import Meter
 from proxy.store.database import reading, writing
 from proxy.store.filters import Filters
-from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns, unrated_count
+from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns
 from proxy.store.prices import load_cards
 from proxy.store.schema import api_key, project, tenant
 from tests.ledgers import MODEL, NOW, Books
@@ -74,7 +74,6 @@ def test_an_unrated_entry_has_no_cost_rather_than_none_to_pay(books: Books) -> N
     assert unknown["lines"][0]["quantity"] == 7 and unknown["lines"][0]["cost_nanousd"] is None
     assert (missing["rated"], missing["cost_nanousd"], missing["lines"]) == (False, None, [])
     assert (nothing["rated"], nothing["cost_nanousd"], nothing["lines"]) == (True, 0, [])
-    assert unrated_count(books.engine) == 2
 
 
 def test_what_has_lost_its_name_keeps_its_cost(books: Books) -> None:
