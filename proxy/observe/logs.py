@@ -17,11 +17,15 @@ from types import TracebackType
 from typing import TextIO
 
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 REDACTED = "[redacted]"
 TEXT_CHARS_MAX = 20_000  # of one message, field or traceback
 
 _SECRETS = (
+    re.compile(
+        r"((?:sk|ek|tm)[-_])[A-Za-z0-9_\-]{32,}"
+    ),  # so long that it is none by chance, whatever precedes
     re.compile(r"(?<![A-Za-z0-9])((?:sk|ek|tm)[-_])[A-Za-z0-9_\-]{4,}"),
     re.compile(r"(openai-insecure-api-key\.)[^\s,'\"]+", re.IGNORECASE),
     re.compile(r"(\b(?:bearer|basic)\s+)[^\s,'\"\[]+", re.IGNORECASE),
@@ -77,6 +81,25 @@ class Handler(logging.StreamHandler[TextIO]):
     """Ours, so that it can be told from others' and be replaced."""
 
 
+class PeersMistakes(logging.Filter):
+    """Makes one short line of what aiohttp says of a request that could not be read.
+
+    Its own is a traceback with a piece of the request, which may be a key: any peer could fill the logs.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = "a request could not be read", ()
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.problem = type(error).__name__
+            record.exc_info = record.exc_text = None
+        return True
+
+
+_peers_mistakes = PeersMistakes()  # one, since adding it again changes nothing
+
+
 def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Send this process's logs to `stream` (stderr); other people's libraries only from warning up."""
     handler = Handler(stream or sys.stderr)
@@ -88,6 +111,7 @@ def configure(log_format: str, level: str, stream: TextIO | None = None) -> None
     root.setLevel(logging.WARNING)
     for ours in ("proxy", "talkmeter"):
         logging.getLogger(ours).setLevel(_LEVELS[level])
+    logging.getLogger("aiohttp.server").addFilter(_peers_mistakes)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from proxy.observe import logs
 from proxy.observe.logs import REDACTED, TEXT_CHARS_MAX, redact
@@ -121,6 +122,24 @@ def test_headers_that_hold_keys_are_cut_out(text: str) -> None:
 def test_ordinary_words_stay(text: str) -> None:
     """Redaction cuts keys, not language."""
     assert redact(text) == text
+
+
+def test_a_whole_key_is_cut_out_wherever_it_stands() -> None:
+    """Also right behind a letter, as where an unprintable character is written as `\\x00`."""
+    assert redact(r"x\0tm_" + "a1" * 21 + "b") == rf"x\0tm_{REDACTED}"
+
+
+def test_a_request_that_could_not_be_read_is_one_short_line() -> None:
+    """aiohttp would log a traceback with a piece of the request."""
+    output = configured()
+    server = logging.getLogger("aiohttp.server")
+    for error in (BadHttpMessage("canary"), LineTooLong(b"canary", 8_190), RuntimeError("a bug")):
+        server.error("Error handling request from %s", "192.0.2.1", exc_info=error)
+    bad, long, bug = lines(output)
+    assert (bad["event"], bad["level"]) == ("a request could not be read", "warning")
+    assert (bad["problem"], long["problem"]) == ("BadHttpMessage", "LineTooLong")
+    assert "canary" not in output.getvalue() and "exception" not in bad
+    assert "a bug" in str(bug["exception"]) and bug["level"] == "error"
 
 
 def test_long_text_and_broken_text() -> None:
