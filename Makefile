@@ -7,7 +7,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock venv-run venv-dev clean
+.PHONY: help run test check format bench faults lock venv-run venv-dev clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 @/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -30,6 +30,13 @@ format: venv-dev ## format and fix what ruff can fix
 
 bench: venv-dev ## what a relayed message costs, beside nginx and a plain relay (minutes)
 	@$(PY) -m tests.bench $(ARGS)
+
+# Each may be set: `make faults TEST_KILLS_SERVE=3000 TEST_SEED=1`.
+faults: export TEST_KILLS_SERVE ?= 300
+faults: export TEST_KILLS ?= 300
+faults: export TEST_UNKNOWN_KEYS ?= 100000
+faults: venv-dev ## crash and fault tests at length: 600 times kill -9, 100,000 unknown keys (15 minutes)
+	@$(PY) -m pytest -q -s tests/faults tests/store/test_kill.py $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what
 # runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.

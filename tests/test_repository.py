@@ -81,7 +81,9 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     assert not run & (tools - runtime - postgres), "tools have no place in what runs"
 
 
-@pytest.mark.parametrize("target", ["run", "test", "check", "format", "bench", "lock", "clean", "help"])
+@pytest.mark.parametrize(
+    "target", ["run", "test", "check", "format", "bench", "faults", "lock", "clean", "help"]
+)
 def test_makefile_targets(target: str) -> None:
     assert re.search(rf"^{target}:.*## \w", MAKEFILE, re.MULTILINE)
     assert target in re.findall(r"^\.PHONY:(.*)$", MAKEFILE, re.MULTILINE)[0].split()
