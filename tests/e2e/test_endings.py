@@ -84,7 +84,7 @@ async def test_a_close_with_nothing_open(home: Home) -> None:
 
 
 @EVERY_LOOP
-@EVERY_HOME
+@PLAIN_AND_TLS
 async def test_a_close_in_mid_response(home: Home) -> None:
     async with home.open(**SLOW) as place:
         async with place.connected() as client:
@@ -199,7 +199,7 @@ async def test_an_upstream_that_does_not_heed_the_cancel(home: Home) -> None:
     """The answer runs on to its end, and is billed whole."""
     async with home.open(**SLOW) as place:
         async with place.connected(sim="ignore_cancel") as client:
-            await answering(client, "Give me 60 words")
+            await answering(client, "Give me 30 words")
             reset(client.connection.transport)
         assert only(await place.over()) == ("completed", False)
 
@@ -243,7 +243,7 @@ def assert_sane(entry: Booked, *, heard_tokens: int, more: int = 2_000) -> None:
 
 
 @EVERY_LOOP
-@EVERY_HOME
+@PLAIN_AND_TLS
 async def test_an_upstream_that_is_lost_without_a_word(home: Home) -> None:
     """All that it said has arrived: the estimate is what was heard, to the token."""
     async with home.open() as place:
@@ -399,10 +399,13 @@ ODD: dict[str, tuple[list[str], list[str]]] = {  # flags of the three turns, and
 async def test_odd_bills(home: Home) -> None:
     """Three turns, the later ones cached in part: each booked once, flagged where something is amiss."""
     async with home.open() as place:
-        sessions = dict(
-            zip(await asyncio.gather(*(three_turns(place, sim) for sim in ODD)), ODD, strict=True)
-        )
+        told = await asyncio.gather(*(three_turns(place, sim) for sim in ODD))
         booked = await place.over()
+    sessions = {session["upstream_session_id"]: sim for session, sim in zip(told, ODD, strict=True)}
+    for session in told:
+        own = [entry for entry in booked if entry.session == session["upstream_session_id"]]
+        assert session["cost_nanousd"] == sum(entry.cost_nanousd or 0 for entry in own)
+        assert session["responses"] == len(session["turns"]) == len(own)
     found: dict[str, list[list[str]]] = {}
     for entry in booked:
         assert not entry.estimated
@@ -411,15 +414,18 @@ async def test_odd_bills(home: Home) -> None:
     assert found == {sim: ([flags, extra] if extra else [flags]) * 3 for sim, (flags, extra) in ODD.items()}
 
 
-async def three_turns(place: Place, sim: str) -> str:
-    """Return the upstream's id of a session that has had three turns."""
+async def three_turns(place: Place, sim: str) -> dict[str, Any]:
+    """Return what an app is told of a session that has had three turns and still runs."""
     async with place.connected(sim=sim, check="usage" not in sim) as client:
-        created = await client.next()
         await client.configure(instructions="Be " + "very " * 100 + "brief.")
         for _ in range(3):
             await client.say("Give me 12 words")
             await client.respond()
-    return str(created["session"]["id"])
+        await client.configure()  # whatever came behind the last bill has come before the answer to this
+        assert client.connection.response is not None
+        status, told = await place.session(client.connection.response.headers["Talkmeter-Session"])
+    assert (status, told["live"]) == (200, True)
+    return told
 
 
 @pytest.mark.parametrize("kind", ["zero", "null", "usage"])

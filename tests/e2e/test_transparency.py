@@ -1,5 +1,6 @@
 """Both peers get what the other one sent, byte for byte, and the same endings as without Talkmeter."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,7 +9,7 @@ import openai
 import pytest
 import websockets
 
-from tests.e2e.place import QUERY, UPSTREAM_KEY, Home, Place
+from tests.e2e.place import QUERY, UPSTREAM_KEY, WAIT_S, Home, Place
 from tests.e2e.tap import Tap, tapping
 from tests.simulator.talk import Client
 
@@ -53,11 +54,18 @@ async def converse(client: Client) -> None:
     await client.until("error")
 
 
+async def _pinged(client: Client, behind: Tap) -> None:
+    """Wait until the voice API has pinged, which an idle connection is."""
+    while b"\x89\x04" not in behind.connections[0].said_by_server:  # websockets pings with four bytes
+        await client.say("And now?")
+
+
 @pytest.mark.parametrize("sim", ["", "obfuscation", "fragment:200", "duplicate_done,unknown_done"])
 async def test_every_byte_of_a_conversation(home: Home, sim: str) -> None:
-    async with tapped(home) as (place, before, behind):
+    async with tapped(home, ping_interval_s=0.02) as (place, before, behind):
         async with client_of(before.port, home.secret, sim) as client:
             await converse(client)
+            await asyncio.wait_for(_pinged(client, behind), WAIT_S)
             await client.connection.close(4321, "good bye, ünïcode")
         await place.over()
     (near,), (far,) = before.connections, behind.connections
@@ -116,6 +124,7 @@ ENDINGS: list[tuple[str, Act]] = [
 ]
 
 
+@pytest.mark.asyncio(loop_factories=["uvloop"])
 @pytest.mark.parametrize(("sim", "act"), ENDINGS)
 async def test_an_ending_is_the_same_as_without_us(home: Home, sim: str, act: Act) -> None:
     """Close codes and reasons, as both ends see them, and the events before."""

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import websockets
 
 from proxy.simulator import Faults, Simulator, read
@@ -179,3 +181,36 @@ async def test_run_serves_alone_until_it_is_told_to_stop(tmp_path: Path) -> None
     assert process.returncode == 0
     assert url.endswith("/v1/realtime")
     assert [line.what for line in read(truth)] == ["opened", "response"]
+
+
+async def test_over_tls() -> None:
+    authority = trustme.CA()
+    server, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(trusting)
+    async with simulating(tls=server) as simulator:
+        assert simulator.url == f"wss://127.0.0.1:{simulator.port}/v1"
+        headers = {"Authorization": f"Bearer {KEY}"}
+        url = f"{simulator.url}/realtime?{MODEL}"
+        async with websockets.connect(url, additional_headers=headers, ssl=trusting) as connection:
+            assert json.loads(await connection.recv())["type"] == "session.created"
+
+
+async def test_a_response_is_announced_before_the_next_event_is_heeded() -> None:
+    """So that whoever reads along knows its model: that of the last `session.updated`."""
+    async with simulating() as simulator, connected(simulator) as client:
+        await client.send("response.create")
+        await client.send("session.update", session={"type": "realtime", "model": "gpt-realtime-mini"})
+        await client.until("session.updated")
+        assert "response.created" in client.kinds()
+
+
+async def test_nobody_waits_for_the_response_of_a_lost_connection() -> None:
+    """A response that waits for its turn behind one that was cancelled and can say nothing more."""
+    async with simulating() as simulator:
+        async with connected(simulator, f"{MODEL}&sim=stall_after_audio:1") as client:
+            await client.send("response.create")
+            await client.until("response.output_audio.delta")
+            await client.send("response.cancel")
+            await client.send("response.create")
+        await asyncio.wait_for(simulator.close(), 10)
