@@ -15,6 +15,7 @@ from aiohttp import web
 
 from proxy.admin import status
 from proxy.admin.control import ControlConfig
+from proxy.admin.http import serve_http
 from proxy.admin.listen import bind, tls_context
 from proxy.plane import Plane
 from proxy.settings import Address, Settings
@@ -60,7 +61,7 @@ async def open_ports(settings: Settings, plane: Plane, tls: ssl.SSLContext | Non
         runner = await stack.enter_async_context(_served(_private_application(plane)))
         await web.UnixSite(runner, private).start()
         runner = await stack.enter_async_context(_served(_application(plane)))
-        await web.SockSite(runner, listener, ssl_context=tls).start()
+        await serve_http(runner, listener, tls, plane.handler.broken)
         config = _control_config(settings, admin_socket, private)
         yield Ports(_address(listener), _address(admin_socket), admin_socket, config)
 

@@ -1,5 +1,7 @@
 """Where a data plane is reached, and by whom."""
 
+import asyncio
+import json
 import os
 import stat
 from pathlib import Path
@@ -48,6 +50,23 @@ async def test_what_the_control_plane_is_told(tmp_path: Path) -> None:
         assert (told.metrics_token, told.log_format, told.tls_cert) == ("s3cret", "console", None)
         assert "canary" not in repr(told)
         assert (await http.get(f"{app.admin_url}/metrics")).status == 401
+
+
+async def test_what_is_malformed_gets_the_errors_of_each_plane(tmp_path: Path) -> None:
+    """OpenAI's JSON for apps, and a count for whoever watches; nothing of the request in either."""
+    async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
+        for port in (app.port, app.admin_port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /v1/realtime?api-key=canary HTTP\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            assert head.startswith(b"HTTP/1.0 400 ") and b"canary" not in body
+            error = json.loads(body)["error"]
+            assert port == app.admin_port or error["type"] == "invalid_request_error"
+        refused = app.metrics.registry.get_sample_value(
+            "talkmeter_refusals_total", {"refusal": "bad_request"}
+        )
+        assert refused == 1
 
 
 async def test_ports_that_were_left_to_the_system(tmp_path: Path) -> None:

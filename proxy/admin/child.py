@@ -22,6 +22,8 @@ RESTART_S_MAX = 10.0
 HEALTHY_S = 30  # a child that lived so long starts again at once
 END_S = 3
 
+_SETTINGS = ("TALKMETER_", "OPENAI_")
+
 logger = logging.getLogger(__name__)
 
 
@@ -65,8 +67,17 @@ async def _start(config: ControlConfig) -> Process:
         stdin=PIPE,
         pass_fds=(config.listen_fd,),
         start_new_session=True,  # Ctrl-C is for the data plane, which drains first
-        env=os.environ | {"PYTHONPATH": _python_path()},
+        env=_environment(),
     )
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without our settings: the pipe tells the child those it needs, and no others.
+
+    The key for the voice API is among them. What a database driver reads (`PGPASSFILE`) stays.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS)}
+    return kept | {"PYTHONPATH": _python_path()}
 
 
 def _python_path() -> str:

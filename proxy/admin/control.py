@@ -11,6 +11,7 @@ from aiohttp import web
 from sqlalchemy import Engine, text
 
 from proxy.admin import status
+from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
@@ -95,6 +96,11 @@ class ControlPlane:
             return f"the data plane does not answer: {_name(error)}"
 
 
+def _broken(status: int) -> web.Response:
+    said = "The request could not be understood." if status < 500 else "This failed: the log says why."
+    return web.json_response({"error": said}, status=status)
+
+
 def _name(error: Exception) -> str:
     return type(error).__name__
 
@@ -113,5 +119,5 @@ async def serve(config: ControlConfig, listener: socket.socket) -> web.AppRunner
     )
     runner = web.AppRunner(ControlPlane(config).application(), access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.SockSite(runner, listener, ssl_context=tls).start()
+    await serve_http(runner, listener, tls, _broken)
     return runner

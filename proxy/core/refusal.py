@@ -88,6 +88,13 @@ DATABASE_DOWN = Refusal(
     "database_unavailable",
     "Talkmeter cannot check this key now, since its database is unreachable. Try again shortly.",
 )
+INTERNAL_ERROR = Refusal(
+    "internal_error",
+    500,
+    "server_error",
+    "internal_error",
+    "Talkmeter failed to answer this request. Its log says why.",
+)
 DISK_FULL = Refusal(
     "disk_full",
     503,

@@ -11,7 +11,14 @@ from aiohttp import hdrs, web
 
 from proxy.core.money import format_usd
 from proxy.core.records import Entry
-from proxy.core.refusal import DRAINING, NOT_FOUND, UPGRADE_REQUIRED, Refusal
+from proxy.core.refusal import (
+    BAD_REQUEST,
+    DRAINING,
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    UPGRADE_REQUIRED,
+    Refusal,
+)
 from proxy.relay.ask import SUBPROTOCOL, read_ask, read_secret
 from proxy.relay.dial import Answered, Dialer
 from proxy.relay.gateway import Admission, Gateway, LiveSession
@@ -53,6 +60,10 @@ class Handler:
     async def not_found(self, request: web.Request) -> web.StreamResponse:
         """Answer for a path that is not served."""
         return self._refuse(NOT_FOUND)
+
+    def broken(self, status: int) -> web.Response:
+        """Return the answer to a request that no handler could answer: malformed (400), or a bug (500)."""
+        return self._refuse(BAD_REQUEST if status < INTERNAL_ERROR.http_status else INTERNAL_ERROR)
 
     async def realtime(self, request: web.Request) -> web.StreamResponse:
         """Open a session: admission, then the upstream, then the 101."""

@@ -66,6 +66,18 @@ async def test_a_child_serves_and_ends_with_us(tmp_path: Path) -> None:
     assert not is_alive(pid)
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="shows no environments here")
+async def test_a_child_has_none_of_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no key for the voice API, so a hole in it gives none away. The others it is told by pipe."""
+    for name in ("OPENAI_API_KEY", "TALKMETER_UPSTREAM_API_KEY", "TALKMETER_KEY_PEPPER"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("PGSSLMODE", "prefer")
+    async with supervised(tmp_path) as (_, started):
+        given = await asyncio.to_thread(Path(f"/proc/{await started.next()}/environ").read_bytes)
+        assert b"canary" not in given and b"TALKMETER_" not in given
+        assert b"PGSSLMODE=prefer" in given
+
+
 async def test_a_dead_child_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """On the same port, and the log says that it happened."""
     async with supervised(tmp_path) as (url, started), aiohttp.ClientSession() as http:
