@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote_plus
 
+from multidict import MultiMapping
+
 from proxy.core.refusal import BAD_REQUEST, KEY_MISSING, Refusal
 
 SUBPROTOCOL = "realtime"
@@ -23,6 +25,9 @@ TAGS_MAX = 8
 TAG_NAME_CHARS_MAX = 40
 TAG_VALUE_CHARS_MAX = 100
 USER_CHARS_MAX = 200
+MODEL_CHARS_MAX = 256
+
+_ONCE = ("Authorization", "api-key", "Talkmeter-Tags", "Talkmeter-User", SAFETY_IDENTIFIER)
 
 _TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
@@ -38,7 +43,7 @@ class Ask:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_ask(headers: Mapping[str, str], raw_query: str, subprotocols: Sequence[str]) -> Ask | Refusal:
+def read_ask(headers: MultiMapping[str], raw_query: str, subprotocols: Sequence[str]) -> Ask | Refusal:
     """Return what is asked for, or what is wrong with it. `raw_query` is as on the wire, without `?`."""
     secret = read_secret(headers, subprotocols)
     if isinstance(secret, Refusal):
@@ -53,8 +58,14 @@ def read_ask(headers: Mapping[str, str], raw_query: str, subprotocols: Sequence[
     return Ask(secret, theirs, _model(theirs), end_user, tags)
 
 
-def read_secret(headers: Mapping[str, str], subprotocols: Sequence[str] = ()) -> str | Refusal:
-    """Return the Talkmeter key that a request shows, wherever its client can put it."""
+def read_secret(headers: MultiMapping[str], subprotocols: Sequence[str] = ()) -> str | Refusal:
+    """Return the Talkmeter key that a request shows, wherever its client can put it.
+
+    A header that stands there twice is refused: what stands before us may have looked at the other one.
+    """
+    for name in _ONCE:
+        if len(headers.getall(name, ())) > 1:
+            return _bad(f"The header {name} stands there twice.")
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     items = [item.removeprefix(KEY_ITEM) for item in subprotocols if item.startswith(KEY_ITEM)]
     bearer = token.strip() if scheme.lower() == "bearer" else ""
@@ -100,11 +111,12 @@ def read_tags(text: str) -> dict[str, str] | Refusal:
 
 
 def _model(query: str) -> str | None:
-    """Return the model that the URL names, if any."""
+    """Return the model that the URL names, if any. What no model is called is left to the upstream."""
     for part in query.split("&"):
         name, _, value = part.partition("=")
         if name == "model" and value:
-            return unquote_plus(value)
+            model = unquote_plus(value)
+            return model if _is_text(model, MODEL_CHARS_MAX) else None
     return None
 
 

@@ -46,6 +46,17 @@ def test_without_a_key_nobody_is_let_in(headers: dict[str, str]) -> None:
     assert read_secret(CIMultiDict(headers)) is KEY_MISSING
 
 
+@pytest.mark.parametrize("header", ["Authorization", "api-key", "Talkmeter-User", "Talkmeter-Tags"])
+def test_a_header_that_stands_there_twice_is_refused(header: str) -> None:
+    """What stands before us may have looked at the other one."""
+    headers = CIMultiDict(KEY)
+    headers.popall(header, None)
+    headers.add(header, "Bearer tm_1")
+    headers.add(header, "Bearer tm_2")
+    refusal = read_ask(headers, "", ())
+    assert isinstance(refusal, Refusal) and (refusal.http_status, header in refusal.message) == (400, True)
+
+
 def test_a_key_does_not_show() -> None:
     assert "tm_1" not in repr(ask())
 
@@ -64,6 +75,10 @@ def test_the_query_goes_upstream_byte_for_byte_but_for_ours() -> None:
         ("intent=transcription", None),
         ("", None),
         ("model=", None),
+        ("model=" + "x" * 257, None),
+        ("model=gpt%00realtime", None),
+        ("model=gpt%0d%0arealtime", None),
+        ("model=a%2Cb&model=c", "a,b"),
     ],
 )
 def test_the_model_is_what_the_url_names(query: str, model: str | None) -> None:
