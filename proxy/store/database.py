@@ -7,9 +7,10 @@ one instance.
 """
 
 import contextlib
+import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,10 @@ def _open_sqlite(url: URL, *, checkpoints: bool) -> Engine:
         url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_size=POOL_CONNECTIONS, hide_parameters=True
     )
 
+    @event.listens_for(engine, "do_connect")
+    def connecting(_dialect: object, _record: object, arguments: Sequence[Any], _options: object) -> None:
+        _make_private(Path(str(arguments[0])))
+
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _record: object) -> None:
         # The driver would begin transactions by itself, and too late: `begin` below does it.
@@ -117,6 +122,12 @@ def _open_sqlite(url: URL, *, checkpoints: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make a database's file, if there is none, for this user only: SQLite would let others read it."""
+    with contextlib.suppress(OSError):  # it is there; or it cannot be, which SQLite says in its words
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

@@ -240,3 +240,17 @@ def test_reading_cannot_write_on_postgres(migrated_postgres_url: str) -> None:
     with writing(engine) as connection:  # the next user of that connection may write again
         create_tenant(connection, "acme", NOW)
     engine.dispose()
+
+
+def test_a_new_embedded_database_is_for_its_user_only(tmp_path: Path) -> None:
+    """It holds names and tags. SQLite gives what lies beside it the same mode. An older file keeps its own."""
+    path = tmp_path / "talkmeter.db"
+    engine = ready_database(f"sqlite:///{path}")
+    with writing(engine) as connection:
+        create_tenant(connection, "acme", NOW)
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == dict.fromkeys(("talkmeter.db", "talkmeter.db-wal", "talkmeter.db-shm"), 0o600)
+    path.chmod(0o640)
+    ready_database(f"sqlite:///{path}").dispose()
+    assert path.stat().st_mode & 0o777 == 0o640
