@@ -92,20 +92,21 @@ class Scanner:
     @property
     def buffered(self) -> int:
         """Bytes received and not handed out."""
-        ready = self._ready
-        held = ready.data if isinstance(ready, Pass) else getattr(ready, "raw", b"")
-        return len(self._in) + sum(map(len, self._raw)) + len(held)
+        ready: bytes = getattr(self._ready, "raw", b"")
+        return len(self._in) + sum(map(len, self._raw)) + len(ready)
+
+    def lone_audio(self, data: bytes) -> Audio | None:
+        """Return the audio that `data` is, if it is one whole bulk message between messages: it may pass.
+
+        Then there is nothing to feed. If it is anything else, None: `feed` it.
+        """
+        if self._frames or self._over or self._ready is not None or not self._in.is_empty:
+            return None
+        return lone_audio(data, self.masked, self._usual_bytes_max, self._bulk)
 
     def feed(self, data: bytes) -> bool:
         """Append received bytes; if it returns True, call `next` until that returns None."""
-        if self._over:
-            return False
-        if not self._frames and self._ready is None and self._in.is_empty:
-            audio = lone_audio(data, self.masked, self._usual_bytes_max, self._bulk)
-            if audio is not None:
-                self._ready = Pass(data, (audio,))
-                return True
-        return self._in.feed(data)
+        return not self._over and self._in.feed(data)
 
     def next(self) -> Item | None:
         """Return the next item, or None when more bytes have to be fed first or the end was reached."""

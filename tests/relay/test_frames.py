@@ -152,33 +152,36 @@ def test_a_run_of_bulk_is_one_write(side: Side) -> None:
 
 
 @BOTH
-def test_audio_message_by_message(side: Side) -> None:
+def test_audio_by_itself_may_pass_at_once(side: Side) -> None:
     data, scanner = frame(side, bulk(side, 6400)), scanner_for(side, hold=1 << 16)
-    for _ in range(2):
-        assert scanner.feed(data)
-        assert scanner.buffered == len(data)
-        assert drain(scanner) == [Pass(data, (audio(side, 6400),))]
-        assert (scanner.buffered, scanner.in_message) == (0, False)
+    assert scanner.lone_audio(data) == audio(side, 6400)
+    assert scanner.lone_audio(data + data) is None
+    assert scanner.lone_audio(frame(side, b'{"type":"response.create"}')) is None
+    assert (scanner.buffered, scanner.in_message, drain(scanner)) == (0, False, [])
 
 
 @BOTH
-def test_audio_message_by_message_while_nobody_takes_them(side: Side) -> None:
-    data, scanner = frame(side, bulk(side, 640)), scanner_for(side, hold=1 << 16)
-    for number in (1, 2, 3):
-        assert scanner.feed(data)
-        assert scanner.buffered == number * len(data)
-    assert merged(drain(scanner)) == [Pass(data * 3, (audio(side, 640),) * 3)]
-
-
-@BOTH
-def test_audio_inside_another_message_is_none_of_its_own(side: Side) -> None:
+def test_audio_passes_at_once_only_between_messages(side: Side) -> None:
     data = frame(side, bulk(side, 80))
-    held = frame(side, b'{"type":', final=False)
-    assert isinstance(scan(side, [held, data])[-1], Violation)
-    assert isinstance(scan(side, [frame(side, b"x", opcode=Opcode.BINARY, final=False), data])[-1], Violation)
-    assert scan(side, [frame(side, b"", opcode=Opcode.CLOSE), data]) == [
-        CloseFrame(frame(side, b"", opcode=Opcode.CLOSE), None, "")
-    ]
+    begun = {
+        "a held frame": data[:-1],
+        "a held fragment": frame(side, b'{"type":', final=False),
+        "a frame that flows": frame(side, bulk(side, 1000))[:500],
+        "a binary fragment": frame(side, b"x", opcode=Opcode.BINARY, final=False),
+        "the end": frame(side, b"", opcode=Opcode.CLOSE),
+    }
+    for name, start in begun.items():
+        scanner = scanner_for(side)
+        scanner.feed(start)
+        drain(scanner)
+        assert scanner.lone_audio(data) is None, name
+
+
+@BOTH
+def test_audio_waits_behind_what_nobody_has_taken_yet(side: Side) -> None:
+    scanner = scanner_for(side)
+    scanner.feed(frame(side, b"{}"))
+    assert scanner.lone_audio(frame(side, bulk(side, 80))) is None
 
 
 @BOTH

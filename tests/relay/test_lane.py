@@ -2,17 +2,22 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 from websockets.frames import Opcode
 
+from proxy.core.allowance import Account, Allowance
+from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
-from proxy.relay import half
+from proxy.relay import gateway, half
+from tests.core.scripts import PRICES
 from tests.relay.conftest import Sides
 from tests.relay.peers import Peer, frame, stage, until
 
 SESSIONS = 40
+EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def message(chance: random.Random, mask: bool) -> bytes:
@@ -102,6 +107,46 @@ async def test_what_waits_for_the_disk_stands_in_no_other_session_s_way() -> Non
         it.journal.is_slow = False
         it.journal.catch_up()
         await client.exactly(started)
+
+
+def delta(chars: int = 6_400) -> bytes:
+    """Return audio of the answer `resp_1` on the wire."""
+    text = {"type": "response.output_audio.delta", "response_id": "resp_1", "delta": "A" * chars}
+    return frame(msgspec.json.encode(text), mask=False)
+
+
+async def test_audio_behind_a_record_waits_for_it_too() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        it.journal.is_slow = True
+        said = upstream.say({"type": "response.created", "response": {"id": "resp_1"}})
+        await until(lambda: it.journal.is_waited_for)
+        audio, scanner = delta() * 3, live.tunnel.upstream_lane.scanner
+        for end in (1, 2, 3):  # each by itself
+            upstream.write(delta())
+            await until(lambda end=end: scanner.buffered == len(delta()) * end)  # type: ignore[misc]
+        assert live.tunnel.client.bytes_sent == 0
+        it.journal.is_slow = False
+        it.journal.catch_up()
+        await client.exactly(said + audio)
+        upstream.write(delta())
+        await client.exactly(delta())
+
+
+async def test_the_cut_comes_with_the_audio_that_costs_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Account("tenant", "day", 1_000)  # 5 s of speech at 20 tokens a second
+    monkeypatch.setattr(gateway, "Allowance", lambda: Allowance([budget]))
+    async with stage() as it:
+        it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
+        client, upstream = await it.pair()
+        await client.exactly(upstream.say({"type": "response.created", "response": {"id": "resp_1"}}))
+        for _ in range(50):  # a tenth of a second each
+            upstream.write(delta())
+            await client.exactly(delta())
+        assert (await client.get()).json["error"]["code"] == "insufficient_quota"
+        assert (await client.get()).close[0] == 1008
+        assert (await upstream.get()).json["type"] == "response.cancel"
 
 
 async def test_an_answer_to_the_client_waits_for_the_end_of_a_large_message() -> None:
