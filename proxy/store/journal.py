@@ -203,9 +203,11 @@ class Journal:
         began_at = time.perf_counter()
         self._despite_full_disk(partial(self._file.commit, [write.apply for write in batch]))
         self.last_commit_s = time.perf_counter() - began_at
+        before = (self.posted_seq, self.parked)
         self.last_seq, self.posted_seq = self._file.last_seq, self._file.posted_seq
         self.parked = self._file.parked
-        self._oldest_at = self._file.oldest_unposted_at()
+        if self._oldest_at is None or before != (self.posted_seq, self.parked):
+            self._oldest_at = self._file.oldest_unposted_at()
 
     def _despite_full_disk(self, work: Callable[[], None]) -> None:
         """Do `work`; if the disk is full, do it once more in the space of the reserve."""

@@ -151,6 +151,8 @@ class JournalFile:
         self.posted_seq = int(self._meta("posted_seq"))
         self.last_seq = self._last_seq()
         self.parked = self._parked()
+        self._added_seq = 0  # of the last row of the commit under way
+        self._is_stale = False  # it did more than add rows
         self._rows_in_wal = 0
 
     def commit(self, writes: Iterable[Callable[["JournalFile"], None]]) -> None:
@@ -158,6 +160,7 @@ class JournalFile:
 
         After an error nothing of it stands, so that it may be done again where the error allows that.
         """
+        self._added_seq, self._is_stale = 0, False
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             for write in writes:
@@ -167,10 +170,13 @@ class JournalFile:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
-        self.last_seq = self._last_seq()
-        self.posted_seq = int(self._meta("posted_seq"))
-        self.parked = self._parked()
         self._rows_in_wal += 4
+        if self._is_stale:
+            self.last_seq = self._last_seq()
+            self.posted_seq = int(self._meta("posted_seq"))
+            self.parked = self._parked()
+        elif self._added_seq:
+            self.last_seq = self._added_seq
 
     def add(self, row: Row) -> None:
         """Within a commit: keep `row`. Progress replaces what was known; an end removes it."""
@@ -182,10 +188,11 @@ class JournalFile:
                 (*values, row.at, row.payload),
             )
             return
-        self._connection.execute(
+        added = self._connection.execute(
             "INSERT INTO record (at, kind, session_id, subject, payload) VALUES (?, ?, ?, ?, ?)",
             (row.at, row.kind, *values, row.payload),
         )
+        self._added_seq = added.lastrowid or 0
         if row.kind == "entry":
             self._connection.execute("DELETE FROM progress WHERE session_id = ? AND subject = ?", values)
         elif row.kind == "session_closed":
@@ -193,16 +200,19 @@ class JournalFile:
 
     def settle(self, upto: int) -> None:
         """Within a commit: forget what is posted up to and including `upto` and not needed at a start."""
+        self._is_stale = True
         for statement in _SETTLE:
             self._connection.execute(statement, {"upto": upto})
 
     def park(self, seq: int, problem: str) -> None:
         """Within a commit: set the row `seq` aside, since the ledger cannot take it."""
+        self._is_stale = True
         self._connection.execute("INSERT INTO parked SELECT *, ? FROM record WHERE seq = ?", (problem, seq))
         self._connection.execute("DELETE FROM record WHERE seq = ?", (seq,))
 
     def unpark(self) -> None:
         """Within a commit: put all parked rows at the end of the queue, in their order."""
+        self._is_stale = True
         self._connection.execute(
             "INSERT INTO record (at, kind, session_id, subject, payload)"
             " SELECT at, kind, session_id, subject, payload FROM parked ORDER BY seq"
