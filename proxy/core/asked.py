@@ -1,4 +1,4 @@
-"""Responses that were asked for and have not started: they keep a hold, and a session open."""
+"""What was asked for and has not started: responses, which keep a hold too, and transcriptions."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -23,10 +23,20 @@ class AskedQueue:
     """The requests in the order they were made; the next response that starts answers the oldest."""
 
     _queue: deque[Asked] = field(default_factory=deque)
+    _commits: deque[datetime] = field(default_factory=lambda: deque(maxlen=ASKED_MAX))
     expected_at: datetime | None = None  # turn detection is about to start a response by itself
 
     def __bool__(self) -> bool:
-        return bool(self._queue) or self.expected_at is not None
+        return bool(self._queue or self._commits) or self.expected_at is not None
+
+    def commit(self, now: datetime) -> None:
+        """Note that the client commits audio which will be transcribed: that will be billed."""
+        self._commits.append(now)
+
+    def committed(self) -> None:
+        """Note that the upstream has committed, asked or not."""
+        if self._commits:
+            self._commits.popleft()
 
     def put(self, asked: Asked) -> Iterator[Asked]:
         """Add a request; yield the oldest if there are too many."""
@@ -45,6 +55,8 @@ class AskedQueue:
             if caused_by and asked.event_id == caused_by:
                 self._queue.remove(asked)
                 return asked
+        if code == "input_audio_buffer_commit_empty":
+            self.committed()
         if code == "conversation_already_has_active_response" and self._queue:
             return self._queue.pop()  # the client gave its request no id: the latest is meant
         return None
@@ -53,11 +65,14 @@ class AskedQueue:
         """Yield the requests that have waited too long to be answered still."""
         while self._queue and now - self._queue[0].at >= ASKED_S_MAX:
             yield self._queue.popleft()
+        while self._commits and now - self._commits[0] >= ASKED_S_MAX:
+            self._commits.popleft()
         if self.expected_at and now - self.expected_at >= ASKED_S_MAX:
             self.expected_at = None
 
     def clear(self) -> Iterator[Asked]:
-        """Yield all of them: nothing will be answered any more."""
+        """Yield all requests: nothing will be answered any more."""
+        self._commits.clear()
         self.expected_at = None
         while self._queue:
             yield self._queue.popleft()

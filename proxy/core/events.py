@@ -131,6 +131,11 @@ class SpeechHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitAsked:
+    """The client commits what the user has said."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputCommitted:
     """User audio became a conversation item; if transcription is on, a transcription will follow."""
 
@@ -199,6 +204,7 @@ Event = (
     | ResponseAudio
     | ResponseEnded
     | SpeechHeard
+    | CommitAsked
     | InputCommitted
     | TranscriptionEnded
     | TranscriptionFailed

@@ -30,16 +30,16 @@ class Opened:
             response.reported_chars = response.passed_chars
         return moved
 
-    @property
-    def running_cost_nanousd(self) -> int:
-        """Return what the open responses would cost if they ended now."""
-        return sum(response.rated().cost_nanousd or 0 for response in self.responses.values())
-
     def find(self, response_id: str | None) -> Response | None:
         """Return the open response that is meant; without an id, the only one there is."""
         if response_id is not None:
             return self.responses.get(response_id)
         return next(iter(self.responses.values())) if len(self.responses) == 1 else None
+
+    @property
+    def only_item(self) -> str | None:
+        """Return the item that is being transcribed, if there is just one."""
+        return next(iter(self.transcriptions)) if len(self.transcriptions) == 1 else None
 
     def add(self, opened: Response | Transcription) -> list[Response | Transcription]:
         """Add one; return what has to leave for it: memory has a limit."""

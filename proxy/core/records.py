@@ -7,7 +7,6 @@ from enum import StrEnum
 import msgspec
 
 from proxy.core.rating import Line
-from proxy.core.usage import Meter
 
 
 class Kind(StrEnum):
@@ -55,7 +54,8 @@ class SessionBound(msgspec.Struct, frozen=True, kw_only=True, tag="session_bound
 class SubjectOpened(msgspec.Struct, frozen=True, kw_only=True, tag="subject_opened"):
     """A response started or a transcription was committed: something will be billed for it.
 
-    Journalled before the client sees it, so that a crash leaves nothing that was never opened.
+    Journalled before the client sees it, so that a crash leaves nothing that was never opened. The lines
+    are what it would be booked as if nothing more were heard of it: estimated, like those of `Progress`.
     """
 
     session_id: str
@@ -65,6 +65,8 @@ class SubjectOpened(msgspec.Struct, frozen=True, kw_only=True, tag="subject_open
     subject_id: str
     model: str | None
     opened_at: datetime
+    lines: tuple[Line, ...] = ()
+    cost_nanousd: int | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
@@ -125,18 +127,14 @@ class SessionClosed(msgspec.Struct, frozen=True, kw_only=True, tag="session_clos
 
 Record = SessionOpened | SessionBound | SubjectOpened | Progress | Entry | SessionClosed
 
-SubjectKey = tuple[str, Kind, str]  # session id, kind, subject id: what opens and what settles it
-
 __all__ = [
     "Entry",
     "Kind",
-    "Meter",
     "Progress",
     "Record",
     "Role",
     "SessionBound",
     "SessionClosed",
     "SessionOpened",
-    "SubjectKey",
     "SubjectOpened",
 ]

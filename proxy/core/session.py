@@ -88,11 +88,6 @@ class Session:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
         return not (self._opened or self._asked)
 
-    @property
-    def running_cost_nanousd(self) -> int:
-        """Return what the open responses would cost if they ended now."""
-        return self._opened.running_cost_nanousd
-
     def open(self) -> Sequence[Command]:
         """Return what to do first. Entries wait for the disk, and this record stands before them."""
         return (Journal(self.facts, wait=False),)
@@ -149,17 +144,23 @@ class Session:
         )
         return (Journal(bound, wait=False), Forward())
 
+    def _commit_asked(self, side: Side, event: events.CommitAsked, now: datetime) -> Sequence[Command]:
+        if self.settings.transcription_model is not None:
+            self._asked.commit(now)
+        return _FORWARD
+
     def _input_committed(self, side: Side, event: events.InputCommitted, now: datetime) -> Sequence[Command]:
         ms = self._conversation.commit()
+        self._asked.committed()
         if self.settings.answers_by_itself:
             self._asked.expected_at = now
         model = self.settings.transcription_model
         if model is None or event.item_id in self._opened.transcriptions:
             return _FORWARD
-        opened = Transcription(event.item_id, model, now, self._booker.card(model, now), ms)
+        item_id = event.item_id or self._next_id("unnamed_")
+        opened = Transcription(item_id, model, now, self._booker.card(model, now), ms)
         room = self._lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
-        record = self._booker.opened(Kind.TRANSCRIPTION, event.item_id, model, now)
-        return (*room, Journal(record), Forward())
+        return (*room, Journal(self._booker.opened(opened)), Forward())
 
     # Responses
 
@@ -189,7 +190,7 @@ class Session:
             return _FORWARD
         response = self._start(event, now)
         room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
-        journal = Journal(self._booker.opened(Kind.RESPONSE, response.id, response.model, now))
+        journal = Journal(self._booker.opened(response))
         refused = self._hold_for(response.id, now)
         if self._client_gone or self._closing:
             return (*room, journal, Drop(), self._doom(response))
@@ -291,8 +292,9 @@ class Session:
 
     def _transcription_ended(self, side: Side, event: Transcribed, now: datetime) -> Sequence[Command]:
         usage = event.usage if isinstance(event, events.TranscriptionEnded) else None
-        opened = self._opened.transcriptions.pop(event.item_id, None)
-        subject_id = f"{event.item_id}:{event.content_index}"
+        item_id = event.item_id or self._opened.only_item or self._next_id("unnamed_")
+        opened = self._opened.transcriptions.pop(item_id, None)
+        subject_id = f"{item_id}:{event.content_index}"
         known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
         entry = self._booker.entry(
             Kind.TRANSCRIPTION,
@@ -375,6 +377,7 @@ _HANDLERS: dict[type, _Handler] = {
     events.ItemAsked: Session._input,
     events.InputAudio: Session._input,
     events.SpeechHeard: Session._input,
+    events.CommitAsked: Session._commit_asked,
     events.InputCommitted: Session._input_committed,
     events.ResponseAsked: Session._response_asked,
     events.ResponseStarted: Session._response_started,

@@ -56,8 +56,7 @@ class Response:
 
     def usage(self) -> Usage:
         """Return what it would be billed as if it ended now."""
-        counts = {**self.predicted, **estimate.output(self.audio_ms, self.text_chars)}
-        return Usage({meter: n for meter, n in counts.items() if n})
+        return _estimated({**self.predicted, **estimate.output(self.audio_ms, self.text_chars)})
 
     def rated(self) -> Rated:
         return rate(self.usage(), self.card)
@@ -80,8 +79,16 @@ class Transcription:
     speech_ms: int
 
     def usage(self) -> Usage:
-        counts = estimate.transcription(self.speech_ms, self.card)
-        return Usage({meter: n for meter, n in counts.items() if n})
+        return _estimated(estimate.transcription(self.speech_ms, self.card))
+
+    def rated(self) -> Rated:
+        return rate(self.usage(), self.card)
+
+
+def _estimated(counts: Mapping[Meter, int]) -> Usage:
+    """Return `counts` as usage. When nothing is known, that is no usage report, and not one of nothing."""
+    known = {meter: n for meter, n in counts.items() if n}
+    return Usage(known, frozenset() if known else frozenset({Flag.USAGE_MISSING}))
 
 
 @dataclass(slots=True)
@@ -112,15 +119,22 @@ class Booker:
     def card(self, model: str | None, at: datetime) -> RateCard | None:
         return self.cards.find(self.facts.provider, model, at)
 
-    def opened(self, kind: Kind, subject_id: str, model: str | None, at: datetime) -> SubjectOpened:
+    def opened(self, one: Response | Transcription) -> SubjectOpened:
+        rated = one.rated()
+        if isinstance(one, Response):
+            kind, subject_id = Kind.RESPONSE, one.id
+        else:
+            kind, subject_id = Kind.TRANSCRIPTION, one.item_id
         return SubjectOpened(
             session_id=self.facts.session_id,
             upstream_session_id=self.upstream_session_id,
             provider=self.facts.provider,
             kind=kind,
             subject_id=subject_id,
-            model=model,
-            opened_at=at,
+            model=one.model,
+            opened_at=one.opened_at,
+            lines=rated.lines,
+            cost_nanousd=rated.cost_nanousd,
         )
 
     def progress(self, response: Response) -> Progress:

@@ -108,6 +108,10 @@ def _input_append(fields: Fields) -> Event:
     return events.InputAudio(chars_in(fields.get("audio")), event_id_in(fields))
 
 
+def _input_commit(fields: Fields) -> Event:
+    return events.CommitAsked()
+
+
 def _response_create(fields: Fields) -> Event:
     response = dict_in(fields.get("response"))
     inline = [_contents(dict_in(item)) for item in list_in(response.get("input"))]
@@ -123,6 +127,7 @@ _CLIENT: dict[str, Callable[[Fields], Event]] = {
     "transcription_session.update": _session_update,
     "conversation.item.create": _item_create,
     "input_audio_buffer.append": _input_append,
+    "input_audio_buffer.commit": _input_commit,
     "response.create": _response_create,
 }
 

@@ -2,9 +2,9 @@
 
 A session that opened and did not close had its connections cut by the crash. Whatever it had opened and not
 booked was billed by the upstream all the same, so it is booked here as lost: by the estimate of its last
-progress, or, without one, as an unrated entry without lines, which is listed until somebody looks. Then the
-session is closed. All of it is journalled like anything else; dying in the middle and starting again finds
-the rest, and writes the same entries under the same keys.
+progress, or of its opening; where nothing was known, as an unrated entry without lines, which is listed until
+somebody looks. Then the session is closed. All of it is journalled like anything else; dying in the middle
+and starting again finds the rest, and writes the same entries under the same keys.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ def lost(row: Row, progress: bytes | None) -> Entry:
     opened = row.record()
     if not isinstance(opened, SubjectOpened):
         raise TypeError(f"row {row.seq} of the journal is a {row.kind}, not something that was opened")
-    estimate = _progress.decode(progress) if progress is not None else None
+    estimate = _progress.decode(progress) if progress is not None else opened
     subject_id = opened.subject_id if opened.kind is not Kind.TRANSCRIPTION else f"{opened.subject_id}:0"
     return Entry(
         session_id=opened.session_id,
@@ -87,8 +87,8 @@ def lost(row: Row, progress: bytes | None) -> Entry:
         occurred_at=opened.opened_at,
         estimated=True,
         flags=(Flag.ESTIMATE_CRASH,),
-        lines=estimate.lines if estimate else (),
-        cost_nanousd=estimate.cost_nanousd if estimate else None,
+        lines=estimate.lines,
+        cost_nanousd=estimate.cost_nanousd,
     )
 
 

@@ -143,12 +143,14 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
                 first, named.get("status", "completed"), None, usage(named, number), "oob" in plain
             )
         case "committed":
-            return events.InputCommitted(str(first))
+            return events.InputCommitted(named_item(first))
+        case "commit":
+            return events.CommitAsked()
         case "speech":
             return events.SpeechHeard(number.get("from"), number.get("to"))
         case "transcribed":
             seconds = ReportedSeconds(float(named["s"])) if "s" in named else None
-            return events.TranscriptionEnded(str(first), 0, seconds)
+            return events.TranscriptionEnded(named_item(first), 0, seconds)
         case "transcription_failed":
             return events.TranscriptionFailed(str(first), 0)
         case "configured":
@@ -174,6 +176,11 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
             return events.ItemAsked(None, number.get("chars", 0), 0, number.get("images", 0))
         case _:
             return events.Other()
+
+
+def named_item(name: str | None) -> str:
+    """Return an item's id; `_` stands for one that the upstream left out."""
+    return "" if name == "_" else str(name)
 
 
 def usage(named: dict[str, str], number: dict[str, int]) -> ReportedTokens | None:

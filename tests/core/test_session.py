@@ -265,6 +265,75 @@ def test_a_committed_transcription_keeps_the_upstream_open() -> None:
     """)
 
 
+def test_transcriptions_that_the_upstream_does_not_name_are_booked_each() -> None:
+    """Without an item's id two bills of the same amount are two bills."""
+    play = Play().run("""
+        upstream configured created hear=hear -> bound forward
+        upstream transcribed _ s=1            -> entry:unnamed_1:0=1000 forward
+        upstream transcribed _ s=1            -> entry:unnamed_2:0=1000 forward | cost 2000
+        upstream committed i1                 -> open:i1 forward
+        upstream transcribed _ s=1            -> entry:i1:0=1000 forward | settled
+        upstream committed _                  -> open:unnamed_3 forward
+        upstream transcribed _ s=1            -> entry:unnamed_3:0=1000 forward | settled
+    """)
+    assert [entry.flags for entry in play.entries] == [("never_opened",), ("never_opened",), (), ()]
+
+
+def test_a_client_that_commits_and_hangs_up_is_metered() -> None:
+    """The upstream has not yet said `committed`, and will bill the transcription all the same."""
+    Play().run("""
+        upstream configured created hear=hear -> bound forward
+        client   hear ms=2000                 ->
+        client   commit                       -> forward | unsettled
+        client   gone                         -> | unsettled
+        upstream committed i1                 -> open:i1 drop
+        upstream transcribed i1 s=2           -> entry:i1:0=2000 drop | settled
+    """)
+
+
+def test_a_commit_that_comes_to_nothing_is_not_waited_for() -> None:
+    Play().run("""
+        client   commit                       -> forward | settled   # nobody transcribes
+        upstream configured created hear=hear -> bound forward
+        client   commit                       -> forward | unsettled
+        upstream error code=input_audio_buffer_commit_empty -> forward | settled
+        client   commit                       -> forward
+        wait 9                                -> | unsettled
+        wait 1                                -> | settled
+        client   commit                       -> forward
+        upstream gone                         -> | settled
+    """)
+
+
+def test_what_opens_says_what_it_would_cost_if_no_more_were_heard() -> None:
+    """A crash right after it books the same as an upstream that is lost right after it."""
+    play = Play().run("""
+        upstream configured created hear=hear -> bound forward
+        upstream started r1                   -> open:r1 forward
+        upstream done r1 in=100 a=10          -> entry:r1=200 forward
+        client   hear ms=2000                 ->
+        upstream committed i1                 -> open:i1 forward
+        upstream started r2                   -> open:r2 forward
+        upstream gone                         -> entry:r2=~130 entry:i1:0=~2000
+    """)
+    assert [(one.cost_nanousd, sum(line.quantity for line in one.lines)) for one in play.opened] == [
+        (None, 0),
+        (2000, 2000),
+        (130, 130),
+    ]
+    assert [one.lines for one in play.opened[1:]] == [one.lines for one in reversed(play.entries[1:])]
+
+
+def test_an_estimate_of_nothing_is_no_estimate() -> None:
+    """Not even the input of a first response is known: that is unrated, and not free."""
+    play = Play().run("""
+        upstream started r1 -> open:r1 forward
+        wait 1              -> progress:r1=None
+        upstream gone       -> entry:r1=~? | settled
+    """)
+    assert play.entries[0].flags == ("upstream_lost", "usage_missing")
+
+
 def test_progress_is_journalled_once_a_second_if_there_is_any() -> None:
     Play().run("""
         upstream started r1      -> open:r1 forward
@@ -325,4 +394,4 @@ def test_too_many_open_things_are_estimated_from_the_oldest_on() -> None:
 
 def test_closing_books_what_is_still_open() -> None:
     play = Play().run("upstream started r1 -> open:r1 forward")
-    assert play.perform(play.session.close(play.now, 1006, "upstream_lost")) == ["entry:r1=~0", "closed"]
+    assert play.perform(play.session.close(play.now, 1006, "upstream_lost")) == ["entry:r1=~?", "closed"]

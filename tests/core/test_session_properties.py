@@ -91,7 +91,9 @@ def test_an_account_has_spent_what_was_booked_and_holds_nothing_in_the_end(
     rated_only = [line for line in script if "unheard_of" not in line and "cancelled" not in line]
     played, _ = play([line for line in rated_only if "transcription_failed" not in line], budget)
     assert played.state()["held"] == 0
-    assert budget[0] - played.state()["free"] == played.session.cost_nanousd
+    spent = budget[0] - played.state()["free"]
+    # What is lost before anything is known of it stays unrated, and costs what was held: 400 at most.
+    assert 0 <= spent - played.session.cost_nanousd <= 400 * played.session.unrated
 
 
 @given(SCRIPTS, BUDGETS)

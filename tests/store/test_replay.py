@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -69,6 +70,14 @@ async def test_an_open_response_is_booked_as_far_as_it_had_come(path: Path) -> N
     assert found == Replayed(sessions=1, subjects=1, parked=0)
     assert entry == made.entry("r1", 7, status="lost", estimated=True, flags=("crash",))
     assert (end.session_id, end.reason, end.close_code) == ("s_1", "crash", None)  # type: ignore[union-attr]
+
+
+async def test_without_progress_what_was_known_when_it_opened_is_booked(path: Path) -> None:
+    known = made.progress("r1", 3)
+    opened = msgspec.structs.replace(made.subject("r1"), lines=known.lines, cost_nanousd=known.cost_nanousd)
+    await crashed(path, made.opened(), opened)
+    _, (entry, _) = await replayed(path)
+    assert entry == made.entry("r1", 3, status="lost", estimated=True, flags=("crash",))
 
 
 async def test_without_progress_it_is_unrated_and_seen(path: Path) -> None:
