@@ -98,10 +98,15 @@ class CardBook:
 
     def __init__(self, cards: Iterable[RateCard] = (), aliases: Mapping[str, str] | None = None) -> None:
         """`aliases` maps a deployment name to the model it runs."""
-        self._cards: dict[tuple[str, str], list[RateCard]] = {}
-        for card in sorted(cards, key=lambda c: (c.effective_from, c.id)):
-            self._cards.setdefault((card.provider, card.model), []).append(card)
         self._aliases = dict(aliases or {})
+        self.replace(cards)
+
+    def replace(self, cards: Iterable[RateCard]) -> None:
+        """Hold these cards from now on; from any thread. Who keeps the book rates with them at once."""
+        by_model: dict[tuple[str, str], list[RateCard]] = {}
+        for card in sorted(cards, key=lambda c: (c.effective_from, c.id)):
+            by_model.setdefault((card.provider, card.model), []).append(card)
+        self._cards = by_model
 
     def find(self, provider: str, model: str | None, at: datetime) -> RateCard | None:
         """Return the card for `model` at `at`, or None.

@@ -62,7 +62,6 @@ class _Snapshot:
     counter: int = -1
     by_hash: Mapping[str, _Known] = field(default_factory=dict)
     by_id: Mapping[str, _Known] = field(default_factory=dict)
-    cards: CardBook = field(default_factory=CardBook)
 
 
 class Catalog:
@@ -79,7 +78,7 @@ class Catalog:
         """`aliases` maps a deployment's name to the model whose cards it uses."""
         self._engine = engine
         self._pepper = pepper
-        self._aliases = dict(aliases or {})
+        self.cards = CardBook(aliases=aliases)  # always the current ones, also for those who keep it
         self._poll_s = poll_s
         self._snapshot = _Snapshot()
         self._answered_at: float | None = None  # monotonic; None after a failure
@@ -106,11 +105,6 @@ class Catalog:
     def healthy(self) -> bool:
         """Whether the database answered lately."""
         return self._answered_at is not None and time.monotonic() - self._answered_at < STALE_S
-
-    @property
-    def cards(self) -> CardBook:
-        """The rate cards as of now: ask again for every session, not once."""
-        return self._snapshot.cards
 
     def key_ok(self, api_key_id: str, now: datetime | None = None) -> Refusal | None:
         """Return why a key that has opened a session may not keep it, or None while it may."""
@@ -172,7 +166,9 @@ class Catalog:
             with reading(self._engine) as connection:
                 counter = changes.current(connection)
                 if counter != self._snapshot.counter:
-                    self._snapshot = _load(connection, counter, self._aliases)
+                    cards = load_cards(connection)
+                    self._snapshot = _load(connection, counter)
+                    self.cards.replace(cards)
         except (SQLAlchemyError, msgspec.MsgspecError) as error:
             if self._answered_at is not None or self._snapshot.counter < 0:
                 logger.warning(
@@ -188,13 +184,13 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _load(connection: Connection, counter: int, aliases: Mapping[str, str]) -> _Snapshot:
+def _load(connection: Connection, counter: int) -> _Snapshot:
     by_hash = {}
     by_id = {}
     for row in connection.execute(_KEYS):
         known = _known(row)
         by_hash[row.secret_hmac] = by_id[row.id] = known
-    return _Snapshot(counter, by_hash, by_id, CardBook(load_cards(connection), aliases))
+    return _Snapshot(counter, by_hash, by_id)
 
 
 _KEYS = (

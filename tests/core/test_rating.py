@@ -231,3 +231,11 @@ def test_the_newest_card_that_has_begun(starts: list[int], now: int) -> None:
     begun = [start for start in starts if start <= now]
     expected = str(max(begun)) if begun else None
     assert found(CardBook(cards), "m", EPOCH + timedelta(seconds=now)) == expected
+
+
+def test_who_keeps_the_book_finds_its_newest_cards() -> None:
+    book = CardBook([card("m", EPOCH, "old")], {"our-voice": "m"})
+    book.replace([card("m", EPOCH, "new")])
+    assert (found(book, "m"), found(book, "our-voice")) == ("new", "new")
+    book.replace([])
+    assert found(book, "m") is None

@@ -114,6 +114,8 @@ async def look(catalog: Catalog) -> None:
 
 
 async def test_changes_arrive_by_themselves(database: Engine, catalog: Catalog) -> None:
+    """In the book that a running session keeps, too: a price that was forgotten is put right at once."""
+    cards = catalog.cards
     with writing(database) as connection:
         set_price(
             connection,
@@ -124,7 +126,7 @@ async def test_changes_arrive_by_themselves(database: Engine, catalog: Catalog) 
             effective_from=NOW,
             now=NOW,
         )
-    while catalog.cards.find("openai", "brand-new", NOW) is None:  # noqa: ASYNC110 - nobody tells
+    while cards.find("openai", "brand-new", NOW) is None:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.02)  # the test's own time limit is the failure
 
 
