@@ -109,7 +109,7 @@ class Session:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
         return commands
 
-    def hear(self, side: Side, chars: int, response_id: str | None, now: datetime) -> Sequence[Command]:
+    def hear(self, side: Side, chars: int, response_id: str | None) -> Sequence[Command]:
         """Note that bulk audio passed, `chars` base64 characters of it; mostly returns nothing."""
         if side is Side.CLIENT:
             self._conversation.user_audio.chars += chars
@@ -230,7 +230,7 @@ class Session:
         return _FORWARD
 
     def _response_audio(self, side: Side, event: events.ResponseAudio, now: datetime) -> Sequence[Command]:
-        return (Forward(), *self.hear(Side.UPSTREAM, event.chars, event.response_id, now))
+        return (Forward(), *self.hear(Side.UPSTREAM, event.chars, event.response_id))
 
     def _watch(self, response: Response) -> Sequence[Command]:
         """Let the hold grow with the running cost; cut when there is nothing more to hold."""

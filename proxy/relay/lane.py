@@ -110,8 +110,7 @@ class Lane:
             return False
         self.target.relay(data)
         self.message_count += 1
-        now = self.tunnel.clock()
-        if commands := self.tunnel.session.hear(self.side, audio.chars, audio.response_id, now):
+        if commands := self.tunnel.session.hear(self.side, audio.chars, audio.response_id):
             self.do(commands)
             self._pump()
         return True
@@ -181,10 +180,10 @@ class Lane:
         self.target.relay(item.data)
         if not item.audio:
             return
-        hear, now = self.tunnel.session.hear, self.tunnel.clock()
+        hear = self.tunnel.session.hear
         self.message_count += len(item.audio)
         for audio in item.audio:
-            if commands := hear(self.side, audio.chars, audio.response_id, now):
+            if commands := hear(self.side, audio.chars, audio.response_id):
                 self.do(commands)
 
     def _message(self, item: Message) -> None:

@@ -98,7 +98,7 @@ class Play:
         plain = [word for word in rest[1:] if "=" not in word]
         if rest[0] == "hear":
             chars = int(named["ms"]) * CHARS_PER_MS
-            return self.perform(self.session.hear(side, chars, plain[0] if plain else None, self.now))
+            return self.perform(self.session.hear(side, chars, plain[0] if plain else None))
         return self.perform(self.session.receive(side, event(rest[0], plain, named), self.now))
 
     def perform(self, commands: Sequence[Command]) -> list[str]:
