@@ -33,7 +33,7 @@ STEP_S_MAX = 120
 class Plan:
     """How long, and with how many sessions."""
 
-    rounds: int = 7
+    rounds: int = 6
     saturated_s: float = 2.0
     saturated_sessions: int = 8
     paced_s: float = 4.0

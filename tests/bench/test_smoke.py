@@ -1,0 +1,52 @@
+"""The benchmark still runs: with two sessions, for a moment. What it measures here means nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.bench import report
+from tests.bench.__main__ import Plan, compare, facts
+from tests.bench.relays import talkmeter, websockets
+from tests.bench.report import DIRECT, Figures, Goal
+
+RELAYS = {"Talkmeter": talkmeter, "websockets": websockets}  # nginx may not be there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_measures_shows_and_writes(tls: bool, tmp_path: Path) -> None:
+    plan = Plan(
+        rounds=1, saturated_s=0.2, saturated_sessions=2, paced_s=0.3, paced_sessions=2, memory_sessions=2
+    )
+    console = Console(width=120, record=True)
+    figures = compare(plan, RELAYS, tls=tls, console=console)
+    assert set(figures) == {*RELAYS, DIRECT}
+    assert all(
+        one.cpu_us["saturated"][0] > 0 and one.cpu_us["paced"][0] > 0
+        for one in map(figures.get, RELAYS)
+        if one
+    )
+    goals = report.goals(figures)
+    assert [(goal.load, goal.other) for goal in goals] == [
+        ("saturated", "websockets"),
+        ("paced", "websockets"),
+    ]
+    report.show(figures, console)
+    assert "Talkmeter" in console.export_text()
+    path = tmp_path / "results" / "one.json"
+    report.write(path, facts(plan, tls=tls), figures, goals)
+    written = json.loads(path.read_text())
+    assert set(written["relays"]) == set(figures) and len(written["goals"]) == 2
+
+
+def test_a_goal_is_a_ratio_of_medians() -> None:
+    figures = {name: Figures() for name in ("Talkmeter", "nginx", "websockets", DIRECT)}
+    for name, cpu_us in (("Talkmeter", [1.0, 10.0, 90.0]), ("nginx", [5.0]), ("websockets", [16.0])):
+        for load in report.LOADS:
+            figures[name].cpu_us[load] = cpu_us
+    goals = {(goal.load, goal.other): goal for goal in report.goals(figures)}
+    assert goals["paced", "nginx"] == Goal("paced", "nginx", 2.0, 2.0) and goals["paced", "nginx"].is_met
+    assert not goals["saturated", "websockets"].is_met
+    assert str(goals["saturated", "websockets"]) == "FAIL  saturated: 0.62 × websockets (at most 0.6 ×)"
