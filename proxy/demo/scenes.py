@@ -121,14 +121,14 @@ def picture() -> str:
 SCENES = (
     Scene(
         "Bakery",
-        "A call. Every turn bills the whole conversation again, part of it cached.",
+        "A call. Every turn bills all that went before again, part of it cached.",
         "app=phone, team=sales",
         MANUAL,
         order_bread,
     ),
     Scene(
         "Storyland",
-        "Interruptions. An answer cut off is billed as far as it was generated.",
+        "Interruptions. An answer cut off is billed as far as it got.",
         "app=stories",
         DETECTED,
         interrupt,

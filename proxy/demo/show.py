@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -43,15 +46,16 @@ EXAMPLE = """\
         api_key="{key}",
     )
 
+    words = [{{"type": "input_text", "text": "Say hello!"}}]
+
     async def main():
-        async with client.realtime.connect(model="gpt-realtime-2.1") as connection:
-            await connection.session.update(
+        async with client.realtime.connect(model="gpt-realtime-2.1") as call:
+            await call.session.update(
                 session={{"type": "realtime", "output_modalities": ["text"]}})
-            await connection.conversation.item.create(
-                item={{"type": "message", "role": "user",
-                      "content": [{{"type": "input_text", "text": "Say hello!"}}]}})
-            await connection.response.create()
-            async for event in connection:
+            await call.conversation.item.create(
+                item={{"type": "message", "role": "user", "content": words}})
+            await call.response.create()
+            async for event in call:
                 print(event.type)
                 if event.type == "response.done":
                     break
@@ -164,15 +168,26 @@ def _show_what_to_try(console: Console, stage: Stage, tenant: str) -> None:
     console.print(f"  key         {key} (tenant {tenant})")
     console.print(f"  health      {app.admin_url}/readyz")
     console.print(f"  metrics     {app.admin_url}/metrics")
-    console.print(f"  ledger      TALKMETER_DATABASE_URL={app.settings.database_url} talkmeter ledger list")
+    console.print("\n[bold]The ledger[/]  in another terminal, for as long as this runs:\n")
+    console.print(f"TALKMETER_DATABASE_URL={app.settings.database_url} \\\n{_command()} ledger list")
     console.print(f"\n{_real_api_hint()}\n\nCtrl-C stops the demo.")
 
 
 def _real_api_hint() -> str:
-    steps = "talkmeter tenant create NAME, talkmeter key create --tenant NAME, talkmeter serve"
+    name = _command()
+    words = ("tenant create acme", "key create --tenant acme", "serve")
+    steps = "\n".join(f"  {name} {word}" for word in words)
     if os.environ.get(PLAIN_UPSTREAM_KEY):
-        return f"{PLAIN_UPSTREAM_KEY} is set. To meter the real API with it:\n  {steps}"
-    return f"To meter the real API, set {PLAIN_UPSTREAM_KEY}; then\n  {steps}"
+        return f"{PLAIN_UPSTREAM_KEY} is set. To meter the real API with it:\n{steps}"
+    return f"To meter the real API, set {PLAIN_UPSTREAM_KEY}; then\n{steps}"
+
+
+def _command() -> str:
+    """Return what to type for `talkmeter`: in a checkout it is not on the PATH."""
+    beside = Path(sys.executable).with_name("talkmeter")
+    if shutil.which("talkmeter") or not beside.is_file():
+        return "talkmeter"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def _interrupted() -> asyncio.Event:
