@@ -8,4 +8,4 @@ __all__ = ["app", "costs", "demo", "ledger", "main", "payers", "prices", "servin
 
 def main() -> None:
     """Run `talkmeter`."""
-    app()
+    app(prog_name="talkmeter")

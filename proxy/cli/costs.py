@@ -9,8 +9,8 @@ from proxy.cli.output import (
     JsonOption,
     database,
     fail,
-    instant,
     note,
+    period,
     print_json,
     print_table,
     settings,
@@ -51,9 +51,10 @@ def report(
         zone = parse_zone(tz or given.period_timezone)
     except StoreError as problem:
         fail(problem)
+    first, last = period(start, end, zone)
     filters = Filters(
-        start=instant("--from", start, zone),
-        end=instant("--to", end, zone),
+        start=first,
+        end=last,
         tenant=tenant,
         project=project,
         key=key,
@@ -89,7 +90,8 @@ def _print_table(answer: Report) -> None:
     titles: list[str | tuple[str, str]] = [*groups, *((_title(name), NUMBER) for name in columns)]
     rows = [[row[name] for name in groups] + [_value(row, name) for name in columns] for row in answer.rows]
     total = ["total", *[None] * (len(groups) - 1)][: len(groups)] + [_value(answer.total, n) for n in columns]
-    print_table(titles, rows if groups else [total], footer=total if groups else ())
+    meters = [_title(name) for name in reversed(used)]
+    print_table(titles, rows if groups else [total], footer=total if groups else (), spare=meters)
     unrated = answer.total["unrated_entries"]
     if unrated:
         note(

@@ -12,8 +12,8 @@ from proxy.cli.output import (
     JsonOption,
     database,
     fail,
-    instant,
     note,
+    period,
     print_json,
     print_table,
     settings,
@@ -30,6 +30,8 @@ ledger = typer.Typer(no_args_is_help=True, help="Every billed thing, one entry e
 app.add_typer(ledger, name="ledger")
 
 TABLE_ENTRIES = 50
+TABLE_ENTRIES_MAX = 10_000
+ENTRY_ID_MAX = 2**63 - 1
 
 
 @ledger.command("list")
@@ -42,18 +44,21 @@ def list_entries(
     session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
-    after: Annotated[int, typer.Option(min=0, help="Only entries with a greater id (with --json).")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=ENTRY_ID_MAX, help="Only entries with a greater id (with --json).")
+    ] = 0,
     limit: Annotated[
-        int, typer.Option(min=1, help="How many of the newest the table shows.")
+        int, typer.Option(min=1, max=TABLE_ENTRIES_MAX, help="How many of the newest the table shows.")
     ] = TABLE_ENTRIES,
     json: JsonOption = False,
 ) -> None:
     """List ledger entries: the newest in a table, or with --json all of them, one object a line."""
     given = settings()
     zone = parse_zone(given.period_timezone)
+    first, last = period(start, end, zone)
     filters = Filters(
-        start=instant("--from", start, zone),
-        end=instant("--to", end, zone),
+        start=first,
+        end=last,
         tenant=tenant,
         project=project,
         key=key,
@@ -101,6 +106,7 @@ def print_entries(shown: list[Booked]) -> None:
             )
             for entry in shown
         ],
+        spare=("Subject", "Kind", "Notes"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
@@ -19,6 +19,7 @@ from proxy.store.database import reachable, ready_database
 from proxy.store.instants import format_instant, parse_instant
 
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+UNLIMITED_COLUMNS = 100_000
 PLAIN_COLUMNS = 240  # where the output is no terminal, a table may be this wide
 NUMBER = "number"  # a column's kind: to the right, in one piece
 ID = "id"  # in one piece, to be copied
@@ -73,6 +74,14 @@ def instant(option: str, text: str | None, zone: tzinfo = UTC) -> datetime | Non
         raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
+def period(start: str | None, end: str | None, zone: tzinfo = UTC) -> tuple[datetime | None, datetime | None]:
+    """Return the instants of --from and --to. Where nothing is between them the command ends with 2."""
+    first, last = instant("--from", start, zone), instant("--to", end, zone)
+    if first is not None and last is not None and last <= first:
+        raise typer.BadParameter(f"{end!r} is not after --from {start!r}", param_hint="--to")
+    return first, last
+
+
 def print_json(value: object) -> None:
     """Print one JSON value on one line."""
     typer.echo(json.dumps(as_json(value)))
@@ -93,22 +102,57 @@ def as_json(value: Any) -> Any:
             return value
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Row], *, footer: Row = ()) -> None:
-    """Print a table without those columns that are empty. A column is its title, or (title, kind)."""
+def print_table(
+    columns: Sequence[Column], rows: Sequence[Row], *, footer: Row = (), spare: Sequence[str] = ()
+) -> None:
+    """Print a table without those columns that are empty. A column is its title, or (title, kind).
+
+    Where a terminal is too narrow, columns titled as in `spare` are left out, the first one first.
+    """
     used = [n for n in range(len(columns)) if not rows or any(row[n] not in (None, "") for row in rows)]
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PLAIN_COLUMNS)
-    table = Table(box=SIMPLE_HEAD, show_footer=bool(footer), header_style="bold", footer_style="bold")
+    left_out: list[str] = []
+    table = _table(columns, rows, footer, used)
+    for title in spare:
+        if console.measure(table, options=_unlimited(console)).maximum <= console.width:
+            break
+        kept = [n for n in used if _titled(columns[n])[0] != title]
+        left_out += [title] * (len(kept) < len(used))
+        used, table = kept, _table(columns, rows, footer, kept)
+    console.print(table)
+    if left_out:
+        note(f"Too wide for this terminal: {', '.join(left_out)}. --json has everything.")
+
+
+def _unlimited(console: Console) -> ConsoleOptions:
+    return console.options.update(max_width=UNLIMITED_COLUMNS)
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Row], footer: Row, used: Sequence[int]) -> Table:
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        show_footer=bool(footer),
+        header_style="bold",
+        footer_style="bold",
+    )
     for n in used:
         _add_column(table, columns[n], cell(footer[n]) if footer else Text())
     for row in rows:
         table.add_row(*(cell(row[n]) for n in used))
-    console.print(table)
+    return table
+
+
+def _titled(column: Column) -> tuple[str, str]:
+    return (column, "") if isinstance(column, str) else column
 
 
 def _add_column(table: Table, column: Column, footer: Text) -> None:
-    title, kind = (column, "") if isinstance(column, str) else column
+    title, kind = _titled(column)
     right: Literal["left", "right"] = "right" if kind == NUMBER else "left"
     table.add_column(title, footer=footer, justify=right, no_wrap=kind in (NUMBER, ID), overflow="fold")
 

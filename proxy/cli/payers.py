@@ -124,11 +124,13 @@ def create_key(
 
 
 def _tags(pairs: list[str]) -> dict[str, str]:
-    tags = {}
+    tags: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not (name and equals and value):
             raise typer.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--tag")
+        if name in tags:
+            raise typer.BadParameter(f"{name!r} is given twice", param_hint="--tag")
         tags[name] = value
     return tags
 
@@ -166,7 +168,7 @@ def list_keys(tenant: AnyTenantOption = None, json: JsonOption = False) -> None:
         )
         for one in found
     ]
-    print_table(titles, rows)
+    print_table(titles, rows, spare=("Begins", "Created", "Tags", "Name"))
 
 
 @key.command("revoke")

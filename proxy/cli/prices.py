@@ -14,6 +14,7 @@ from proxy.store import prices as store
 from proxy.store.card_files import (
     FILE_CHARS_MAX,
     METERS,
+    NAME_CHARS_MAX,
     FileFormat,
     NewCard,
     parse_cards,
@@ -113,6 +114,8 @@ def set_price(
     json: JsonOption = False,
 ) -> None:
     """Change one price from an instant on. The model's other prices stay as they are then."""
+    _check_name("MODEL", model)
+    _check_name("--provider", provider)
     if meter not in METERS:
         raise typer.BadParameter(f"{meter!r} is not one of {', '.join(METERS)}", param_hint="METER")
     counted = Meter(meter)
@@ -132,6 +135,13 @@ def set_price(
             now=now(),
         )
     _print_imported(imported, json)
+
+
+def _check_name(parameter: str, name: str) -> None:
+    if not name.strip() or not name.isprintable() or len(name) > NAME_CHARS_MAX:
+        raise typer.BadParameter(
+            f"a name has 1 to {NAME_CHARS_MAX} printable characters", param_hint=parameter
+        )
 
 
 def _print_imported(imported: store.Imported, json: bool) -> None:

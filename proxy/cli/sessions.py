@@ -66,6 +66,7 @@ def print_sessions(found: list[SessionRow]) -> None:
             )
             for one in found
         ],
+        spare=("By", "Ended", "Model"),
     )
 
 

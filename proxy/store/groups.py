@@ -40,7 +40,7 @@ class Group:
 def check_groups(names: Sequence[str]) -> None:
     """Raises StoreError: one of `names` is nothing to group by, or there are too many."""
     for name in names:
-        if name not in GROUPS and not (name.startswith(TAG) and len(name) > len(TAG)):
+        if name not in GROUPS and not (name.startswith(TAG) and len(name) > len(TAG) and name.isprintable()):
             raise StoreError(f"{name[:60]!r} is nothing to group by: use {', '.join(GROUPS)} or tag:NAME.")
     if len(set(names)) < len(names) or len(names) > GROUPS_MAX:
         raise StoreError(f"Group by at most {GROUPS_MAX} things, each once.")

@@ -92,3 +92,11 @@ def test_the_table_shows_what_there_is_and_what_is_missing(talkmeter: Talkmeter,
 )
 def test_mistakes_are_told(talkmeter: Talkmeter, words: tuple[str, ...], problem: str, code: int) -> None:
     assert problem in talkmeter.fails("report", *words, code=code)
+
+
+def test_what_cannot_be_meant_is_said(talkmeter: Talkmeter) -> None:
+    """A time that ends before it begins would report nothing, and look like a month without costs."""
+    words = ("report", "--from", "2026-12-01", "--to", "2026-12-01")
+    assert "--to" in talkmeter.fails(*words, code=2)
+    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:\udcff")
+    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:a\nb")

@@ -81,3 +81,10 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "no tenant 'none'" in talkmeter.fails("ledger", "list", "--tenant", "none")
     assert "no tenant 'none'" in talkmeter.fails("ledger", "list", "--tenant", "none", "--json")
     assert "'soon' is not a time" in talkmeter.fails("ledger", "list", "--from", "soon", code=2)
+
+
+def test_what_cannot_be_meant_is_said(talkmeter: Talkmeter) -> None:
+    assert "--limit" in talkmeter.fails("ledger", "list", "--limit", "9" * 30, code=2)
+    assert "--after" in talkmeter.fails("ledger", "list", "--json", "--after", "9" * 30, code=2)
+    words = ("ledger", "list", "--from", "2026-12-02", "--to", "2026-12-01")
+    assert "--to" in talkmeter.fails(*words, code=2)

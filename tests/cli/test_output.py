@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.text import Text
 
-from proxy.cli.output import as_json, cell, now
+from proxy.cli.output import ID, NUMBER, as_json, cell, now, print_table
 from proxy.settings import PREFIX
 from proxy.store.tenants import Tenant
 from tests.cli.conftest import Talkmeter
@@ -65,3 +66,30 @@ def test_json_of_everything_that_commands_print() -> None:
         ]
     }
     assert now().tzinfo is UTC
+
+
+def test_a_table_that_is_too_wide_leaves_out_what_can_be_spared_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this order, and only as many as have to go; a pipe gets all."""
+    columns = (("Id", NUMBER), "Tenant", ("Subject", ID), "By", ("Cost $", NUMBER))
+    rows = [(1, "acme", "resp_" + "x" * 30, "y" * 20, "0.000000001")]
+
+    def shown(width: int) -> tuple[str, str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        print_table(columns, rows, spare=("Subject", "By"))
+        said = capsys.readouterr()
+        assert all(len(Text.from_ansi(line)) <= width for line in said.out.splitlines())
+        return Text.from_ansi(said.out).plain, said.err
+
+    table, said = shown(100)
+    assert "resp_" in table and "yyy" in table and not said
+    table, said = shown(60)
+    assert "resp_" not in table and "y" * 20 in table and "Subject" in said and "--json" in said
+    table, said = shown(40)
+    assert "yyy" not in table and "acme" in table and "0.000000001" in table and "Subject, By" in said
+    monkeypatch.delenv("FORCE_COLOR")
+    print_table(columns, rows, spare=("Subject", "By"))
+    said_to_pipe = capsys.readouterr()
+    assert "resp_" in said_to_pipe.out and not said_to_pipe.err

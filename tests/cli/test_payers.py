@@ -111,3 +111,9 @@ def test_without_a_pepper_one_is_made_beside_the_file(
     assert pepper.stat().st_mode & 0o777 == 0o600
     pepper.unlink()
     assert "restore it from a backup" in talkmeter.fails("key", "create", "--tenant", "acme")
+
+
+def test_a_tag_that_is_given_twice_is_refused(talkmeter: Talkmeter) -> None:
+    talkmeter("tenant", "create", "acme")
+    said = talkmeter.fails("key", "create", "--tenant", "acme", "--tag", "a=b", "--tag", "a=c", code=2)
+    assert "--tag" in said and "twice" in said

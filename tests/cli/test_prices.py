@@ -93,3 +93,9 @@ def test_mistakes_are_told(
 def test_a_file_that_is_no_text_is_told(talkmeter: Talkmeter, tmp_path: Path) -> None:
     (tmp_path / "cards.csv").write_bytes(b"\xff\xfe\x00")
     assert "it is not UTF-8 text" in talkmeter.fails("prices", "import", str(tmp_path / "cards.csv"))
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x1b[31m", "\udcff", "x" * 257])
+def test_a_name_that_no_model_has_is_refused(talkmeter: Talkmeter, name: str) -> None:
+    assert "MODEL" in talkmeter.fails("prices", "set", name, "text_in", "1", code=2)
+    assert "--provider" in talkmeter.fails("prices", "set", "m", "text_in", "1", "--provider", name, code=2)

@@ -39,3 +39,10 @@ def test_no_command_shows_local_variables_when_it_crashes() -> None:
 
 def test_unknown_commands_are_refused(talkmeter: Talkmeter) -> None:
     assert "No such command" in talkmeter.fails("tenants", code=2)
+
+
+def test_help_names_the_command_that_people_type() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "proxy", "key", "-h"], capture_output=True, text=True, check=True
+    )
+    assert "Usage: talkmeter key" in ran.stdout
