@@ -243,7 +243,7 @@ def test_reading_cannot_write_on_postgres(migrated_postgres_url: str) -> None:
 
 
 def test_a_new_embedded_database_is_for_its_user_only(tmp_path: Path) -> None:
-    """It holds names and tags. SQLite gives what lies beside it the same mode. An older file keeps its own."""
+    """It holds names and tags. What SQLite puts beside it gets the same mode. An older file keeps its own."""
     path = tmp_path / "talkmeter.db"
     engine = ready_database(f"sqlite:///{path}")
     with writing(engine) as connection:
