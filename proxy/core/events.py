@@ -153,7 +153,7 @@ class TranscriptionEnded:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionFailed:
-    """An input transcription failed; nothing is billed for it."""
+    """An input transcription failed, and says no usage: whether it is billed is not known, so unrated."""
 
     item_id: str
     content_index: int

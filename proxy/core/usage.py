@@ -47,7 +47,7 @@ OUTPUT_METERS = frozenset({Meter.TEXT_OUT, Meter.AUDIO_OUT, Meter.UNTOLD_OUT})
 class Flag(StrEnum):
     """Something about a report that a reviewer of its entry should know."""
 
-    USAGE_MISSING = "usage_missing"  # the provider reported no usage at all
+    USAGE_MISSING = "usage_missing"  # the provider reported none at all; or nothing to estimate by
     DETAILS_MISSING = "details_missing"  # totals without modalities: counted as untold; or no figure at all
     TOTALS_DIFFER = "totals_differ"  # the parts are not what the total says; the parts were taken
     CACHED_SPREAD = "cached_spread"  # a cached total beyond its modalities: text first, audio, image

@@ -126,7 +126,7 @@ def _sum_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
 
 def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     """Return how a metered entry differs from what its key and digest were made of."""
-    if row.kind not in _METERED or row.role != Role.ORIGINAL or _REPLACED in f"{row.entry_key}{row.model}":
+    if row.kind not in _METERED or _REPLACED in f"{row.entry_key}{row.model}":
         return None
     record = _record(row, lines)
     if record.entry_key != row.entry_key:

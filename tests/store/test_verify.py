@@ -77,6 +77,7 @@ def line(**values: Any) -> Any:
         ([first(model="gpt-realtime-mini")], "entry 1: what it bills is not what was posted"),
         ([first(estimated=True)], "entry 1: what it bills is not what was posted"),
         ([first(subject_id="r9")], "entry 1: its key should be openai/sess_s1/r9/"),
+        ([first(role="reversal")], "entry 1: its key should be openai/sess_s1/r1/response/0/reversal"),
         ([line(quantity=11)], "entry 1: text_in: list_nanousd is 40000, and quantity × price is 44000"),
         ([line(quantity=11, list_nanousd=44_000)], "entry 1: text_in: cost_nanousd is 40000"),
         ([line(price_nanousd=4_001)], "entry 1: text_in: its price is not that of rate card card_"),
