@@ -121,7 +121,7 @@ def picture() -> str:
 SCENES = (
     Scene(
         "Bakery",
-        "A call. Every turn bills all that went before again, part of it cached.",
+        "A call. Every turn bills all that was said before, part of it cached.",
         "app=phone, team=sales",
         MANUAL,
         order_bread,
