@@ -20,6 +20,7 @@ import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
 
 REDACTED = "[redacted]"
+UNPRINTABLE = "\ufffd"  # what peers chose can forge no line on a console, nor steer it
 TEXT_CHARS_MAX = 20_000  # of one message, field or traceback
 
 _SECRETS = (
@@ -72,7 +73,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         clock = _instant(record).astimezone().strftime("%H:%M:%S")
         fields = "".join(f"  {name}={value}" for name, value in _fields(record))
-        line = f"{clock} {record.levelname:<7} {_text(record.getMessage())}{fields}"
+        said = f"{_text(record.getMessage())}{fields}"
+        line = f"{clock} {record.levelname:<7} {''.join(c if c.isprintable() else UNPRINTABLE for c in said)}"
         trace = _trace(self, record)
         return f"{line}\n{trace}" if trace else line
 

@@ -162,3 +162,12 @@ def test_an_uncaught_exception_is_a_log_line() -> None:
     (line,) = lines(output)
     assert (line["level"], line["event"]) == ("critical", "crashed")
     assert SECRETS[0] not in str(line["exception"])
+
+
+def test_nobody_outside_can_write_lines_or_steer_a_terminal() -> None:
+    """Models and ids come from peers: on a console they can neither forge a line nor move the cursor."""
+    said = "gpt\n12:00:00 INFO    session ended\x1b[2J\r\u202e\x9b"
+    record = logging.makeLogRecord({"msg": f"unrated {said}", "model": said})
+    assert logs.ConsoleFormatter().format(record).isprintable()
+    line = logs.JsonFormatter().format(record)
+    assert "\n" not in line and "\x1b" not in line and json.loads(line)["model"] == said
