@@ -46,7 +46,7 @@ class PastSessions:
 def _show(found: SessionRow, turns: list[Booked]) -> dict[str, Any]:
     return {
         "id": found.id,
-        "live": False,
+        "live": found.live,
         "opened_at": found.opened_at,
         "closed_at": found.closed_at,
         "close_code": found.close_code,

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from proxy.core.rating import Line
+from proxy.core.usage import Flag
 
 
 class Kind(StrEnum):
@@ -101,6 +102,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
     cost_nanousd: int | None
     role: Role = Role.ORIGINAL
     revision: int = 0
+
+    @property
+    def counts(self) -> bool:
+        """Say whether this is the bill that is booked, and not another one for the same thing."""
+        return Flag.BILLED_AGAIN not in self.flags
 
     @property
     def entry_key(self) -> str:

@@ -46,7 +46,7 @@ from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
 from proxy.core.records import Entry, Kind, SessionBound, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
-from proxy.core.subjects import Booker, Response, State, Transcription, first_hold_nanousd
+from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_hold_nanousd
 from proxy.core.usage import Flag, Meter, measure
 
 OUR_EVENT_IDS = "tm_"
@@ -272,7 +272,7 @@ class Session:
         """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
         if before := self._booker.settled(entry.kind, entry.subject_id):
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
-            return (Journal(entry),) if before.is_news(entry.digest) else _NOTHING
+            return (Journal(disputed(entry)),) if before.is_news(entry.digest) else _NOTHING
         self._booker.settle(entry)
         cost = entry.cost_nanousd
         if cost is None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+import msgspec
+
 from proxy.core import estimate
 from proxy.core.rating import CardBook, RateCard, Rated, rate
 from proxy.core.records import Entry, Kind, Progress, SessionOpened, SubjectOpened
@@ -205,6 +207,11 @@ class Booker:
         self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, {entry.digest})
         if len(self._settled) > SETTLED_MAX:  # the ledger's unique key remembers for ever
             del self._settled[next(iter(self._settled))]
+
+
+def disputed(entry: Entry) -> Entry:
+    """Return `entry` marked as another bill for something that was booked: it counts nowhere."""
+    return msgspec.structs.replace(entry, flags=tuple(sorted({*entry.flags, Flag.BILLED_AGAIN})))
 
 
 def _rating_flags(rated: Rated, card: RateCard | None) -> set[Flag]:

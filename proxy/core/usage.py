@@ -54,6 +54,7 @@ class Flag(StrEnum):
     CACHED_CLAMPED = "cached_clamped"  # more cached than input: clamped to the input
     COUNT_CLAMPED = "count_clamped"  # a negative, fractional or absurd count was clamped
     NEVER_OPENED = "never_opened"  # finished without having been seen to start
+    BILLED_AGAIN = "billed_again"  # another bill for something booked already: an alarm, never booked
     MODEL_UNKNOWN = "model_unknown"  # no rate card for the model, or no model was ever named
     METER_UNPRICED = "meter_unpriced"  # the rate card has no price for a used meter
     ESTIMATE_UPSTREAM_LOST = "upstream_lost"  # estimated: the upstream went away first

@@ -37,7 +37,7 @@ class SessionWatch:
         match record:
             case SessionOpened():
                 self._opened(record)
-            case Entry():
+            case Entry() if record.counts:
                 self._booked(record)
             case SessionClosed():
                 self._closed(record)

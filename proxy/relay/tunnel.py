@@ -145,7 +145,7 @@ class Tunnel:
 
     def record(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Keep a record; remember what was billed, to show it."""
-        if isinstance(record, Entry) and len(self.turns) < TURNS_MAX:
+        if isinstance(record, Entry) and record.counts and len(self.turns) < TURNS_MAX:
             self.turns.append(record)
         self._record(record, durable)
 

@@ -141,6 +141,7 @@ def test_a_repeated_bill_is_booked_once() -> None:
     """)
     assert len({entry.entry_key for entry in play.entries}) == 1
     assert len({entry.digest for entry in play.entries}) == 2
+    assert [entry.counts for entry in play.entries] == [True, False]
 
 
 def test_upstream_lost_leaves_an_estimate() -> None:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from proxy.core.rating import Line
 from proxy.core.records import Entry, Kind, SessionClosed, SessionOpened
+from proxy.core.subjects import disputed
 from proxy.core.usage import Meter
 from proxy.observe.metrics import Metrics
 from proxy.observe.sessions import SessionWatch
@@ -117,3 +118,15 @@ def test_an_entry_of_a_session_that_is_not_known_is_counted_all_the_same(
     watch.see(booked("gone", 5))
     labels = {"tenant": "_unknown", "model": "gpt-realtime", "meter": "text_in"}
     assert metrics.registry.get_sample_value("talkmeter_usage_units_total", labels) == 1
+
+
+def test_another_bill_for_the_same_thing_counts_nowhere(
+    watch: SessionWatch, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ledger keeps the first and lists the second as a conflict; figures say what the ledger does."""
+    watch.see(opened("ses_1"))
+    watch.see(booked("ses_1", 100))
+    watch.see(disputed(booked("ses_1", 999)))
+    watch.see(closed("ses_1"))
+    ended = caplog.records[-1]
+    assert (ended.__dict__["responses"], ended.__dict__["cost_usd"]) == (1, "0.000000100")
