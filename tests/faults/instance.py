@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import os
 import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ class Instance:
     settings: Settings
     log_path: Path
     arguments: Sequence[str] = SERVE  # for Python
-    before: Sequence[str] = ()  # a command that runs it
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
 
     @property
@@ -49,7 +47,6 @@ class Instance:
         """Start the process, and do not wait for it."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self.before,
                 sys.executable,
                 *self.arguments,
                 env=environment_of(self.settings),
@@ -141,25 +138,13 @@ async def put_down(instance: Instance) -> None:
 def free_address() -> Address:
     """Return an address that nobody uses, for a port that has to be the same after a restart."""
     while True:
-        port = random.choice(PORTS)
-        with _probe() as probe:
-            if not probe(port):
-                continue
-        return Address("127.0.0.1", port)
-
-
-@contextmanager
-def _probe() -> Iterator[Callable[[int], bool]]:
-    with socket.socket() as listener:
-
-        def can_be_had(port: int) -> bool:
+        address = Address("127.0.0.1", random.choice(PORTS))
+        with socket.socket() as probe:
             try:
-                listener.bind(("127.0.0.1", port))
+                probe.bind(address)
             except OSError:
-                return False
-            return True
-
-        yield can_be_had
+                continue
+        return address
 
 
 async def refused(settings: Settings, folder: Path, **environment: str) -> str:
@@ -185,18 +170,3 @@ async def refused(settings: Settings, folder: Path, **environment: str) -> str:
     assert process.returncode == 1, said
     assert out == b"" and "Traceback" not in said and said.startswith("error: "), said
     return said
-
-
-def child_pids(pid: int) -> list[int]:
-    """Return the processes that this one has started and that still run."""
-    tasks = Path(f"/proc/{pid}/task")
-    return [int(child) for task in tasks.iterdir() for child in (task / "children").read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process is there; one that has ended and waits to be collected is not."""
-    try:
-        os.kill(pid, 0)
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except (ProcessLookupError, FileNotFoundError):
-        return False

@@ -10,6 +10,7 @@ import os
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import pytest
 
@@ -26,17 +27,23 @@ SPEED = 300.0  # answers take a few dozen milliseconds: kills meet every stage o
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 + 10 * KILLS)]
 
 
-async def kill_often(instance: Instance, dice: random.Random, kills: int, *, while_starting: float) -> None:
+@dataclass(frozen=True)
+class Moments:
+    """When it is killed."""
+
+    while_starting: float = 0.25  # so many of the kills come before it serves, also while it replays
+    served_s: tuple[float, float] = (0.0, 0.8)  # the others come after it has served for so long
+
+
+async def kill_often(instance: Instance, dice: random.Random, kills: int, moments: Moments) -> None:
     """Start `instance` and kill it, `kills` times; start it once more, as it should be."""
-    arguments, instance.arguments = instance.arguments, SERVE
     for _ in range(kills):
-        instance.arguments = arguments
         await instance.start()
-        if dice.random() < while_starting:  # also while it replays
+        if dice.random() < moments.while_starting:
             await asyncio.sleep(dice.uniform(0.0, 1.5))
         else:
             await instance.ready()
-            await asyncio.sleep(dice.uniform(0.0, 1.0))
+            await asyncio.sleep(dice.uniform(*moments.served_s))
         await instance.kill()
     instance.arguments = SERVE
     await instance.start()
@@ -47,8 +54,7 @@ async def suffer(
     home: Home,
     kills: Sequence[int],
     arguments: Sequence[str] = SERVE,
-    *,
-    while_starting: float = 0.25,
+    moments: Moments = Moments(),
 ) -> list[str]:
     """Run an instance for each of `kills`, under traffic; return everything that is wrong afterwards."""
     print(f"TEST_SEED={SEED} TEST_KILLS_SERVE={KILLS}")
@@ -71,7 +77,7 @@ async def suffer(
             chances = [random.Random(dice.randrange(2**32)) for _ in instances]
             await asyncio.gather(
                 *(
-                    kill_often(instance, chance, count, while_starting=while_starting)
+                    kill_often(instance, chance, count, moments)
                     for instance, chance, count in zip(instances, chances, kills, strict=True)
                 )
             )
@@ -100,5 +106,5 @@ async def test_nothing_is_lost_or_doubled_by_two_instances_on_postgres(postgres_
 async def test_the_harness_sees_what_forwarding_first_loses(home: Home) -> None:
     """The negative control: a proxy that journals after it forwarded does lose usage when it is killed."""
     late = ("-m", "tests.faults.serve_late", "serve")
-    problems = await suffer(home, [4], late, while_starting=0.0)
+    problems = await suffer(home, [4], late, Moments(while_starting=0.0, served_s=(0.4, 1.0)))
     assert any(problem.startswith("forwarded and not booked") for problem in problems), problems
