@@ -10,13 +10,7 @@ class Received:
     message that was waited for is not copied at all: it is scanned next, where it lies.
     """
 
-    __slots__ = (
-        "_more",
-        "_more_pos",
-        "data",
-        "need",
-        "pos",
-    )
+    __slots__ = ("_more", "_more_pos", "data", "need", "pos")
 
     def __init__(self) -> None:
         """Start with nothing."""
