@@ -9,7 +9,9 @@ from typing import Any
 from websockets.frames import Frame, Opcode
 
 AUDIO = b64encode(bytes(range(256)) * 18 + bytes(192)).decode()  # 100 ms of 24 kHz PCM: 6,400 characters
-DELTAS = 40  # a response of four seconds
+# A response for every 210 messages, both ways together. Four turns a minute are that, of a client that
+# streams all the time (150 messages of 100 ms) and hears six seconds of answer (60).
+DELTAS = 105
 
 _SAMPLES = Path(__file__).parents[1] / "samples"
 _RESPONSE = "resp_00000000000000"  # in every template, replaced by a name of the same length
