@@ -21,7 +21,7 @@ from pathlib import Path
 import trustme
 from rich.console import Console
 
-from tests.bench import report
+from tests.bench import report, traffic
 from tests.bench.load import Step
 from tests.bench.relays import NGINX, ROOT, Place, Relay, Start, available, free_port
 from tests.bench.report import DIRECT, Figures
@@ -39,6 +39,7 @@ class Plan:
     paced_s: float = 4.0
     paced_sessions: int = 100
     memory_sessions: int = 500
+    deltas: int = traffic.DELTAS  # of a response
 
     def steps(self) -> list[tuple[str, int, float]]:
         """Return the steps of a round: kind, sessions, seconds."""
@@ -51,7 +52,8 @@ class Plan:
 class Bench:
     """The relays under test, and the upstream's port that they all know."""
 
-    def __init__(self, folder: Path, *, tls: bool) -> None:
+    def __init__(self, folder: Path, deltas: int, *, tls: bool) -> None:
+        self._deltas = deltas
         cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
         self._relay_core = cores[0] if len(cores) > 1 else None
         self._load_core = cores[1] if len(cores) > 1 else None
@@ -81,6 +83,7 @@ class Bench:
             upstream_port=self._port,
             sessions=sessions,
             seconds=seconds,
+            deltas=self._deltas,
             core=self._load_core,
             tls=[str(files.chain), str(files.key)] if files else None,
         )
@@ -113,7 +116,7 @@ def compare(plan: Plan, relays: Mapping[str, Start], *, tls: bool, console: Cons
     """Measure all relays, and the two ends without one ("direct"); return the figures of each."""
     all_figures = {name: Figures() for name in (*relays, DIRECT)}
     with tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as folder, contextlib.ExitStack() as stack:
-        bench = Bench(Path(folder), tls=tls)
+        bench = Bench(Path(folder), plan.deltas, tls=tls)
         running = bench.start(stack, relays)
         for relay in running:
             all_figures[relay.name].add("memory", bench.measure("memory", relay, plan.memory_sessions, 0))
@@ -146,6 +149,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--tls", action="store_true", help="the upstream speaks TLS")
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument(
+        "--deltas", type=int, default=Plan.deltas, help="of a response: how often one is billed"
+    )
     parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
     asked = parser.parse_args()
     console = Console()
@@ -155,13 +161,13 @@ def main() -> int:
         console.print(
             "[bold red]nginx is not installed: nothing is compared with it.[/]  apt install nginx-light"
         )
-    plan = Plan(rounds=asked.rounds)
+    plan = Plan(rounds=asked.rounds, deltas=asked.deltas)
+    about = facts(plan, tls=asked.tls)  # before it runs: the tree may move on meanwhile
     figures = compare(plan, relays, tls=asked.tls, console=console)
     report.show(figures, console)
     goals = report.goals(figures)
     for goal in goals:
         console.print(str(goal), style="green" if goal.is_met else "bold red", highlight=False)
-    about = facts(plan, tls=asked.tls)
     path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{about['upstream']}.json".lower()
     report.write(path, about, figures, goals)
     console.print(f"written to {path.relative_to(ROOT)}", highlight=False)

@@ -157,10 +157,11 @@ class Session:
     upstream: Upstream
     client: Client
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, deltas: int) -> None:
         self.number = number
+        self._deltas = deltas  # of a response
         self.up, self.down = Way(), Way()
-        self._responses = traffic.responses(number)
+        self._responses = traffic.responses(number, deltas)
         self._answer: list[bytes] = []
 
     @property
@@ -188,7 +189,7 @@ class Session:
 
     async def flood(self, seconds: float) -> None:
         """Talk as fast as the relay takes it, in bursts as long as a response."""
-        appends = [traffic.APPEND] * traffic.DELTAS
+        appends = [traffic.APPEND] * self._deltas
         self.client.flood(lambda: appends)
         self.upstream.flood(lambda: next(self._responses))
         await asyncio.sleep(seconds)

@@ -40,6 +40,7 @@ class Step:
     upstream_port: int
     sessions: int
     seconds: float
+    deltas: int  # of a response: how often something is billed
     core: int | None = None
     tls: list[str] | None = None  # certificate chain and key: the upstream speaks TLS
 
@@ -57,7 +58,7 @@ class Load:
             await asyncio.gather(*(self._open_one() for _ in range(begin, min(begin + OPENING_MAX, count))))
 
     async def _open_one(self) -> None:
-        session = Session(len(self.sessions))
+        session = Session(len(self.sessions), self.step.deltas)
         self.sessions[session.number] = session
         url = urlsplit(self.step.url)
         client = partial(Client, session, url.path, url.netloc, self.step.key)

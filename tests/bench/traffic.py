@@ -41,10 +41,11 @@ def _response_event(name: str) -> bytes:
 _CREATED = _response_event("response.created")
 _DONE = _response_event("response.done.completed")
 _DELTA = sample("response.output_audio.delta") | {"delta": AUDIO}
-_DELTAS = [
-    frame(_DELTA | {"event_id": f"event_{number:012}", "response_id": _RESPONSE}, mask=False)
-    for number in range(DELTAS)
-]
+
+
+def _delta(number: int) -> bytes:
+    ids = {"event_id": f"event_{number:012}", "response_id": _RESPONSE}
+    return frame(_DELTA | ids, mask=False)
 
 
 def session_created(session: int) -> bytes:
@@ -54,10 +55,11 @@ def session_created(session: int) -> bytes:
     return frame(message, mask=False)
 
 
-def responses(session: int) -> Iterator[list[bytes]]:
+def responses(session: int, deltas: int) -> Iterator[list[bytes]]:
     """Yield one response of `session` after the other, frame by frame: created, audio, done with usage."""
+    template = (_CREATED, *map(_delta, range(deltas)), _DONE)
     number = 0
     while True:
         name = f"resp_{session:06}{number:08}".encode()
-        yield [event.replace(_RESPONSE.encode(), name, 1) for event in (_CREATED, *_DELTAS, _DONE)]
+        yield [event.replace(_RESPONSE.encode(), name, 1) for event in template]
         number += 1
