@@ -53,6 +53,7 @@ OUR_EVENT_IDS = "tm_"
 
 Transcribed = events.TranscriptionEnded | events.TranscriptionFailed
 
+_CLIENT = Side.CLIENT  # an attribute of an enum takes long to find, and this is wanted for every message
 _FORWARD: tuple[Command, ...] = (Forward(),)
 _DROP: tuple[Command, ...] = (Drop(),)
 _NOTHING: tuple[Command, ...] = ()
@@ -111,14 +112,14 @@ class Session:
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> Sequence[Command]:
         """Note that bulk audio passed, `chars` base64 characters of it; mostly returns nothing."""
-        if side is Side.CLIENT:
+        if side is _CLIENT:
             self._conversation.user_audio.chars += chars
             return _NOTHING
         response = self._opened.find(response_id)
         if response is None:
             return _NOTHING
         response.audio_chars += chars
-        return self._watch(response)
+        return _NOTHING if response.audio_chars < response.look_at_chars else self._watch(response)
 
     # Settings and input
 
@@ -235,11 +236,15 @@ class Session:
     def _watch(self, response: Response) -> Sequence[Command]:
         """Let the hold grow with the running cost; cut when there is nothing more to hold."""
         if not self._allowance.accounts or response.state is State.DOOMED or self._closing:
+            response.look_again()
             return _NOTHING
         held = self._allowance.held.get(response.id, 0)
         spent = response.rated().cost_nanousd or 0
         growth = response.growth_nanousd(spent, held)
-        if not growth or spent < held + self._allowance.grow(response.id, growth):
+        if growth:
+            held += self._allowance.grow(response.id, growth)
+        response.look_again(held - spent)
+        if not growth or spent < held:
             return _NOTHING
         account = self._allowance.narrowest()
         assert account is not None

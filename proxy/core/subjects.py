@@ -13,6 +13,8 @@ from proxy.core.records import Entry, Kind, Progress, SessionOpened, SubjectOpen
 from proxy.core.usage import Flag, Meter, Usage
 
 AUDIO_OUT_PER_S = 20  # tokens
+LOOK_MS_MAX = 1_000  # of speech between two looks at what it costs
+LOOK_MARGIN_MS = 100  # two tokens: an estimate counts the one that has begun
 HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
 HOLD_TEXT = {Meter.TEXT_OUT: 100}
 SETTLED_MAX = 512
@@ -46,6 +48,7 @@ class Response:
     state: State = State.RUNNING
     audio_chars: int = 0
     text_chars: int = 0
+    look_at_chars: int = 0  # so much audio has to pass before its cost can matter again
     reported_chars: int = -1  # how much had passed when its progress was last journalled
 
     @property
@@ -65,9 +68,23 @@ class Response:
 
     def growth_nanousd(self, spent_nanousd: int, held_nanousd: int) -> int:
         """Return how much more to hold: two seconds of speech once less than one is left."""
-        second = rate(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card).cost_nanousd or 0
+        second = self._second_nanousd()
         left = held_nanousd - spent_nanousd
         return 2 * second - left if left <= second else 0
+
+    def look_again(self, left_nanousd: int | None = None) -> None:
+        """Set when its cost has to be looked at again: before the hold, of which so much is left, has to grow.
+
+        That is at the latest in a second. Rating it for every message would cost more than all else.
+        """
+        ms = LOOK_MS_MAX
+        if left_nanousd is not None and (second := self._second_nanousd()):
+            ms = (left_nanousd - second) * 1_000 // second - LOOK_MARGIN_MS
+        self.look_at_chars = self.audio_chars + min(ms, LOOK_MS_MAX) * self.bytes_per_s // 750
+
+    def _second_nanousd(self) -> int:
+        """Return what a second of speech costs."""
+        return rate(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card).cost_nanousd or 0
 
 
 @dataclass(slots=True)

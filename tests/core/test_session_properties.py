@@ -1,9 +1,11 @@
 """Laws that hold for sessions in whatever order, number and shape messages come."""
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.allowance import Account, Policy
+from proxy.core.subjects import Response
 from proxy.core.usage import INPUT_METERS, OUTPUT_METERS
 from tests.core.scripts import Play
 
@@ -133,3 +135,29 @@ def test_nothing_reaches_a_client_after_the_last_word(script: list[str]) -> None
         if deaf and line.startswith("upstream"):
             assert "forward" not in happened
         deaf = deaf or line == "client gone" or "close:1008" in happened
+
+
+SPEECH = st.lists(
+    st.one_of(
+        st.integers(1, 200).map("upstream hear r1 ms={}".format),
+        st.integers(1, 1_500).map("upstream hear r1 ms={}".format),
+        st.integers(1, 300).map("upstream text r1 chars={}".format),
+        st.sampled_from(["upstream started r2", "upstream hear r2 ms=500"]),
+    ),
+    max_size=60,
+)
+
+
+@given(SPEECH, BUDGETS)
+@example(["upstream hear r1 ms=50"] * 60, (1_000, Policy.CUT))
+@example(["upstream hear r1 ms=1", "upstream text r1 chars=300", "upstream hear r1 ms=1"], (500, Policy.CUT))
+def test_looking_at_a_cost_only_when_it_can_matter_changes_nothing(
+    speech: list[str], budget: tuple[int, Policy] | None
+) -> None:
+    accounts = [] if budget is None else [[Account("tenant", "day", *budget)] for _ in range(2)]
+    usual, careful = (Play(one) for one in accounts or ([], []))
+    for line in ["upstream started r1", *speech]:
+        happened = usual.step(line.split())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Response, "look_again", lambda *figures: None)  # so every piece is looked at
+            assert (happened, usual.state()) == (careful.step(line.split()), careful.state())

@@ -32,6 +32,17 @@ def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -
     assert response().growth_nanousd(spent_nanousd=900, held_nanousd=500) == 800
 
 
+def test_a_cost_is_looked_at_before_its_hold_can_have_to_grow() -> None:
+    running = response(audio_chars=SECOND)
+    running.look_again(left_nanousd=300)  # a second and a half, of which the last one is not waited for
+    assert running.look_at_chars == SECOND + 400 * 64
+    running.look_again(left_nanousd=201)
+    assert running.look_at_chars <= SECOND
+    for left_nanousd in (5_000, None):
+        running.look_again(left_nanousd)
+        assert running.look_at_chars == 2 * SECOND
+
+
 def test_an_estimate_says_why_and_is_marked() -> None:
     booker = Booker(facts(), CARDS, "sess_1")
     entry = booker.estimate(
