@@ -73,7 +73,7 @@ class Response:
         return 2 * second - left if left <= second else 0
 
     def look_again(self, left_nanousd: int | None = None) -> None:
-        """Set when its cost has to be looked at again: before the hold, of which so much is left, has to grow.
+        """Set when its cost is looked at again: before the hold, of which so much is left, has to grow.
 
         That is at the latest in a second. Rating it for every message would cost more than all else.
         """

@@ -36,7 +36,7 @@ class Audio(msgspec.Struct, frozen=True, gc=False):
     response_id: str | None
 
 
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The members a bulk message may have, the audio aside. The defaults say that one is absent."""
 
     type: str
@@ -48,15 +48,23 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     content_index: int = -1
 
 
-class _Append(_Envelope, kw_only=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """Where in a message its audio begins and ends, and what stands around it."""
+
+    begin: int
+    end: int
+    envelope: Envelope
+
+
+class _Append(Envelope, kw_only=True):
     audio: str
 
 
-class _Delta(_Envelope, kw_only=True):
+class _Delta(Envelope, kw_only=True):
     delta: str
 
 
-def _quotes(envelope: _Envelope) -> int:
+def _quotes(envelope: Envelope) -> int:
     """Return how many `"` spell `envelope` if no member stands there twice: type and audio, then the rest.
 
     Spelled out because it runs for every audio message: a loop takes twice as long.
@@ -80,17 +88,22 @@ def _quotes(envelope: _Envelope) -> int:
 class Recogniser:
     """Knows the bulk messages of one direction: their types and the member that holds the audio."""
 
-    def __init__(self, shape: type[_Envelope], member: bytes, types: frozenset[str], ending: bytes) -> None:
+    def __init__(self, shape: type[Envelope], member: bytes, types: frozenset[str], ending: bytes) -> None:
         """`shape` is the envelope, `member` the quoted audio member, `ending` how all of `types` end."""
-        self._decode: Callable[[bytes], _Envelope] = msgspec.json.Decoder(shape).decode
-        self._member = member
+        self._decode: Callable[[bytes], Envelope] = msgspec.json.Decoder(shape).decode
+        self.member = member
+        self.ending = ending + b'"'
         self._types = types
-        self._ending = ending + b'"'
 
     def whole(self, payload: bytes) -> Audio | None:
         """Return what a whole message carries, or None if it is not bulk audio beyond doubt."""
+        found = self.find(payload)
+        return Audio(found.end - found.begin, found.envelope.response_id or None) if found else None
+
+    def find(self, payload: bytes) -> "Found | None":
+        """Return where the audio of a whole message is, or None if it is not bulk audio beyond doubt."""
         # Almost everything else is set aside at once: its type does not stand near either end.
-        ending = self._ending
+        ending = self.ending
         if payload.find(ending, 0, LOOK_BYTES) < 0 and payload.find(ending, -LOOK_BYTES) < 0:
             return None
         begin = self._value_at(payload)
@@ -100,7 +113,7 @@ class Recogniser:
         if len(payload) - (end - begin) > ENVELOPE_BYTES_MAX:
             return None
         envelope = self._envelope(payload[:begin] + payload[end:])
-        return None if envelope is None else Audio(end - begin, envelope.response_id or None)
+        return None if envelope is None else Found(begin, end, envelope)
 
     def arriving(self, beginning: bytes) -> "Arriving | None":
         """Return the bulk message that starts with `beginning`, or None if that is in doubt.
@@ -120,15 +133,15 @@ class Recogniser:
 
     def _value_at(self, payload: bytes) -> int:
         """Return where the audio value's first character is, 0 if it is not found."""
-        at = payload.find(self._member, 0, ENVELOPE_BYTES_MAX)
+        at = payload.find(self.member, 0, ENVELOPE_BYTES_MAX)
         if at < 0:
             return 0
-        at += len(self._member)
+        at += len(self.member)
         if payload[at : at + 2] == b':"':
             return at + 2
         return at + 3 if payload[at : at + 3] == b': "' else 0
 
-    def _envelope(self, envelope: bytes) -> _Envelope | None:
+    def _envelope(self, envelope: bytes) -> Envelope | None:
         """Decode `envelope`, or return None if it is not one: wrong type, unknown or repeated members."""
         try:
             known = self._decode(envelope)

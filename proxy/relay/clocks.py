@@ -6,17 +6,17 @@ from proxy.relay.half import Half
 class Clocks:
     """The clocks of one side. Times are the loop's, in seconds, as exact as looks are frequent."""
 
-    __slots__ = ("_heard_at", "_taken", "_took_at")
+    __slots__ = ("_heard", "_heard_at", "_taken", "_took_at")
 
     def __init__(self, now_s: float) -> None:
         self._heard_at = self._took_at = now_s
-        self._taken = 0
+        self._taken = self._heard = 0
 
     def silent_s(self, half: Half, now_s: float) -> float:
         """Return how long it has said nothing. While it is not read, that is not its fault."""
-        if half.is_heard or half.is_held:
-            half.is_heard = False
-            self._heard_at = now_s
+        heard = half.bytes_heard
+        if heard != self._heard or half.is_held:
+            self._heard, self._heard_at = heard, now_s
         return now_s - self._heard_at
 
     def stalled_s(self, half: Half, now_s: float) -> float:

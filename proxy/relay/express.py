@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from proxy.dialects.bulk import Audio, Recogniser
+from proxy.dialects.bulk import Audio
+from proxy.dialects.ear import Ear
 from proxy.relay.received import Received
 from proxy.relay.wire import unmask
 
@@ -11,9 +12,7 @@ _PLAIN: Final = b"\x81\x7e"
 _LENGTH_MIN: Final = 126  # what is shorter has to be encoded in one byte
 
 
-def audio_run(
-    received: Received, masked: bool, length_max: int, bulk: Recogniser, heard: list[Audio]
-) -> None:
+def audio_run(received: Received, masked: bool, length_max: int, ear: Ear, heard: list[Audio]) -> None:
     """Move `received` past the whole bulk messages that it begins with; add each to `heard`.
 
     It has to be between messages. The run ends before anything else, malformed frames included; if that is
@@ -31,24 +30,27 @@ def audio_run(
         if end > here:
             received.need = head + length
             break
-        payload = data[begin:end]
-        audio = bulk.whole(unmask(payload, data[at + 4 : begin]) if masked else payload)
-        if audio is None:
+        if masked:
+            chars = ear.chars(unmask(data[begin:end], data[at + 4 : begin]), 0, length)
+        else:
+            chars = ear.chars(data, begin, end)
+        if chars < 0:
             break
-        heard.append(audio)
+        heard.append(Audio(chars, ear.response_id))
         at = end
     received.pos = at
 
 
-def lone_audio(data: bytes, masked: bool, length_max: int, bulk: Recogniser) -> Audio | None:
-    """Return what `data` carries if it is one whole bulk message and nothing else, None for all the rest.
+def lone_audio(data: bytes, masked: bool, length_max: int, ear: Ear) -> int:
+    """Return the audio characters of `data` if it is one whole bulk message and nothing else, else -1.
 
     At the pace of speech that is what a read returns: a session's messages are far apart.
     """
-    begin = 8 if masked else 4
-    if len(data) < begin or not data.startswith(_MASKED if masked else _PLAIN):
-        return None
+    begin, size = 8 if masked else 4, len(data)
+    if size < begin or not data.startswith(_MASKED if masked else _PLAIN):
+        return -1
     length = data[2] << 8 | data[3]
-    if begin + length != len(data) or not _LENGTH_MIN <= length <= length_max:
-        return None
-    return bulk.whole(unmask(data[8:], data[4:8]) if masked else data[4:])
+    if begin + length != size or not _LENGTH_MIN <= length <= length_max:
+        return -1
+    # A key has four bytes and a header eight: unmasking both makes nonsense of the header only.
+    return ear.chars(unmask(data, data[4:8]) if masked else data, begin, size)

@@ -27,8 +27,9 @@ from typing import Final
 
 from proxy.core.events import Side
 from proxy.dialects.bulk import ENVELOPE_BYTES_MAX, Arriving, Audio, Recogniser
+from proxy.dialects.ear import Ear
 from proxy.relay import wire
-from proxy.relay.express import audio_run, lone_audio
+from proxy.relay.express import audio_run
 from proxy.relay.items import CloseFrame, Item, Message, Pass, Ping, Pong, Violation
 from proxy.relay.received import Received
 from proxy.relay.wire import Header, close_frame, pong_frame, text_frame
@@ -57,8 +58,9 @@ class Scanner:
         self.masked = side is Side.CLIENT
         self._message_bytes_max = message_bytes_max
         self._hold_bytes_max = hold_bytes_max
-        self._usual_bytes_max = min(message_bytes_max, hold_bytes_max)
+        self.usual_bytes_max = min(message_bytes_max, hold_bytes_max)
         self._bulk = bulk
+        self.ear = Ear(bulk)
         self._in = Received()
         self._run = 0  # from here to `_in.pos` everything goes out with the next `Pass`
         self._over = False
@@ -95,14 +97,10 @@ class Scanner:
         ready: bytes = getattr(self._ready, "raw", b"")
         return len(self._in) + sum(map(len, self._raw)) + len(ready)
 
-    def lone_audio(self, data: bytes) -> Audio | None:
-        """Return the audio that `data` is, if it is one whole bulk message between messages: it may pass.
-
-        Then there is nothing to feed. If it is anything else, None: `feed` it.
-        """
-        if self._frames or self._over or self._ready is not None or not self._in.is_empty:
-            return None
-        return lone_audio(data, self.masked, self._usual_bytes_max, self._bulk)
+    @property
+    def is_between(self) -> bool:
+        """Whether the stream stands between messages, and all that was fed was handed out."""
+        return not self._frames and not self._over and self._ready is None and self._in.is_empty
 
     def feed(self, data: bytes) -> bool:
         """Append received bytes; if it returns True, call `next` until that returns None."""
@@ -122,7 +120,7 @@ class Scanner:
         """Make steps until one gives an item or needs more bytes; what has passed goes out before it."""
         self._run = self._in.pos
         if not self._frames:
-            audio_run(self._in, self.masked, self._usual_bytes_max, self._bulk, self._audio)
+            audio_run(self._in, self.masked, self.usual_bytes_max, self.ear, self._audio)
         item = None
         while item is None and not self._in.need and self._in.pos < len(self._in.data):
             item = self._step()

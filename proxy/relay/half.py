@@ -71,12 +71,11 @@ class Half(asyncio.Protocol):
         "_loop",
         "_outbox",
         "_own_code",
+        "_sent",
         "_swallow",
-        "bytes_sent",
         "closed_with",
         "is_choked",
         "is_full",
-        "is_heard",
         "is_lost",
         "lane",
         "other",
@@ -98,9 +97,8 @@ class Half(asyncio.Protocol):
         self.is_lost = False
         self.is_full = False  # its transport's buffer is over the mark
         self.is_choked = False  # what we have to say to it waits: it is not listened to either
-        self.is_heard = False  # since somebody last looked
         self._feeder_is_over = False  # the other side completes nothing any more
-        self.bytes_sent = 0
+        self._sent = 0  # bytes, but for those that took the short way
         self._feeder = feeder
         self._forced = False  # we finished a half-sent frame: here is a boundary
         self._swallow = 0  # bytes of that frame that the other side still sends
@@ -124,9 +122,10 @@ class Half(asyncio.Protocol):
     # What the transport says
 
     def data_received(self, data: bytes) -> None:
-        """Scan `data` and hand it on."""
-        self.is_heard = True
-        self.lane.feed(data)
+        """Hand `data` on: an audio message the short way if that is clear, else let it be scanned."""
+        lane = self.lane
+        if not (lane.is_clear and lane.takes_short_way(data)):
+            lane.feed(data)
 
     def eof_received(self) -> bool:
         """Treat the end of the stream as the loss of the connection: WebSocket knows no half-close.
@@ -181,6 +180,16 @@ class Half(asyncio.Protocol):
         return bool(self._holds)
 
     @property
+    def bytes_heard(self) -> int:
+        """Return how much it has said."""
+        return self.lane.byte_count
+
+    @property
+    def bytes_sent(self) -> int:
+        """Return how much was written to it."""
+        return self._sent + self.other.lane.short_bytes
+
+    @property
     def bytes_taken(self) -> int:
         """Return how much of what was written has left our buffer."""
         return self.bytes_sent - self.transport.get_write_buffer_size()
@@ -194,6 +203,11 @@ class Half(asyncio.Protocol):
     @property
     def is_shut(self) -> bool:
         return self.state is State.SHUT
+
+    @property
+    def takes_as_is(self) -> bool:
+        """Tell whether what the other side says is written as it comes, and nothing of ours waits for it."""
+        return not (self._outbox or self._swallow or self.state is State.SHUT)
 
     def relay(self, data: bytes) -> None:
         """Write what the other side said, unless this side was closed."""
@@ -275,10 +289,11 @@ class Half(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         if data:
-            self.bytes_sent += len(data)
+            self._sent += len(data)
             self.transport.write(data)
 
     def _queue(self, own: _Own) -> None:
+        self.lane.tunnel.bar()
         self._outbox.append(own)
         self.flush()
         if self._outbox:
@@ -310,6 +325,7 @@ class Half(asyncio.Protocol):
 
     def _finish_frame(self) -> None:
         """End the frame, and the message, that stand half-sent. What still comes of them is dropped."""
+        self.lane.tunnel.bar()
         feeder = self._feeder
         if not self._forced:
             self._write(finish_frame(feeder))
@@ -346,6 +362,7 @@ class Half(asyncio.Protocol):
 
     def _shut(self) -> None:
         """Write nothing any more: neither side waits for the other because of this one."""
+        self.lane.tunnel.bar()
         self.state = State.SHUT
         self._outbox.clear()
         self._cancel(self._boundary_timer)

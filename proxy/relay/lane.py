@@ -15,6 +15,7 @@ from proxy.core.commands import Close, Command, Drop, Forward, Journal, Send
 from proxy.core.events import Event
 from proxy.core.records import Record
 from proxy.dialects.openai_realtime import parse
+from proxy.relay.express import lone_audio
 from proxy.relay.frames import CloseFrame, Item, Message, Pass, Ping, Pong, Scanner, Violation
 from proxy.relay.half import Half, Hold
 
@@ -37,12 +38,20 @@ class Lane:
     __slots__ = (
         "_at_end",
         "_backlog",
+        "_ear",
+        "_hear",
         "_is_waiting",
-        "byte_count",
+        "_length_max",
+        "_long_bytes",
+        "_masked",
+        "_told",
+        "_write",
+        "is_clear",
         "is_deaf",
         "is_over",
         "message_count",
         "scanner",
+        "short_bytes",
         "side",
         "source",
         "target",
@@ -57,20 +66,74 @@ class Lane:
         self.target = target
         self.is_deaf = False  # nothing counts any more but a close frame
         self.is_over = False  # the end of the stream was reached, and everything before it is done
-        self.message_count = 0  # since somebody last looked, like `byte_count`
-        self.byte_count = 0
+        self.is_clear = False  # audio may take the short way: `looks_clear` said so, and nobody barred it
+        self.message_count = 0
+        self.short_bytes = 0  # that took the short way …
+        self._long_bytes = 0  # … and the others that came
+        self._told = (0, 0)  # messages and bytes that somebody was told of
         self._at_end = False
         self._is_waiting = False
         self._backlog: deque[_Later | Callable[[], None]] = deque()
+        # What the short way needs, within one step: every object on the way costs it.
+        self._ear = scanner.ear
+        self._masked = scanner.masked
+        self._length_max = scanner.usual_bytes_max
+        self._write = target.transport.write
+        self._hear = tunnel.session.hear
 
     @property
     def is_waiting(self) -> bool:
         """Tell whether something is on its way to the disk, or behind that."""
         return self._is_waiting or bool(self._backlog)
 
+    @property
+    def byte_count(self) -> int:
+        """Return how many bytes the source has sent."""
+        return self.short_bytes + self._long_bytes
+
+    def untold(self) -> tuple[int, int]:
+        """Return how many messages, and bytes, have come since this was last asked."""
+        messages, byte_count = self._told
+        self._told = self.message_count, self.byte_count
+        return self.message_count - messages, self.byte_count - byte_count
+
+    # The short way: what nearly every message takes
+
+    def takes_short_way(self, data: bytes) -> bool:
+        """Relay `data` and account for it if it is one audio message, while the way `is_clear`.
+
+        If it is anything else, return False: `feed` it. This does what `feed` would do, and no more.
+        """
+        try:
+            chars = lone_audio(data, self._masked, self._length_max, self._ear)
+            if chars < 0:
+                return False
+            write, hear = self._write, self._hear
+            write(data)
+            self.short_bytes += len(data)
+            self.message_count += 1
+            if commands := hear(self.side, chars, self._ear.response_id):
+                self.do(commands)
+                self.pump()
+        except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
+            self.tunnel.fail()
+        return True
+
+    def looks_clear(self) -> bool:
+        """Look whether nothing is in the way of an audio message: nothing waits before it, all is as usual.
+
+        `pump` looks when it is done. Whoever puts something in the way later has to call `Tunnel.bar`; doing
+        that too often costs a message the long way, at whose end this is looked at again.
+        """
+        if self.is_waiting or self.is_deaf or not self.scanner.is_between or not self.target.takes_as_is:
+            return False
+        return not (self.source.is_choked or self.tunnel.is_watching or self.tunnel.is_failed)
+
+    # The long way
+
     def feed(self, data: bytes) -> None:
         """Take bytes that the source sent."""
-        self.byte_count += len(data)
+        self._long_bytes += len(data)
         self.pump(data)
         if self._is_waiting and self.scanner.buffered > WAITING_BYTES_MAX:
             self.source.hold(Hold.JOURNAL)
@@ -84,6 +147,7 @@ class Lane:
     def deafen(self) -> None:
         """Discard what the source says from now on, but for its close frame; do not let it wait."""
         self.is_deaf = True
+        self.tunnel.bar()
         self.source.release(Hold.PEER_FULL)
 
     def pump(self, data: bytes = b"") -> None:
@@ -91,29 +155,11 @@ class Lane:
         if self.tunnel.is_failed:
             return
         try:
-            if not data or not self._passes_at_once(data) and self.scanner.feed(data):
+            if not data or self.scanner.feed(data):
                 self._pump()
+            self.is_clear = self.looks_clear()
         except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
             self.tunnel.fail()
-
-    def _passes_at_once(self, data: bytes) -> bool:
-        """Relay `data` if it is one audio message and nothing is in its way; return whether it was.
-
-        Nearly every message of a session is that, so this does what `_pump` would do, and no more.
-        """
-        if self.is_waiting or self.is_deaf or self.source.is_choked:
-            return False
-        if self.target.has_queued or self.tunnel.is_watching:
-            return False
-        audio = self.scanner.lone_audio(data)
-        if audio is None:
-            return False
-        self.target.relay(data)
-        self.message_count += 1
-        if commands := self.tunnel.session.hear(self.side, audio.chars, audio.response_id):
-            self.do(commands)
-            self._pump()
-        return True
 
     def _pump(self) -> None:
         source, scanner = self.source, self.scanner
@@ -225,6 +271,7 @@ class Lane:
             self.tunnel.record(record)
             return
         self._is_waiting = True
+        self.tunnel.bar()
         self.tunnel.record(record, self._durable)
 
     def _durable(self) -> None:

@@ -138,6 +138,14 @@ class Tunnel:
 
     # What the lanes ask for
 
+    def lane(self, side: Side) -> Lane:
+        """Return what `side` says."""
+        return self.client_lane if side is Side.CLIENT else self.upstream_lane
+
+    def bar(self) -> None:
+        """Let both lanes look again whether something is in their way: something may have come into it."""
+        self.client_lane.is_clear = self.upstream_lane.is_clear = False
+
     def send(self, command: Send) -> None:
         """Send a message of our own."""
         half = self.client if command.to is Side.CLIENT else self.upstream
@@ -268,7 +276,11 @@ class Tunnel:
             return
         self._linger_code = code
         self._linger_timer = self._loop.call_later(self._config.linger_s, self._linger_passed)
+        self._start_watching()
+
+    def _start_watching(self) -> None:
         self.is_watching = True
+        self.bar()
         self.watch()
 
     def watch(self) -> None:
@@ -335,9 +347,9 @@ class Tunnel:
         """End the session for a restart, once what runs has finished or `grace_s` have passed."""
         if self._is_leaving or self._is_client_over:
             return
-        self._is_leaving = self.is_watching = True
+        self._is_leaving = True
         self._leave_timer = self._loop.call_later(grace_s, self._leave_now)
-        self.watch()
+        self._start_watching()
 
     def _leave_now(self) -> None:
         if self._leave_timer is not None:
@@ -360,6 +372,7 @@ class Tunnel:
         log.exception("session failed", extra={"session": facts.session_id})
         if not self.is_failed:
             self.is_failed = True
+            self.bar()
             for record in (*self.client_lane.salvage(), *self.upstream_lane.salvage()):
                 self.record(record)
         self.reason = self.reason or Reason.FAILED

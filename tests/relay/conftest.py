@@ -2,13 +2,15 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 import uvloop
+
+from proxy.relay.lane import Lane
 
 Sides = Mapping[str, Any]  # arguments of `stage`
 
@@ -18,6 +20,20 @@ def pytest_asyncio_loop_factories(
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Say which loops an async test runs on: each of them."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def looking_twice(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Look again before each message that takes the short way: somebody may have forgotten to bar it."""
+    take, was_clear = Lane.takes_short_way, []
+
+    def look_and_take(lane: Lane, data: bytes) -> bool:
+        was_clear.append(lane.looks_clear())
+        return take(lane, data)
+
+    monkeypatch.setattr(Lane, "takes_short_way", look_and_take)
+    yield
+    assert all(was_clear)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from websockets.frames import Frame, Opcode
 
 from proxy.core.events import Side
 from proxy.dialects.bulk import Audio, recogniser_for
+from proxy.dialects.ear import Ear
 from proxy.relay.express import audio_run, lone_audio
 from proxy.relay.received import Received
 
@@ -22,7 +23,7 @@ def run(data: bytes, side: Side = Side.CLIENT, at: int = 0) -> tuple[int, list[A
     received = Received()
     received.feed(data)
     received.pos = at
-    audio_run(received, side is Side.CLIENT, LIMIT, recogniser_for(side), heard)
+    audio_run(received, side is Side.CLIENT, LIMIT, Ear(recogniser_for(side)), heard)
     return received.pos, heard
 
 
@@ -61,17 +62,19 @@ def test_stops_before_anything_else(other: bytes) -> None:
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_only_a_whole_message_by_itself_is_alone(other: bytes) -> None:
-    bulk = recogniser_for(Side.CLIENT)
-    assert lone_audio(GOOD, True, LIMIT, bulk) == Audio(100, None)
-    assert lone_audio(other, True, LIMIT, bulk) is None
+    ear = Ear(recogniser_for(Side.CLIENT))
+    assert lone_audio(other, True, LIMIT, ear) == -1
+    assert lone_audio(GOOD, True, LIMIT, ear) == 100
+    assert lone_audio(other, True, LIMIT, ear) == -1
     if other:
-        assert lone_audio(GOOD + other, True, LIMIT, bulk) is None
+        assert lone_audio(GOOD + other, True, LIMIT, ear) == -1
 
 
 def test_a_delta_alone() -> None:
     data = frame(DELTA % (b"A" * 100), mask=False)
-    assert lone_audio(data, False, LIMIT, recogniser_for(Side.UPSTREAM)) == Audio(100, "r1")
-    assert lone_audio(data, True, LIMIT, recogniser_for(Side.UPSTREAM)) is None
+    ear = Ear(recogniser_for(Side.UPSTREAM))
+    assert (lone_audio(data, False, LIMIT, ear), ear.response_id) == (100, "r1")
+    assert lone_audio(data, True, LIMIT, ear) == -1
 
 
 @pytest.mark.parametrize("side", Side)
@@ -81,6 +84,6 @@ def test_asks_for_what_is_missing_of_a_message(side: Side) -> None:
     for end in range(1, len(data)):
         received = Received()
         received.feed(data + data[:end])
-        audio_run(received, side is Side.CLIENT, LIMIT, recogniser_for(side), [])
+        audio_run(received, side is Side.CLIENT, LIMIT, Ear(recogniser_for(side)), [])
         header = 8 if side is Side.CLIENT else 4
         assert (received.pos, received.need) == (len(data), len(data) if end >= header else 0)

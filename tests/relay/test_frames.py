@@ -152,19 +152,10 @@ def test_a_run_of_bulk_is_one_write(side: Side) -> None:
 
 
 @BOTH
-def test_audio_by_itself_may_pass_at_once(side: Side) -> None:
-    data, scanner = frame(side, bulk(side, 6400)), scanner_for(side, hold=1 << 16)
-    assert scanner.lone_audio(data) == audio(side, 6400)
-    assert scanner.lone_audio(data + data) is None
-    assert scanner.lone_audio(frame(side, b'{"type":"response.create"}')) is None
-    assert (scanner.buffered, scanner.in_message, drain(scanner)) == (0, False, [])
-
-
-@BOTH
-def test_audio_passes_at_once_only_between_messages(side: Side) -> None:
-    data = frame(side, bulk(side, 80))
+def test_a_stream_is_between_messages_or_not(side: Side) -> None:
     begun = {
-        "a held frame": data[:-1],
+        "half a header": frame(side, b"{}")[:1],
+        "a held frame": frame(side, bulk(side, 80))[:-1],
         "a held fragment": frame(side, b'{"type":', final=False),
         "a frame that flows": frame(side, bulk(side, 1000))[:500],
         "a binary fragment": frame(side, b"x", opcode=Opcode.BINARY, final=False),
@@ -172,16 +163,22 @@ def test_audio_passes_at_once_only_between_messages(side: Side) -> None:
     }
     for name, start in begun.items():
         scanner = scanner_for(side)
+        assert scanner.is_between
+        scanner.feed(frame(side, bulk(side, 80)))
+        drain(scanner)
+        assert scanner.is_between
         scanner.feed(start)
         drain(scanner)
-        assert scanner.lone_audio(data) is None, name
+        assert not scanner.is_between, name
 
 
 @BOTH
-def test_audio_waits_behind_what_nobody_has_taken_yet(side: Side) -> None:
+def test_what_nobody_has_taken_yet_is_in_the_way(side: Side) -> None:
     scanner = scanner_for(side)
-    scanner.feed(frame(side, b"{}"))
-    assert scanner.lone_audio(frame(side, bulk(side, 80))) is None
+    scanner.feed(frame(side, bulk(side, 80)) + frame(side, b"{}"))
+    assert not scanner.is_between
+    assert isinstance(scanner.next(), Pass) and not scanner.is_between
+    assert isinstance(scanner.next(), Message) and scanner.is_between
 
 
 @BOTH

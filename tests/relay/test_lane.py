@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,9 +10,11 @@ import pytest
 from websockets.frames import Opcode
 
 from proxy.core.allowance import Account, Allowance
+from proxy.core.commands import Journal
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
 from proxy.relay import gateway, half
+from proxy.relay.tunnel import Reason, Tunnel
 from tests.core.scripts import PRICES
 from tests.relay.conftest import Sides
 from tests.relay.peers import Peer, frame, stage, until
@@ -168,3 +171,57 @@ async def test_an_answer_to_the_client_waits_for_the_end_of_a_large_message() ->
         await client.exactly(raw)
         assert (await client.get()).json["type"] == "error"
         await upstream.exactly(client.say({"type": "x"}))
+
+
+def append(chars: int = 6_400) -> bytes:
+    """Return audio of the client on the wire."""
+    return frame(msgspec.json.encode({"type": "input_audio_buffer.append", "audio": "A" * chars}), mask=True)
+
+
+async def test_audio_takes_the_short_way_after_the_first_message() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        for sender, receiver, lane, audio in (
+            (client, upstream, live.tunnel.client_lane, append()),
+            (upstream, client, live.tunnel.upstream_lane, delta()),
+        ):
+            for number in range(3):
+                sender.write(audio)
+                await receiver.exactly(audio)
+                assert lane.short_bytes == number * len(audio)  # the first one found it clear
+            assert (lane.message_count, lane.byte_count) == (3, 3 * len(audio))
+            assert (lane.untold(), lane.untold()) == ((3, 3 * len(audio)), (0, 0))
+            assert lane.target.bytes_sent == 3 * len(audio)
+
+
+IN_THE_WAY: dict[str, Callable[[Tunnel], None]] = {
+    "a frame of ours to the client": lambda tunnel: tunnel.client.send("{}"),
+    "a frame of ours to the upstream": lambda tunnel: tunnel.upstream.send("{}"),
+    "a record on its way to the disk": lambda tunnel: tunnel.upstream_lane.do(
+        [Journal(tunnel.session.facts)]
+    ),
+    "a side that is shut": lambda tunnel: tunnel.client.close(),
+    "a side that does not count any more": lambda tunnel: tunnel.client_lane.deafen(),
+    "a frame that had to be finished": lambda tunnel: tunnel.upstream.end_feeder(),
+    "a session that lingers": lambda tunnel: tunnel.dismiss(1000, "", Reason.STOPPED),
+    "a session that leaves": lambda tunnel: tunnel.leave(10.0),
+    "a bug": lambda tunnel: tunnel.fail(),
+}
+
+
+@pytest.mark.parametrize("put", IN_THE_WAY.values(), ids=IN_THE_WAY)
+async def test_whatever_gets_in_the_way_is_looked_at(put: Callable[[Tunnel], None]) -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        await upstream.exactly(client.say({"type": "x"}))
+        await client.exactly(upstream.say({"type": "y"}))
+        lanes = (live.tunnel.client_lane, live.tunnel.upstream_lane)
+        assert all(lane.is_clear for lane in lanes)
+        it.journal.is_slow = True
+        put(live.tunnel)
+        assert not any(lane.is_clear for lane in lanes)
+        it.journal.is_slow = False
+        it.journal.catch_up()
+        live.tunnel.abort()
