@@ -12,10 +12,10 @@ from proxy.core import events, refusal
 from proxy.core.allowance import Allowance
 from proxy.core.commands import Cancel, Explain, Journal
 from proxy.core.events import Other, Side, Unreadable
-from proxy.core.rating import CardBook, RateCard
+from proxy.core.rating import CardBook, RateCard, rate
 from proxy.core.records import Entry
 from proxy.core.session import Session
-from proxy.core.usage import ReportedTokens
+from proxy.core.usage import ReportedSeconds, ReportedTokens, measure
 from proxy.dialects.openai_realtime import parse, render
 from proxy.store.prices import shipped_cards
 from tests.core.scripts import facts
@@ -107,6 +107,27 @@ def test_a_beta_bill_is_priced_on_its_own_model() -> None:
 def test_transcriptions_are_priced_on_the_transcription_model(name: str, model: str, nanousd: int) -> None:
     entry = booked(f"conversation.item.input_audio_transcription.completed.{name}", "gpt-realtime-2.1", model)
     assert (entry.kind, entry.model, entry.cost_nanousd) == ("transcription", model, nanousd)
+
+
+@pytest.mark.parametrize(
+    ("name", "nanousd"),
+    [
+        ("live.session.closed", 75_000_000),  # 90 s of 50,000,000 a minute
+        ("live.session.usage.updated", 31_166_667),  # 37.4 s: 31,166,666.7
+    ],
+)
+def test_seconds_of_gpt_live_are_priced_on_its_card(name: str, nanousd: int) -> None:
+    """Its sessions are not relayed yet; what it reports and the card that ships fit each other."""
+    seconds = json.loads(sample(name))["usage"]["seconds"]
+    rated = rate(measure(ReportedSeconds(seconds)), CARDS.find("openai", "gpt-live-1", NOW))
+    assert rated.cost_nanousd == nanousd
+
+
+def test_a_bill_where_openai_has_none_is_unrated_and_never_free() -> None:
+    """xAI's `response.usage` is empty, and its figures stand beside it: no dialect of ours reads them yet."""
+    entry = booked("xai.response.done", "gpt-realtime-2.1")
+    assert (entry.status, entry.cost_nanousd) == ("completed", None)
+    assert "usage_missing" in entry.flags
 
 
 @pytest.mark.parametrize("name", ["cancelled.null_usage", "failed.insufficient_quota"])
