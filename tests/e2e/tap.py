@@ -56,7 +56,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept
             writer.write(data)
             await writer.drain()
         writer.write_eof()
-    except ConnectionError:
+    except OSError:  # a connection that is gone, or ENOTCONN, which is no ConnectionError
         writer.transport.abort()
 
 
