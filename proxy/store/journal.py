@@ -3,7 +3,8 @@
 Records come from the event loop; one thread writes them to one SQLite file. It commits whatever is waiting as
 soon as the commit before it has returned: no timer, and batches that grow with the load by themselves. What
 waits is bounded by the callers: a session stops reading a direction until its record is durable, and reports
-progress at most once a second.
+progress at most once a second. Nobody waits for progress, so no commit is made for it alone: it goes with the
+next one, or after a second.
 
 When things fail:
 
@@ -19,6 +20,7 @@ When things fail:
 """
 
 import asyncio
+import collections
 import contextlib
 import queue
 import sqlite3
@@ -30,7 +32,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from proxy.core.records import Record
+from proxy.core.records import Progress, Record
 from proxy.store.journal_file import Connect, JournalFile, Reader, open_writer, pack
 from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES, Reserve
 
@@ -73,6 +75,7 @@ class Journal:
         self._on_failure = on_failure
         self._loop = loop
         self._waiting: queue.SimpleQueue[_Write] = queue.SimpleQueue()
+        self._unhurried: collections.deque[_Write] = collections.deque()  # progress: goes with what waits
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._disk_checked_at = time.monotonic()
@@ -128,7 +131,11 @@ class Journal:
         Returns at once. After a failure `durable` is never called.
         """
         row = pack(record, time.time_ns() // 1_000)
-        self._waiting.put(_Write(lambda file: file.add(row), durable))
+        write = _Write(lambda file: file.add(row), durable)
+        if isinstance(record, Progress) and durable is None:
+            self._unhurried.append(write)
+        else:
+            self._waiting.put(write)
 
     async def flush(self) -> None:
         """Return when everything appended so far is on disk, and those who waited for it were told.
@@ -180,14 +187,16 @@ class Journal:
         self._close_file()
 
     def _next_batch(self) -> list[_Write]:
-        """Return what is waiting, after waiting for something; nothing when it is time to check the disk."""
-        try:
-            batch = [self._waiting.get(timeout=DISK_CHECK_S)]
-        except queue.Empty:
-            return []
+        """Return what is waiting, after waiting for something, or until it is time to check the disk."""
+        batch = []
+        with contextlib.suppress(queue.Empty):
+            batch.append(self._waiting.get(timeout=DISK_CHECK_S))
         while len(batch) < BATCH_MAX and not self._waiting.empty():
             batch.append(self._waiting.get_nowait())
-        return batch
+        # Progress is taken last and written first. So all that was reported before an entry of this batch is
+        # here, and goes with that entry instead of outliving it.
+        unhurried = [self._unhurried.popleft() for _ in range(len(self._unhurried))]
+        return [*unhurried, *batch]
 
     def _write(self, batch: Sequence[_Write]) -> None:
         try:

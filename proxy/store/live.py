@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Engine, Row, bindparam, delete, insert, select, update
 
 from proxy.store import StoreError
 from proxy.store.database import reading, writing
 from proxy.store.schema import live_session, stop_order
 
 LIVE_S = 10  # a session that was not seen for this long is not live: its instance died
+SEEN_AGAIN_S = 3  # a session that did not change is written this often, only to be seen
 REASON_CHARS_MAX = 200
 
 
@@ -33,18 +34,23 @@ def publish(engine: Engine, instance_id: str, sessions: Iterable[Live], now: dat
     rows = {one.session_id: one for one in sessions}
     mine = live_session.c.instance_id == instance_id
     with writing(engine) as connection:
-        known = set(connection.execute(select(live_session.c.session_id).where(mine)).scalars())
-        ended = known - rows.keys()
+        known = {row.session_id: row for row in connection.execute(select(live_session).where(mine))}
+        ended = known.keys() - rows.keys()
         if ended:
             connection.execute(_DELETE_LIVE, [{"ended": session_id} for session_id in ended])
             connection.execute(_DELETE_ORDER, [{"ended": session_id} for session_id in ended])
-        changed = [_row(one, instance_id, now) for one in rows.values()]
-        again = [row for row in changed if row["id"] in known]
+        again = [one for key, one in rows.items() if key in known and _is_stale(known[key], one, now)]
         if again:
-            connection.execute(_UPDATE, again)
-        new = [row for row in changed if row["id"] not in known]
+            connection.execute(_UPDATE, [_row(one, instance_id, now) for one in again])
+        new = [one for key, one in rows.items() if key not in known]
         if new:
-            connection.execute(_INSERT, new)
+            connection.execute(_INSERT, [_row(one, instance_id, now) for one in new])
+
+
+def _is_stale(row: Row[Any], one: Live, now: datetime) -> bool:
+    """Tell whether the table says something else of this session, or says it too long ago."""
+    same = row.cost_nanousd == one.cost_nanousd and row.responses == one.responses
+    return not same or row.seen_at <= now - timedelta(seconds=SEEN_AGAIN_S)
 
 
 _DELETE_LIVE = delete(live_session).where(live_session.c.session_id == bindparam("ended"))

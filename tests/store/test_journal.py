@@ -17,7 +17,7 @@ import pytest
 
 from proxy.store import StoreError
 from proxy.store.journal import Journal, JournalFailed
-from proxy.store.journal_file import Reader
+from proxy.store.journal_file import JournalFile, Reader
 from tests.store import made
 
 
@@ -79,6 +79,42 @@ async def test_acknowledgements_come_in_order_and_in_batches(journal: Journal) -
     assert told == list(range(3_000))
     assert len(commits) < 300, "what waits is committed together"
     assert stored(journal.path) == [f"response/r{n}" for n in range(3_000)]
+
+
+def progress(path: Path) -> list[str]:
+    """The subjects whose progress is on disk."""
+    with closing(sqlite3.connect(path)) as looker:
+        return [subject for (subject,) in looker.execute("SELECT subject FROM progress ORDER BY 1")]
+
+
+async def test_progress_goes_with_the_next_commit(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits: list[int] = []
+    commit = journal._file.commit
+
+    def counted(writes: list[Callable[[JournalFile], None]]) -> None:
+        commits.append(len(writes))
+        commit(writes)
+
+    monkeypatch.setattr(journal._file, "commit", counted)
+    for n in range(100):
+        journal.append(made.progress(f"r{n}", 1))
+    await journal.flush()
+    assert commits == [101]
+    assert len(progress(journal.path)) == 100
+
+
+async def test_progress_does_not_wait_for_other_records_for_long(journal: Journal) -> None:
+    journal.append(made.progress("r1", 1))
+    await until(lambda: progress(journal.path) == ["response/r1"])
+
+
+async def test_progress_does_not_outlive_its_entry(journal: Journal) -> None:
+    for n in range(2_000):
+        journal.append(made.progress(f"r{n}", 1))
+        journal.append(made.entry(f"r{n}"))
+        journal.append(made.progress("r_last", 1))
+    await journal.flush()
+    assert progress(journal.path) == ["response/r_last"]
 
 
 async def test_one_callbacks_error_is_not_anothers(journal: Journal) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 
 from proxy.store import StoreError
 from proxy.store.database import reading
-from proxy.store.live import LIVE_S, Live, publish, request_stop, stop_orders
+from proxy.store.live import LIVE_S, SEEN_AGAIN_S, Live, publish, request_stop, stop_orders
 from proxy.store.schema import live_session, stop_order
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -56,3 +56,17 @@ def test_only_live_sessions_can_be_stopped(database: Engine) -> None:
         request_stop(database, "s2", "no such", NOW)
     with pytest.raises(StoreError, match="'s1' is live"):
         request_stop(database, "s1", "its instance died", NOW + timedelta(seconds=LIVE_S + 1))
+
+
+def test_a_session_that_did_not_change_is_written_only_to_be_seen(database: Engine) -> None:
+    def seen_at() -> object:
+        with reading(database) as connection:
+            return connection.execute(select(live_session.c.seen_at)).scalar_one()
+
+    publish(database, "i1", [Live("s1", 10, 1)], NOW)
+    publish(database, "i1", [Live("s1", 10, 1)], NOW + timedelta(seconds=1))
+    assert seen_at() == NOW
+    publish(database, "i1", [Live("s1", 10, 1)], NOW + timedelta(seconds=SEEN_AGAIN_S))
+    assert seen_at() == NOW + timedelta(seconds=SEEN_AGAIN_S)
+    publish(database, "i1", [Live("s1", 11, 1)], NOW + timedelta(seconds=SEEN_AGAIN_S + 1))
+    assert seen_at() == NOW + timedelta(seconds=SEEN_AGAIN_S + 1)
