@@ -100,6 +100,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
     flags: tuple[str, ...] = ()
     lines: tuple[Line, ...] = ()
     cost_nanousd: int | None
+    charge_nanousd: int | None = None  # of an unrated entry: what budgets are charged in place of a cost
     role: Role = Role.ORIGINAL
     revision: int = 0
 
@@ -122,6 +123,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
         return hashlib.sha256(msgspec.json.encode(billed)).hexdigest()
 
 
+class BudgetCut(msgspec.Struct, frozen=True, kw_only=True, tag="budget_cut"):
+    """A running response was cut because a budget has nothing left. Nano-dollars, as known then.
+
+    `limit_nanousd` is the budget's amount in its window, `spent_nanousd` what was settled of it; of this
+    response `held_nanousd` was reserved and `estimate_nanousd` is what it had cost when it was cut.
+    """
+
+    session_id: str
+    subject_id: str
+    budget_id: str
+    cut_at: datetime
+    limit_nanousd: int
+    spent_nanousd: int
+    held_nanousd: int
+    estimate_nanousd: int
+
+
 class SessionClosed(msgspec.Struct, frozen=True, kw_only=True, tag="session_closed"):
     """A session is over and everything it opened is settled or estimated."""
 
@@ -131,9 +149,10 @@ class SessionClosed(msgspec.Struct, frozen=True, kw_only=True, tag="session_clos
     reason: str  # one of a fixed set: client_closed, client_lost, upstream_closed, …
 
 
-Record = SessionOpened | SessionBound | SubjectOpened | Progress | Entry | SessionClosed
+Record = SessionOpened | SessionBound | SubjectOpened | Progress | Entry | BudgetCut | SessionClosed
 
 __all__ = [
+    "BudgetCut",
     "Entry",
     "Kind",
     "Progress",

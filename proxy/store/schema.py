@@ -238,6 +238,7 @@ ledger_entry = Table(
     Column("list_nanousd", BigInteger),
     Column("cost_nanousd", BigInteger),  # null: unrated
     Column("billed_nanousd", BigInteger),
+    Column("charge_nanousd", BigInteger),  # of an unrated entry: what budgets are charged in place of a cost
     Column("corrects", RowNumber),
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
@@ -298,6 +299,10 @@ live_session = Table(
     Column("seen_at", Instant, nullable=False),
     Column("cost_nanousd", BigInteger, nullable=False),
     Column("responses", BigInteger, nullable=False),
+    Column("running_nanousd", BigInteger, nullable=False, server_default="0"),  # estimated, not in the cost
+    Column("burn_nanousd", BigInteger, nullable=False, server_default="0"),  # spent in the last minute
+    Column("model", Words),
+    Column("left_nanousd", BigInteger),  # of the narrowest budget; null: none has an amount
 )
 
 stop_order = Table(
@@ -306,6 +311,153 @@ stop_order = Table(
     Column("session_id", Words, primary_key=True),
     Column("reason", Words, nullable=False),
     Column("at", Instant, nullable=False),
+)
+
+# --- Budgets: the rules are kept for ever, the counters (`budget_window`, `lease`) are written over.
+
+budget = Table(
+    "budget",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("scope", Words, nullable=False),
+    Column("tenant_id", Words),
+    Column("project_id", Words),
+    Column("api_key_id", Words),
+    Column("end_user_id", Words),
+    Column("window", Words, nullable=False),
+    Column("zone", Words, nullable=False),
+    Column("amount_nanousd", BigInteger),  # null: unlimited
+    Column("on_exhausted", Words, nullable=False),
+    Column("on_store_down", Words, nullable=False),
+    Column("store_down_nanousd", BigInteger, nullable=False),  # what `continue` may spend unasked
+    Column("thresholds", Json, nullable=False),  # percents
+    Column("created_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+)
+
+budget_raise = Table(
+    "budget_raise",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("budget_id", Words, ForeignKey("budget.id"), nullable=False, index=True),
+    Column("amount_nanousd", BigInteger, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+# What a budget has spent in one window. `subject` is the end user of a budget for each of them, the
+# session of a session's window, else ''. A window without a place in the calendar starts at the epoch.
+budget_window = Table(
+    "budget_window",
+    metadata,
+    Column("budget_id", Words, primary_key=True),
+    Column("subject", Words, primary_key=True),
+    Column("starts_at", Instant, primary_key=True, autoincrement=False),
+    Column("ends_at", Instant),
+    Column("spent_nanousd", BigInteger, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("budget_id", Words, primary_key=True),
+    Column("subject", Words, primary_key=True),
+    Column("starts_at", Instant, primary_key=True, autoincrement=False),
+    Column("instance_id", Words, primary_key=True, index=True),
+    Column("granted_nanousd", BigInteger, nullable=False),  # to the instance, less what it gave back
+    Column("taken_nanousd", BigInteger, nullable=False),  # of it by postings: what is left is reserved
+    Column("wanted", Boolean, nullable=False),  # another instance needs what is not held of it
+)
+
+budget_cut = Table(
+    "budget_cut",
+    metadata,
+    Column("session_id", Words, primary_key=True),
+    Column("subject_id", Words, primary_key=True),  # the response that was cut
+    Column("budget_id", Words, nullable=False, index=True),
+    Column("cut_at", Instant, nullable=False),
+    Column("limit_nanousd", BigInteger, nullable=False),
+    Column("spent_nanousd", BigInteger, nullable=False),
+    Column("held_nanousd", BigInteger, nullable=False),
+    Column("estimate_nanousd", BigInteger, nullable=False),
+    Column("cost_nanousd", BigInteger),  # once its bill is posted, and what that went over the limit by
+    Column("overshoot_nanousd", BigInteger),
+)
+
+# --- Limits and models, by their owner: a tenant's or an API key's id.
+
+limit_rule = Table(
+    "limit_rule",
+    metadata,
+    Column("owner_id", Words, primary_key=True),
+    Column("name", Words, primary_key=True),
+    Column("tenant_id", Words, nullable=False, index=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+model_rule = Table(
+    "model_rule",
+    metadata,
+    Column("owner_id", Words, primary_key=True),
+    Column("model", Words, primary_key=True),
+    Column("tenant_id", Words, nullable=False, index=True),
+    Column("allowed", Boolean, nullable=False),
+)
+
+# --- What is announced: written with what it tells of, delivered by the control plane.
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("key", Words, nullable=False, unique=True),  # what is announced once
+    Column("kind", Words, nullable=False),
+    Column("tenant_id", Words),
+    Column("at", Instant, nullable=False),
+    Column("payload", Json, nullable=False),
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words),  # null: this installation's, for all tenants
+    Column("url", Words, nullable=False),
+    Column("secret", Words, nullable=False),
+    Column("kinds", Json, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("deleted_at", Instant),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("outbox_id", RowNumber, primary_key=True, autoincrement=False),
+    Column("webhook_id", Words, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Instant, index=True),  # null: delivered, or given up
+    Column("delivered_at", Instant),
+    Column("status", Integer),
+    Column("error", Words),
+)
+
+# --- Who changed what.
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Words, nullable=False),  # such as cli:USER@HOST
+    Column("action", Words, nullable=False),
+    Column("object", Words, nullable=False),
+    Column("tenant_id", Words),
+    Column("before", Json),
+    Column("after", Json),
+    Column("reason", Words),
 )
 
 # --- One row each, made by the migration.
