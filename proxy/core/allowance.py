@@ -1,35 +1,92 @@
 """Money in two phases, like a card payment: `hold` before a response, then `settle` or `void`.
 
-An `Account` is what this instance may still spend of one budget window, shared by its sessions. An
-`Allowance` is one session's view of the accounts that enclose it: all of them must grant.
+An `Account` is what this instance may spend of one budget window, shared by its sessions:
+`free = leased − held − settled but unposted`. An `Allowance` is one session's view of the accounts that
+enclose it: all of them must grant. Whoever keeps the accounts (`store/lease_keeper.py`) leases for them,
+and takes off what was posted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from datetime import UTC, datetime
 
-from proxy.core.refusal import Refusal, budget_spent
+from proxy.core.budgets import Budget, OnExhausted, Payer, Pot
+from proxy.core.refusal import Refusal, budget_spent, budget_unknown
 
-
-class Policy(StrEnum):
-    """What happens when a budget has nothing left."""
-
-    BLOCK = "block"  # no new responses; running ones finish, then the session closes
-    CUT = "cut"  # the running response is cancelled and the session closes
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Account:
-    """What may be spent without asking anybody, of one budget window."""
+    """What may be spent without asking anybody, of one pot. Amounts in nano-dollars."""
 
-    scope: str
-    window: str
-    free_nanousd: int
-    policy: Policy = Policy.CUT
+    budget: Budget
+    pot: Pot
+    ends_at: datetime = FOREVER  # of the window: later responses spend from another pot
+    is_leased: bool = True  # more may be asked for; else it is a session's own, and what is here is all
+    leased_nanousd: int = 0
+    held_nanousd: int = 0
+    unposted_nanousd: int = 0  # settled, and not yet in the database's count
+    used_nanousd: int = 0  # settled in all, to know the rate
+    limit_nanousd: int = 0  # the budget's amount …
+    spent_nanousd: int = 0  # … and what of it was spent, as last heard
+    asked_nanousd: int = 0  # the last amount that was too much
+    refused_until: datetime | None = None  # the database said no a moment ago: it need not be asked again
+    is_unknown: bool = False  # the database was asked for more, and did not answer
+
+    @property
+    def free_nanousd(self) -> int:
+        return self.leased_nanousd - self.held_nanousd - self.unposted_nanousd
+
+    @property
+    def policy(self) -> OnExhausted:
+        return self.budget.on_exhausted
 
     @property
     def refusal(self) -> Refusal:
-        return budget_spent(self.scope, self.window)
+        name = budget_unknown if self.is_unknown else budget_spent
+        return name(self.budget.scope.label, self.budget.window)
+
+    @property
+    def spent_so_far_nanousd(self) -> int:
+        """Return what is known to be spent: by all until last heard, and by this instance since."""
+        return self.spent_nanousd + self.unposted_nanousd
+
+    def may_ask(self, now: datetime) -> bool:
+        """Say whether the database might have more."""
+        return self.is_leased and (self.refused_until is None or now >= self.refused_until)
+
+    def can_hold(self, amount_nanousd: int) -> bool:
+        return self.free_nanousd >= max(amount_nanousd, 1)
+
+    def settle(self, cost_nanousd: int) -> None:
+        """Note what something has cost."""
+        self.used_nanousd += cost_nanousd
+        if self.is_leased:
+            self.unposted_nanousd += cost_nanousd
+        else:
+            self.leased_nanousd -= cost_nanousd
+            self.spent_nanousd += cost_nanousd
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """So much has to be free in `account`."""
+
+    account: Account
+    nanousd: int
+
+
+@dataclass(slots=True)
+class Hold:
+    """What is reserved for one thing, in each of the accounts that enclosed the session then."""
+
+    nanousd: int
+    accounts: list[Account]
+
+
+# What was settled and is not posted, by the entry's key: in which accounts, and how much.
+Unposted = dict[str, tuple[Sequence[Account], int]]
 
 
 @dataclass(slots=True)
@@ -37,43 +94,101 @@ class Allowance:
     """One session's holds on its enclosing accounts. Without accounts everything is granted."""
 
     accounts: Sequence[Account] = ()
-    held: dict[str, int] = field(default_factory=dict)
+    payer: Payer | None = None  # whose session it is; None where no budget was looked for
+    unposted: Unposted = field(default_factory=dict)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    is_priced_only: bool = False  # an enclosing budget has an amount: nothing without a price
+    version: int = -1  # of the book of budgets that this follows
+
+    @property
+    def ends_at(self) -> datetime:
+        """Return when the first of the accounts' windows ends."""
+        return min((account.ends_at for account in self.accounts), default=FOREVER)
+
+    def held(self, key: str) -> int:
+        """Return how much is held under `key`."""
+        hold = self.holds.get(key)
+        return hold.nanousd if hold else 0
 
     def hold(self, key: str, amount_nanousd: int) -> Account | None:
-        """Hold `amount_nanousd` in every account or in none; return the account that refused."""
+        """Hold `amount_nanousd` in every account or in none; return the account that has too little."""
         for account in self.accounts:
-            if account.free_nanousd < amount_nanousd or account.free_nanousd <= 0:
+            if not account.can_hold(amount_nanousd):
                 return account
         self._take(key, amount_nanousd)
         return None
 
+    def needs(self, amount_nanousd: int, accounts: Iterable[Account] | None = None) -> tuple[Need, ...]:
+        """Return what has to be free, and where there is too little for that."""
+        amount = max(amount_nanousd, 1)
+        found = self.accounts if accounts is None else accounts
+        return tuple(Need(account, amount) for account in found if account.free_nanousd < amount)
+
     def grow(self, key: str, amount_nanousd: int) -> int:
         """Hold up to `amount_nanousd` more under `key`; return how much there was."""
-        most = min((account.free_nanousd for account in self.accounts), default=amount_nanousd)
+        most = min((account.free_nanousd for account in self._under(key)), default=amount_nanousd)
         amount = max(0, min(amount_nanousd, most))
         self._take(key, amount)
         return amount
 
+    def left(self, key: str) -> int:
+        """Return how much may be spent under `key`: less than is held, where an account is overdrawn."""
+        lowest = min((account.free_nanousd for account in self._under(key)), default=0)
+        return self.held(key) + min(0, lowest)
+
     def rename(self, key: str, new: str) -> None:
         """Let the hold of a request pass to the response that answers it."""
-        self.held[new] = self.held.pop(key, 0)
+        if (hold := self.holds.pop(key, None)) is not None:
+            self.holds[new] = hold
 
-    def void(self, key: str) -> None:
-        """Give a hold back."""
-        self._take(key, -self.held.pop(key, 0), keep=False)
+    def void(self, key: str) -> Sequence[Account]:
+        """Give a hold back; return the accounts it was in."""
+        hold = self.holds.pop(key, None)
+        if hold is None:
+            return self.accounts
+        for account in hold.accounts:
+            account.held_nanousd -= hold.nanousd
+        return hold.accounts
 
-    def settle(self, key: str, cost_nanousd: int) -> None:
+    def settle(self, key: str, cost_nanousd: int, entry_key: str) -> None:
         """Replace a hold, if there was one, by what it really cost, even above the hold."""
-        self.void(key)
-        for account in self.accounts:
-            account.free_nanousd -= cost_nanousd
+        accounts = self.void(key)
+        for account in accounts:
+            account.settle(cost_nanousd)
+        leased = [account for account in accounts if account.is_leased]
+        if leased:
+            self.unposted[entry_key] = (leased, cost_nanousd)
 
-    def narrowest(self) -> Account | None:
-        """Return the account with the least left."""
-        return min(self.accounts, key=lambda account: account.free_nanousd, default=None)
+    def narrowest(self, key: str) -> Account | None:
+        """Return the account with the least left, of those that `key` is held in."""
+        return min(self._under(key), key=lambda account: account.free_nanousd, default=None)
 
-    def _take(self, key: str, amount_nanousd: int, *, keep: bool = True) -> None:
-        if keep:
-            self.held[key] = self.held.get(key, 0) + amount_nanousd
-        for account in self.accounts:
-            account.free_nanousd -= amount_nanousd
+    def enclose(self, accounts: Sequence[Account]) -> None:
+        """Take over other accounts: budgets were made, changed or deleted, or a window has ended.
+
+        What is held stays in a window that has ended. It joins the account of a new budget, and leaves
+        that of a deleted one.
+        """
+        before = {account.budget.id for account in self.accounts}
+        after = {account.budget.id for account in accounts}
+        new = [account for account in accounts if account.budget.id not in before]
+        for hold in self.holds.values():
+            gone = [account for account in hold.accounts if account.budget.id not in after]
+            for account in gone:
+                account.held_nanousd -= hold.nanousd
+            for account in new:
+                account.held_nanousd += hold.nanousd
+            hold.accounts = [one for one in hold.accounts if one not in gone] + new
+        self.accounts = accounts
+
+    def _under(self, key: str) -> Sequence[Account]:
+        hold = self.holds.get(key)
+        return self.accounts if hold is None else hold.accounts
+
+    def _take(self, key: str, amount_nanousd: int) -> None:
+        hold = self.holds.get(key)
+        if hold is None:
+            hold = self.holds[key] = Hold(0, list(self.accounts))
+        hold.nanousd += amount_nanousd
+        for account in hold.accounts:
+            account.held_nanousd += amount_nanousd

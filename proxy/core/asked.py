@@ -29,6 +29,11 @@ class AskedQueue:
     def __bool__(self) -> bool:
         return bool(self._queue or self._commits) or self.expected_at is not None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Say whether the next response that starts answers a request, whose hold it takes over."""
+        return bool(self._queue)
+
     def commit(self, now: datetime) -> None:
         """Note that the client commits audio which will be transcribed: that will be billed."""
         self._commits.append(now)

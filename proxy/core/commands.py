@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from proxy.core.events import Side
+from proxy.core.allowance import Need
+from proxy.core.events import Event, Side
 from proxy.core.records import Record
 from proxy.core.refusal import Refusal
 
@@ -42,6 +43,18 @@ class Explain:
     caused_by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask for more money than is at hand; then let the session receive `again`, whatever the answer is.
+
+    Nothing later in this direction is looked at before that. With `partly`, less than is needed helps too.
+    """
+
+    needs: tuple[Need, ...]
+    again: Event
+    partly: bool = False
+
+
 Message = Cancel | Explain
 
 
@@ -61,4 +74,4 @@ class Close:
     reason: str  # at most 123 bytes
 
 
-Command = Journal | Forward | Drop | Send | Close
+Command = Journal | Forward | Drop | Send | Close | Ask

@@ -55,12 +55,17 @@ class UserAudio:
         if end_ms is not None and self._start_ms is not None:
             self._speech_ms = max(0, end_ms - self._start_ms)
 
-    def commit(self) -> int:
-        """Return the milliseconds that were committed, and start anew.
+    @property
+    def committed_ms(self) -> int:
+        """Return the milliseconds that a commit would take now.
 
         That is what turn detection took for speech (silence is not billed), else all of it.
         """
-        ms = audio_ms(self.chars, self.bytes_per_s) if self._speech_ms is None else self._speech_ms
+        return audio_ms(self.chars, self.bytes_per_s) if self._speech_ms is None else self._speech_ms
+
+    def commit(self) -> int:
+        """Return the milliseconds that were committed, and start anew."""
+        ms = self.committed_ms
         self.chars, self._start_ms, self._speech_ms = 0, None, None
         return ms
 

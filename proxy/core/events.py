@@ -187,6 +187,18 @@ class LingerPassed:
 
 
 @dataclass(frozen=True, slots=True)
+class CostLook:
+    """A running response's cost has to be looked at (from neither side)."""
+
+    response_id: str | None  # None: the only one there is
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetsChanged:
+    """Other accounts enclose the session, or others are enough (from neither side)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """A second has passed (from neither side)."""
 
@@ -212,5 +224,7 @@ Event = (
     | StopAsked
     | Gone
     | LingerPassed
+    | CostLook
+    | BudgetsChanged
     | Tick
 )

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from proxy.core.money import divide_half_even
-from proxy.core.usage import Flag, Meter, Usage
+from proxy.core.usage import INPUT_METERS, OUTPUT_METERS, Flag, Meter, Usage
 
 _SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
 
@@ -118,7 +118,21 @@ class CardBook:
         model = self._aliases.get(model, model)
         return self._at(provider, model, at) or self._at(provider, _SNAPSHOT.sub("", model), at)
 
+    def dearest_nanousd(self, provider: str, usage: Usage, at: datetime) -> int:
+        """Return what `usage` costs at most: each meter at its dearest price among the provider's models."""
+        cards = [self._at(of, model, at) for of, model in self._cards if of == provider]
+        return sum(_dearest(meter, quantity, cards) for meter, quantity in usage.counts.items())
+
     def _at(self, provider: str, model: str, at: datetime) -> RateCard | None:
         cards = self._cards.get((provider, model), [])
         index = bisect.bisect_right(cards, at, key=lambda card: card.effective_from)
         return cards[index - 1] if index else None
+
+
+_UNTOLD = {Meter.UNTOLD_IN: INPUT_METERS, Meter.UNTOLD_OUT: OUTPUT_METERS}
+
+
+def _dearest(meter: Meter, quantity: int, cards: Iterable[RateCard | None]) -> int:
+    meters = _UNTOLD.get(meter, {meter})
+    prices = [price for card in cards if card for one, price in card.prices.items() if one in meters]
+    return max((divide_half_even(quantity * price.nanousd, price.per) for price in prices), default=0)

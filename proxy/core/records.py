@@ -110,6 +110,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
         return Flag.BILLED_AGAIN not in self.flags
 
     @property
+    def charged_nanousd(self) -> int:
+        """Return what budgets are charged for it."""
+        charge = self.charge_nanousd if self.cost_nanousd is None else self.cost_nanousd
+        return charge or 0
+
+    @property
     def entry_key(self) -> str:
         """Return what makes this entry unique for ever, by the provider's own ids."""
         session = self.upstream_session_id or self.session_id

@@ -128,3 +128,27 @@ def budget_spent(scope: str, window: str) -> Refusal:
         "insufficient_quota",
         f"The {window} budget of this {scope} is spent.",
     )
+
+
+def budget_unknown(scope: str, window: str) -> Refusal:
+    """Return the refusal where a budget could not be asked, and may not be spent unasked."""
+    return Refusal(
+        "budget_unknown",
+        503,
+        "insufficient_quota",
+        "insufficient_quota",
+        f"The {window} budget of this {scope} cannot be checked now, since Talkmeter's database does not"
+        " answer. Try again shortly.",
+    )
+
+
+def model_unpriced(model: str | None) -> Refusal:
+    """Return the refusal of a model without a price, where a budget has an amount."""
+    return Refusal(
+        "model_unpriced",
+        403,
+        "invalid_request_error",
+        "model_not_allowed",
+        f"There is no price for the model {(model or '')[:100]!r}, and a budget encloses this session: import"
+        " its prices first (`talkmeter prices`).",
+    )

@@ -27,7 +27,9 @@ database. The life of a response:
 | crash        |                                                |           |                                |
 
 *The cut*: cancel what runs, the error event and close 1008 to the client at once; the upstream
-lingers to be settled. The gate that counts is the upstream's `response.created`: turn detection
+lingers to be settled. Where too little is at hand to hold, more is asked for (`Ask`), and the same
+event is received again with the answer: nothing is refused that the database would have granted. The
+gate that counts is the upstream's `response.created`: turn detection
 starts responses that nobody asked for, and a client can disguise its wish. The gate at the client
 only saves money earlier.
 """
@@ -37,16 +39,17 @@ from datetime import datetime
 from typing import Any
 
 from proxy.core import estimate, events, refusal
-from proxy.core.allowance import Account, Allowance, Policy
+from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.asked import Asked, AskedQueue
-from proxy.core.commands import Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
+from proxy.core.budgets import OnExhausted
+from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
-from proxy.core.records import Entry, Kind, SessionBound, SessionClosed, SessionOpened
+from proxy.core.records import BudgetCut, Entry, Kind, SessionBound, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
-from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_hold_nanousd
+from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_usage
 from proxy.core.usage import Flag, Meter, measure
 
 OUR_EVENT_IDS = "tm_"
@@ -68,7 +71,7 @@ class Session:
         self.responses = 0
         self.unrated = 0
         self.settings = Settings(facts.model)
-        self._allowance = allowance
+        self.allowance = allowance
         self._booker = Booker(facts, cards)
         self._conversation = Conversation()
         self._asked = AskedQueue()
@@ -77,6 +80,7 @@ class Session:
         self._closing: Refusal | None = None  # said to the client: nothing more is forwarded to it
         self._blocked: Refusal | None = None  # will be said once what runs has ended
         self._serial = 0
+        self._has_asked = False  # what is received now was received before, and more was asked for
 
     # What the tunnel asks
 
@@ -101,25 +105,35 @@ class Session:
         )
         return (*ending, Journal(closed, wait=False))
 
-    def receive(self, side: Side, event: Event, now: datetime) -> Sequence[Command]:
-        """Return what to do about `event`; for a message, Forward or Drop is among it."""
+    def receive(
+        self, side: Side, event: Event, now: datetime, *, has_asked: bool = False
+    ) -> Sequence[Command]:
+        """Return what to do about `event`; for a message, Forward or Drop is among it, or Ask is all.
+
+        `has_asked` says that this is an `Ask.again`, and that the answer is in the accounts.
+        """
         deaf = self._client_gone or self._closing is not None
         handler = _HANDLERS.get(type(event))
+        self._has_asked = has_asked
         commands = handler(self, side, event, now) if handler else _FORWARD
+        self._has_asked = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
         return commands
 
-    def hear(self, side: Side, chars: int, response_id: str | None) -> Sequence[Command]:
-        """Note that bulk audio passed, `chars` base64 characters of it; mostly returns nothing."""
+    def hear(self, side: Side, chars: int, response_id: str | None) -> bool:
+        """Note that bulk audio passed, `chars` base64 characters of it.
+
+        Return whether a `CostLook` is due: the cost of the response that it belongs to may matter now.
+        """
         if side is _CLIENT:
             self._conversation.user_audio.chars += chars
-            return _NOTHING
+            return False
         response = self._opened.find(response_id)
         if response is None:
-            return _NOTHING
+            return False
         response.audio_chars += chars
-        return _NOTHING if response.audio_chars < response.look_at_chars else self._watch(response)
+        return response.audio_chars >= response.look_at_chars
 
     # Settings and input
 
@@ -151,6 +165,8 @@ class Session:
         return _FORWARD
 
     def _input_committed(self, side: Side, event: events.InputCommitted, now: datetime) -> Sequence[Command]:
+        if ask := self._ask_for_transcription(event, now):
+            return (ask,)
         ms = self._conversation.commit()
         self._asked.committed()
         if self.settings.answers_by_itself:
@@ -161,16 +177,42 @@ class Session:
         item_id = event.item_id or self._next_id("unnamed_")
         opened = Transcription(item_id, model, now, self._booker.card(model, now), ms)
         room = self._lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
-        return (*room, Journal(self._booker.opened(opened)), Forward())
+        opening = (*room, Journal(self._booker.opened(opened)))
+        short = self.allowance.hold(
+            opened.subject_id, self._booker.charge_nanousd(opened.usage(), opened.card, now)
+        )
+        return (*opening, *self._admit(short, now))
+
+    def _ask_for_transcription(self, event: events.InputCommitted, now: datetime) -> Ask | None:
+        """Return what to ask for before what was committed can be held."""
+        model = self.settings.transcription_model
+        if model is None or event.item_id in self._opened.transcriptions or not self.allowance.accounts:
+            return None
+        ms, card = self._conversation.user_audio.committed_ms, self._booker.card(model, now)
+        usage = Transcription("", model, now, card, ms).usage()
+        return self._ask(self.allowance.needs(self._booker.charge_nanousd(usage, card, now)), event, now)
+
+    def _admit(self, short: Account | None, now: datetime) -> Sequence[Command]:
+        """Forward what costs money at the upstream already, and refuse what follows if none is left."""
+        if short is None or self._closing:
+            return _FORWARD
+        if short.policy is OnExhausted.BLOCK:
+            self._blocked = short.refusal
+            return (*_FORWARD, *self._say_blocked(now))
+        return (Drop(), *self._cut(short.refusal, now, short))
 
     # Responses
 
     def _response_asked(self, side: Side, event: events.ResponseAsked, now: datetime) -> Sequence[Command]:
         if self._closing or self._blocked:
             return _DROP
-        self._conversation.add(Meter.TEXT_IN, estimate.text_tokens(event.text_chars))
+        tokens = estimate.text_tokens(event.text_chars)
+        amount = self._hold_nanousd(now, tokens)
+        if ask := self._ask(self.allowance.needs(amount), event, now):
+            return (ask,)
+        self._conversation.add(Meter.TEXT_IN, tokens)
         key = self._next_id("ask_")
-        if refused := self._allowance.hold(key, self._hold_nanousd(now)):
+        if refused := self.allowance.hold(key, amount):
             return self._refuse_asked(refused, event, now)
         self._void(self._asked.put(Asked(key, event.event_id, now)))
         return _FORWARD
@@ -178,9 +220,16 @@ class Session:
     def _refuse_asked(
         self, account: Account, event: events.ResponseAsked, now: datetime
     ) -> Sequence[Command]:
-        if account.policy is Policy.BLOCK:
+        if account.policy is OnExhausted.BLOCK:
             return (Drop(), self._explain(account.refusal, event.event_id))
-        return (Drop(), *self._cut(account.refusal))
+        return (Drop(), *self._cut(account.refusal, now, account))
+
+    def _ask(
+        self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
+    ) -> Ask | None:
+        """Return what to ask for, where that can help and was not done for this event."""
+        hopeful = not self._has_asked and needs and all(need.account.may_ask(now) for need in needs)
+        return Ask(needs, again, partly) if hopeful else None
 
     def _response_started(
         self, side: Side, event: events.ResponseStarted, now: datetime
@@ -189,18 +238,23 @@ class Session:
             Kind.RESPONSE, event.response_id
         ):
             return _FORWARD
+        is_over = self._client_gone or self._closing is not None
+        is_free = is_over or self._asked.is_waiting  # no hold is made for it, or one was made
+        needs = () if is_free else self.allowance.needs(self._hold_nanousd(now))
+        if ask := self._ask(needs, event, now):
+            return (ask,)
         response = self._start(event, now)
         room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         refused = self._hold_for(response.id, now)
-        if self._client_gone or self._closing:
+        if is_over:
             return (*room, journal, Drop(), self._doom(response))
         if refused is None:
             return (*room, journal, Forward())
-        if refused.policy is Policy.BLOCK:
+        if refused.policy is OnExhausted.BLOCK:
             self._blocked = refused.refusal
             return (*room, journal, self._doom(response), Forward())
-        return (*room, journal, Drop(), *self._cut(refused.refusal))
+        return (*room, journal, Drop(), *self._cut(refused.refusal, now, refused))
 
     def _start(self, event: events.ResponseStarted, now: datetime) -> Response:
         return Response(
@@ -216,42 +270,68 @@ class Session:
     def _hold_for(self, response_id: str, now: datetime) -> Account | None:
         """Let the oldest request's hold pass to this response, or hold anew for one nobody asked for."""
         if asked := self._asked.answer():
-            self._allowance.rename(asked.key, response_id)
+            self.allowance.rename(asked.key, response_id)
             return None
-        return self._allowance.hold(response_id, self._hold_nanousd(now))
+        return self.allowance.hold(response_id, self._hold_nanousd(now))
 
-    def _hold_nanousd(self, now: datetime) -> int:
+    def _hold_nanousd(self, now: datetime, text_tokens: int = 0) -> int:
+        """Return what to hold for the next response, to whose input so much text is added."""
+        if not self.allowance.accounts:
+            return 0
         predicted = self._conversation.predict()
-        return first_hold_nanousd(predicted, self._booker.card(self.settings.model, now))
+        predicted[Meter.TEXT_IN] = predicted.get(Meter.TEXT_IN, 0) + text_tokens
+        card = self._booker.card(self.settings.model, now)
+        return self._booker.charge_nanousd(first_usage(predicted, card), card, now)
 
     def _response_text(self, side: Side, event: events.ResponseText, now: datetime) -> Sequence[Command]:
         if response := self._opened.find(event.response_id):
             response.text_chars += event.chars
-            return (Forward(), *self._watch(response))
+            return (Forward(), *self._watch(response, now))
         return _FORWARD
 
     def _response_audio(self, side: Side, event: events.ResponseAudio, now: datetime) -> Sequence[Command]:
-        return (Forward(), *self.hear(Side.UPSTREAM, event.chars, event.response_id))
+        if not self.hear(Side.UPSTREAM, event.chars, event.response_id):
+            return _FORWARD
+        return (Forward(), *self._cost_look(side, events.CostLook(event.response_id), now))
 
-    def _watch(self, response: Response) -> Sequence[Command]:
+    def _watch(self, response: Response, now: datetime) -> Sequence[Command]:
         """Let the hold grow with the running cost; cut when there is nothing more to hold."""
-        if not self._allowance.accounts or response.state is State.DOOMED or self._closing:
+        is_over = response.state is State.DOOMED or self._closing or self._blocked
+        if not self.allowance.accounts or is_over:
             response.look_again()
             return _NOTHING
-        held = self._allowance.held.get(response.id, 0)
-        spent = response.rated().cost_nanousd or 0
-        growth = response.growth_nanousd(spent, held)
+        spent = self._spent_nanousd(response)
+        growth = response.growth_nanousd(spent, self.allowance.held(response.id))
         if growth:
-            held += self._allowance.grow(response.id, growth)
-        response.look_again(held - spent)
-        if not growth or spent < held:
+            self.allowance.grow(response.id, growth)
+        left = self.allowance.left(response.id)
+        response.look_again(left - spent)
+        if spent < left:
             return _NOTHING
-        account = self._allowance.narrowest()
+        account = self.allowance.narrowest(response.id)
         assert account is not None
-        if account.policy is Policy.BLOCK:  # the running one finishes
+        need = Need(account, max(growth, 1))
+        if ask := self._ask((need,), events.CostLook(response.id), now, partly=True):
+            return (ask,)
+        if account.policy is OnExhausted.BLOCK:  # the running one finishes
             self._blocked = account.refusal
             return _NOTHING
-        return self._cut(account.refusal)
+        return self._cut(account.refusal, now, account)
+
+    def _spent_nanousd(self, response: Response) -> int:
+        """Return what a running response has cost so far, by estimate."""
+        return self._booker.charge_nanousd(response.usage(), response.card, response.opened_at)
+
+    def _cost_look(self, side: Side, event: events.CostLook, now: datetime) -> Sequence[Command]:
+        response = self._opened.find(event.response_id)
+        return self._watch(response, now) if response else _NOTHING
+
+    def _budgets_changed(self, side: Side, event: events.BudgetsChanged, now: datetime) -> Sequence[Command]:
+        """Look at what runs now, and do not wait for it to move on."""
+        for response in self._opened.running:
+            if commands := self._watch(response, now):
+                return commands
+        return _NOTHING
 
     def _response_ended(self, side: Side, event: events.ResponseEnded, now: datetime) -> Sequence[Command]:
         response = self._opened.find(event.response_id)
@@ -267,11 +347,12 @@ class Session:
             status=event.status,
             reason=event.reason,
             flags=() if response else (Flag.NEVER_OPENED,),
+            passed=response.usage() if response else None,
         )
         if response and not (event.out_of_band or response.out_of_band):
             self._conversation.bill(usage)
         self._opened.responses.pop(subject_id, None)
-        return (*self._settle(entry), Forward(), *self._say_blocked())
+        return (*self._settle(entry), Forward(), *self._say_blocked(now))
 
     def _settle(self, entry: Entry) -> Sequence[Command]:
         """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
@@ -282,16 +363,15 @@ class Session:
         cost = entry.cost_nanousd
         if cost is None:
             self.unrated += 1
-            cost = self._allowance.held.get(entry.subject_id, 0)
-        self._allowance.settle(entry.subject_id, cost)
-        self.cost_nanousd += entry.cost_nanousd or 0
+        self.allowance.settle(entry.subject_id, entry.charged_nanousd, entry.entry_key)
+        self.cost_nanousd += cost or 0
         self.responses += entry.kind is Kind.RESPONSE
         return (Journal(entry),)
 
-    def _say_blocked(self) -> Sequence[Command]:
+    def _say_blocked(self, now: datetime) -> Sequence[Command]:
         if self._blocked is None or self._opened.responses or self._closing:
             return _NOTHING
-        return self._cut(self._blocked)
+        return self._cut(self._blocked, now)
 
     # Transcriptions
 
@@ -300,6 +380,8 @@ class Session:
         item_id = event.item_id or self._opened.only_item or self._next_id("unnamed_")
         opened = self._opened.transcriptions.pop(item_id, None)
         subject_id = f"{item_id}:{event.content_index}"
+        if opened:
+            self.allowance.rename(opened.subject_id, subject_id)
         known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
         entry = self._booker.entry(
             Kind.TRANSCRIPTION,
@@ -309,6 +391,7 @@ class Session:
             at=now,
             status="completed" if isinstance(event, events.TranscriptionEnded) else "failed",
             flags=() if opened else (Flag.NEVER_OPENED,),
+            passed=opened.usage() if opened else None,
         )
         return (*self._settle(entry), Forward())
 
@@ -323,7 +406,7 @@ class Session:
 
     def _void(self, requests: Iterable[Asked]) -> None:
         for asked in requests:
-            self._allowance.void(asked.key)
+            self.allowance.void(asked.key)
 
     def _unreadable(self, side: Side, event: events.Unreadable, now: datetime) -> Sequence[Command]:
         if side is Side.UPSTREAM:  # what bills the client must reach it, understood or not
@@ -331,7 +414,7 @@ class Session:
         return (Drop(), self._explain(refusal.unreadable(event.problem), event.event_id))
 
     def _stop_asked(self, side: Side, event: events.StopAsked, now: datetime) -> Sequence[Command]:
-        return _NOTHING if self._closing or self._client_gone else self._cut(event.refusal)
+        return _NOTHING if self._closing or self._client_gone else self._cut(event.refusal, now)
 
     def _gone(self, side: Side, event: events.Gone, now: datetime) -> Sequence[Command]:
         if side is Side.UPSTREAM:
@@ -348,10 +431,25 @@ class Session:
         self._void(self._asked.expire(now))
         return [Journal(self._booker.progress(response), wait=False) for response in self._opened.moved]
 
-    def _cut(self, why: Refusal) -> Sequence[Command]:
-        cancels = [self._doom(response) for response in self._opened.running]
+    def _cut(self, why: Refusal, now: datetime, account: Account | None = None) -> Sequence[Command]:
+        """Return the cut; what runs is recorded if `account` is why."""
+        running = self._opened.running
+        records = [Journal(self._cut_record(one, account, now), wait=False) for one in running if account]
+        cancels = [self._doom(response) for response in running]
         self._closing = why
-        return (*cancels, self._explain(why), Close(CLOSE_POLICY, why.close_reason))
+        return (*cancels, *records, self._explain(why), Close(CLOSE_POLICY, why.close_reason))
+
+    def _cut_record(self, response: Response, account: Account, now: datetime) -> BudgetCut:
+        return BudgetCut(
+            session_id=self.facts.session_id,
+            subject_id=response.id,
+            budget_id=account.budget.id,
+            cut_at=now,
+            limit_nanousd=account.limit_nanousd,
+            spent_nanousd=account.spent_so_far_nanousd,
+            held_nanousd=self.allowance.held(response.id),
+            estimate_nanousd=self._spent_nanousd(response),
+        )
 
     def _doom(self, response: Response) -> Send:
         response.state = State.DOOMED
@@ -396,5 +494,7 @@ _HANDLERS: dict[type, _Handler] = {
     events.StopAsked: Session._stop_asked,
     events.Gone: Session._gone,
     events.LingerPassed: Session._linger_passed,
+    events.CostLook: Session._cost_look,
+    events.BudgetsChanged: Session._budgets_changed,
     events.Tick: Session._tick,
 }

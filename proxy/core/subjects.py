@@ -21,10 +21,10 @@ SETTLED_MAX = 512
 BILLS_MAX = 8  # different ones for the same thing; one is right, a second is an alarm already
 
 
-def first_hold_nanousd(predicted: Mapping[Meter, int], card: RateCard | None) -> int:
-    """Return what to hold before a response: its predicted input and two seconds of output."""
-    output = HOLD_AUDIO if card and Meter.AUDIO_OUT in card.prices else HOLD_TEXT
-    return rate(Usage({**predicted, **output}), card).cost_nanousd or 0
+def first_usage(predicted: Mapping[Meter, int], card: RateCard | None) -> Usage:
+    """Return what to hold for before a response: its predicted input and two seconds of output."""
+    speaks = card is None or Meter.AUDIO_OUT in card.prices
+    return Usage({**predicted, **(HOLD_AUDIO if speaks else HOLD_TEXT)})
 
 
 class State(Enum):
@@ -97,6 +97,11 @@ class Transcription:
     card: RateCard | None
     speech_ms: int
 
+    @property
+    def subject_id(self) -> str:
+        """Return what its entry will be for: user audio has one content part."""
+        return f"{self.item_id}:0"
+
     def usage(self) -> Usage:
         return _estimated(estimate.transcription(self.speech_ms, self.card))
 
@@ -138,6 +143,11 @@ class Booker:
     def card(self, model: str | None, at: datetime) -> RateCard | None:
         return self.cards.find(self.facts.provider, model, at)
 
+    def charge_nanousd(self, usage: Usage, card: RateCard | None, at: datetime) -> int:
+        """Return what budgets are charged for `usage`: unpriced, the provider's dearest price."""
+        cost = rate(usage, card).cost_nanousd
+        return self.cards.dearest_nanousd(self.facts.provider, usage, at) if cost is None else cost
+
     def opened(self, one: Response | Transcription) -> SubjectOpened:
         rated = one.rated()
         if isinstance(one, Response):
@@ -178,7 +188,9 @@ class Booker:
         reason: str | None = None,
         flags: Iterable[Flag] = (),
         estimated: bool = False,
+        passed: Usage | None = None,
     ) -> Entry:
+        """Return `usage` as an entry; `passed` is what was seen of it, for a bill that says nothing."""
         card = self.card(model, at)
         rated = rate(usage, card)
         marks = {*usage.flags, *flags, *_rating_flags(rated, card)}
@@ -196,6 +208,9 @@ class Booker:
             flags=tuple(sorted(marks)),
             lines=rated.lines,
             cost_nanousd=rated.cost_nanousd,
+            charge_nanousd=None
+            if rated.cost_nanousd is not None
+            else self.charge_nanousd(usage if usage.counts or passed is None else passed, card, at),
         )
 
     def estimate(self, lost: Response | Transcription, why: Flag, now: datetime) -> Entry:
@@ -203,7 +218,7 @@ class Booker:
         if isinstance(lost, Response):
             kind, subject_id, at = Kind.RESPONSE, lost.id, lost.opened_at
         else:
-            kind, subject_id, at = Kind.TRANSCRIPTION, f"{lost.item_id}:0", now
+            kind, subject_id, at = Kind.TRANSCRIPTION, lost.subject_id, now
         return self.entry(
             kind,
             subject_id,

@@ -13,12 +13,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from proxy.core.allowance import Allowance
+from proxy.core.commands import Ask as AskForMoney
 from proxy.core.events import Side
 from proxy.core.identity import Principal
-from proxy.core.rating import CardBook
+from proxy.core.rating import CardBook, rate
 from proxy.core.records import Entry, Record, SessionOpened
-from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal
+from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal, model_unpriced
 from proxy.core.session import Session
+from proxy.core.subjects import first_usage
 from proxy.ids import new_id
 from proxy.observe.metrics import Metrics
 from proxy.observe.sessions import SessionWatch
@@ -44,6 +46,22 @@ class KeyCatalog(Protocol):
 
     def key_ok(self, api_key_id: str) -> Refusal | None:
         """Return why a key that was good when its session began is no longer."""
+
+
+class Budgets(Protocol):
+    """What the relay needs of the keeper of this instance's leases (`store/lease_keeper.py`)."""
+
+    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
+        """Return the allowance of a new session, of which so much is free; `leave` it in the end."""
+
+    def ask(self, ask: AskForMoney, done: Callable[[], None]) -> None:
+        """Get more into accounts, if there is any; call `done` on the loop, whether there was or not."""
+
+    def refresh(self, allowance: Allowance, now: datetime) -> bool:
+        """Let the budgets enclose a session as they are now; tell whether anything is another way."""
+
+    def leave(self, allowance: Allowance) -> None:
+        """Take back the allowance of a session that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +120,14 @@ class LiveSession:
 class Admission:
     """A place among the sessions. Leaving its context without `open` gives the place back."""
 
-    def __init__(self, gateway: "Gateway", principal: Principal, facts: SessionOpened) -> None:
+    def __init__(
+        self, gateway: "Gateway", principal: Principal, facts: SessionOpened, allowance: Allowance
+    ) -> None:
         self.principal = principal
         self.facts = facts
+        self.allowance = allowance
         self._gateway = gateway
+        self._is_open = False
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +135,13 @@ class Admission:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gateway.give_back()
+        self._gateway.give_back(None if self._is_open else self.allowance)
 
     def open(self, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
         """Start the session on its two connections."""
-        return self._gateway.open(self, client, upstream)
+        live = self._gateway.open(self, client, upstream)
+        self._is_open = True
+        return live
 
 
 class Gateway:
@@ -129,6 +153,7 @@ class Gateway:
         *,
         catalog: KeyCatalog,
         journal: RecordKeeper,
+        budgets: Budgets,
         metrics: Metrics,
         watch: SessionWatch,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -139,6 +164,7 @@ class Gateway:
         self.metrics = metrics
         self.is_draining = False
         self._journal = journal
+        self._budgets = budgets
         self._watch = watch
         self._sessions: dict[str, LiveSession] = {}
         self._shares: list[dict[str, LiveSession]] = [{} for _ in range(SWEEPS)]
@@ -171,21 +197,47 @@ class Gateway:
         if len(self._sessions) + self._reserved >= self.config.sessions_max:
             return TOO_MANY_SESSIONS
         self._reserved += 1
-        return Admission(self, principal, self._facts(ask, principal))
+        try:
+            found = await self._afford(self._facts(ask, principal), principal)
+        except BaseException:
+            self._reserved -= 1
+            raise
+        if isinstance(found, Refusal):
+            self._reserved -= 1
+        return found
 
-    def give_back(self) -> None:
-        """Free the place of an admission."""
+    async def _afford(self, facts: SessionOpened, principal: Principal) -> Admission | Refusal:
+        """Return a place for which there is money."""
+        cards, provider, now = self.catalog.cards, self.config.provider, facts.opened_at
+        card = cards.find(provider, facts.model, now)
+        usage = first_usage({}, card)
+        need = rate(usage, card).cost_nanousd
+        allowance = await self._budgets.admit(
+            facts, cards.dearest_nanousd(provider, usage, now) if need is None else need
+        )
+        if isinstance(allowance, Refusal):
+            return allowance
+        if allowance.is_priced_only and facts.model is not None and card is None:
+            self._budgets.leave(allowance)
+            return model_unpriced(facts.model)
+        return Admission(self, principal, facts, allowance)
+
+    def give_back(self, allowance: Allowance | None) -> None:
+        """Free the place of an admission, and its allowance where no session has taken it over."""
         self._reserved -= 1
+        if allowance is not None:
+            self._budgets.leave(allowance)
 
     def open(self, admission: Admission, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
         """Start a session; from now on its sockets are its own."""
-        session = Session(admission.facts, self.catalog.cards, Allowance())
+        session = Session(admission.facts, self.catalog.cards, admission.allowance)
         tunnel = Tunnel(
             session,
             client.transport,
             upstream.transport,
             config=self.config.tunnel,
             record=self._record,
+            ask=self._budgets.ask,
             clock=self.clock,
             on_over=self._forget,
         )
@@ -234,6 +286,7 @@ class Gateway:
         for share in self._shares:
             share.pop(session_id, None)
         self._count([live])
+        self._budgets.leave(tunnel.session.allowance)
         if not self._sessions:
             self._empty.set()
 
@@ -254,6 +307,8 @@ class Gateway:
     def _look_after(self, live: LiveSession, now_s: float) -> None:
         if refusal := self.catalog.key_ok(live.facts.api_key_id):
             live.tunnel.stop(refusal, Reason.REFUSED)
+        if self._budgets.refresh(live.tunnel.session.allowance, self.clock()):
+            live.tunnel.budgets_changed()
         live.tunnel.sweep(now_s)
 
     def _count(self, sessions: Sequence[LiveSession]) -> None:

@@ -11,8 +11,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.core.commands import Close, Command, Drop, Forward, Journal, Send
-from proxy.core.events import Event
+from proxy.core.commands import Ask, Close, Command, Drop, Forward, Journal, Send
+from proxy.core.events import CostLook, Event
 from proxy.core.records import Record
 from proxy.dialects.openai_realtime import parse
 from proxy.relay.express import lone_audio
@@ -112,8 +112,8 @@ class Lane:
             write(data)
             self.short_bytes += len(data)
             self.message_count += 1
-            if commands := hear(self.side, chars, self._ear.response_id):
-                self.do(commands)
+            if hear(self.side, chars, self._ear.response_id):
+                self.receive(CostLook(self._ear.response_id))
                 self.pump()
         except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
             self.tunnel.fail()
@@ -229,8 +229,8 @@ class Lane:
         hear = self.tunnel.session.hear
         self.message_count += len(item.audio)
         for audio in item.audio:
-            if commands := hear(self.side, audio.chars, audio.response_id):
-                self.do(commands)
+            if hear(self.side, audio.chars, audio.response_id):
+                self.receive(CostLook(audio.response_id))
 
     def _message(self, item: Message) -> None:
         self.message_count += 1
@@ -263,6 +263,8 @@ class Lane:
             self.tunnel.send(command)
         elif isinstance(command, Close):
             self.tunnel.cut(command)
+        elif isinstance(command, Ask):
+            self._ask(command, raw)
         else:
             assert isinstance(command, Drop)
 
@@ -273,6 +275,23 @@ class Lane:
         self._is_waiting = True
         self.tunnel.bar()
         self.tunnel.record(record, self._durable)
+
+    def _ask(self, ask: Ask, raw: bytes) -> None:
+        self._is_waiting = True
+        self.tunnel.bar()
+        self.tunnel.ask(ask, partial(self._answered, ask, raw))
+
+    def _answered(self, ask: Ask, raw: bytes) -> None:
+        """The accounts hold the answer: decide again, before anything that came later."""
+        self._is_waiting = False
+        if not self.tunnel.is_failed:
+            try:
+                commands = self.tunnel.session.receive(self.side, ask.again, self.now(), has_asked=True)
+                self._backlog.extendleft(_Later(command, raw) for command in reversed(commands))
+            except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
+                self.tunnel.fail()
+        self.pump()
+        self.tunnel.check_over()
 
     def _durable(self) -> None:
         """The record is on disk: go on with what waited for it."""

@@ -25,8 +25,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Protocol
 
-from proxy.core.commands import Close, Journal, Send
-from proxy.core.events import Gone, LingerPassed, Side, StopAsked, Tick
+from proxy.core.commands import Ask, Close, Journal, Send
+from proxy.core.events import BudgetsChanged, Gone, LingerPassed, Side, StopAsked, Tick
 from proxy.core.records import Entry, Record
 from proxy.core.refusal import Refusal
 from proxy.core.session import Session
@@ -95,11 +95,16 @@ class Tunnel:
         *,
         config: TunnelConfig,
         record: Callable[[Record, Callable[[], None] | None], None],
+        ask: Callable[[Ask, Callable[[], None]], None],
         clock: Callable[[], datetime],
         on_over: "Callable[[Tunnel], None]",
     ) -> None:
-        """`record` keeps a record; `on_over` is called once, when the session's last one is on disk."""
+        """`record` keeps a record; `on_over` is called once, when the session's last one is on disk.
+
+        `ask` gets more money into accounts, if there is any, and calls back whether there was or not.
+        """
         self.session = session
+        self.ask = ask
         self.clock = clock
         self.turns: list[Entry] = []
         self.reason: Reason | None = None
@@ -342,6 +347,11 @@ class Tunnel:
         if not self._is_client_over:
             self.reason = self.reason or reason
             self.upstream_lane.receive(StopAsked(refusal))
+
+    def budgets_changed(self) -> None:
+        """Look at what runs: other budgets enclose the session, or they have other amounts."""
+        if not self._is_upstream_over:
+            self.upstream_lane.receive(BudgetsChanged())
 
     def leave(self, grace_s: float) -> None:
         """End the session for a restart, once what runs has finished or `grace_s` have passed."""

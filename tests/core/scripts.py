@@ -5,10 +5,12 @@
     upstream done r1 in=100 a=40 -> entry:r1=500 forward          | settled
 
 A command is written `open:ID`, `entry:ID=COST` (`~` before the cost: estimated, `?` instead: unrated),
-`progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`. After a
-bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`. Prices are chosen for mental
-arithmetic, in nano-dollars a token: all input 1, text output 5, audio output 10 (so a hold's two
-seconds of speech are 400), and transcription 1 a millisecond.
+`progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`,
+`cut:ID=ESTIMATE` for the record of a cut, and `ask:NEED` where more money is asked for: a line that begins
+with `bank` says what the answer is, `gives N` or `refuses`. `budgets FREE…` puts the session under other
+accounts, of new budgets. After a bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`.
+Prices are chosen for mental arithmetic, in nano-dollars a token: all input 1, text output 5, audio output
+10 (so a hold's two seconds of speech are 400), and transcription 1 a millisecond.
 """
 
 from collections.abc import Sequence
@@ -17,12 +19,21 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.core import events, refusal
 from proxy.core.allowance import Account, Allowance
-from proxy.core.commands import Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
+from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.events import Event, Side
 from proxy.core.rating import CardBook, Price, RateCard
-from proxy.core.records import Entry, Progress, SessionBound, SessionClosed, SessionOpened, SubjectOpened
+from proxy.core.records import (
+    BudgetCut,
+    Entry,
+    Progress,
+    SessionBound,
+    SessionClosed,
+    SessionOpened,
+    SubjectOpened,
+)
 from proxy.core.session import Session
 from proxy.core.usage import INPUT_METERS, Meter, ReportedSeconds, ReportedTokens
+from tests.core.accounts import account
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 CHARS_PER_MS = 64  # base64 characters of 24 kHz PCM
@@ -71,6 +82,8 @@ class Play:
     entries: list[Entry] = field(default_factory=list)
     opened: list[SubjectOpened] = field(default_factory=list)
     sent: list[Cancel | Explain] = field(default_factory=list)
+    cuts: list[BudgetCut] = field(default_factory=list)
+    asked: Ask | None = None
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.accounts)
@@ -90,6 +103,11 @@ class Play:
 
     def step(self, words: list[str]) -> list[str]:
         side_word, *rest = words
+        if side_word == "bank":
+            return self.answer(int(rest[1]) if rest[0] == "gives" else 0)
+        if side_word == "budgets":
+            self.allowance.enclose([account(int(free), name=f"new {free}") for free in rest])
+            return self.perform(self.session.receive(Side.UPSTREAM, events.BudgetsChanged(), self.now))
         if side_word == "wait":
             self.now += timedelta(seconds=float(rest[0]))
             return self.perform(self.session.receive(Side.UPSTREAM, events.Tick(), self.now))
@@ -98,8 +116,19 @@ class Play:
         plain = [word for word in rest[1:] if "=" not in word]
         if rest[0] == "hear":
             chars = int(named["ms"]) * CHARS_PER_MS
-            return self.perform(self.session.hear(side, chars, plain[0] if plain else None))
+            response_id = plain[0] if plain else None
+            due = self.session.hear(side, chars, response_id)
+            look = events.CostLook(response_id)
+            return self.perform(self.session.receive(side, look, self.now) if due else ())
         return self.perform(self.session.receive(side, event(rest[0], plain, named), self.now))
+
+    def answer(self, given: int) -> list[str]:
+        """Let the last `Ask` be answered: so much for each account that needs it, or no."""
+        assert self.asked is not None
+        ask, self.asked = self.asked, None
+        for need in ask.needs:
+            need.account.leased_nanousd += given
+        return self.perform(self.session.receive(Side.UPSTREAM, ask.again, self.now, has_asked=True))
 
     def perform(self, commands: Sequence[Command]) -> list[str]:
         for command in commands:
@@ -110,6 +139,10 @@ class Play:
                     self.opened.append(opened)
                 case Send(_, message):
                     self.sent.append(message)
+                case Journal(BudgetCut() as cut):
+                    self.cuts.append(cut)
+                case Ask():
+                    self.asked = command
         return [name for name in map(spell, commands) if name]
 
     def check(self, fact: str, line: str) -> None:
@@ -119,8 +152,8 @@ class Play:
 
     def state(self) -> dict[str, int]:
         return {
-            "held": sum(self.allowance.held.values()),
-            "free": self.accounts[0].free_nanousd if self.accounts else 0,
+            "held": sum(hold.nanousd for hold in self.allowance.holds.values()),
+            "free": self.allowance.accounts[0].free_nanousd if self.allowance.accounts else 0,
             "settled": self.session.is_settled,
             "unsettled": not self.session.is_settled,
             "cost": self.session.cost_nanousd,
@@ -224,4 +257,8 @@ def spell(command: Command) -> str:
             return f"error:{why.code}" + (f"@{cause}" if cause else "")
         case Close(code):
             return f"close:{code}"
+        case Journal(BudgetCut(subject_id=subject, estimate_nanousd=estimate), wait=False):
+            return f"cut:{subject}={estimate}"
+        case Ask(needs):
+            return f"ask:{max(need.nanousd for need in needs)}"
     raise AssertionError(f"no script can expect {command}")

@@ -1,16 +1,18 @@
 """Sessions as scripts: every row of the table at the top of `core/session.py`, and their endings."""
 
-from proxy.core.allowance import Account, Policy
+from proxy.core.allowance import Account
+from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Cancel
+from tests.core.accounts import account
 from tests.core.scripts import Play
 
 
 def cutting(free: int) -> list[Account]:
-    return [Account("tenant", "month", free, Policy.CUT)]
+    return [account(free)]
 
 
 def blocking(free: int) -> list[Account]:
-    return [Account("tenant", "month", free, Policy.BLOCK)]
+    return [account(free, OnExhausted.BLOCK)]
 
 
 def test_a_response_is_held_booked_and_settled() -> None:
@@ -51,7 +53,7 @@ def test_a_request_is_refused_under_cut() -> None:
 def test_turn_detection_is_refused_under_cut() -> None:
     """upstream starts one nobody asked for, refused, `cut`: doomed, and metered all the same."""
     Play(cutting(100)).run("""
-        upstream started r1          -> open:r1 drop cancel:r1 error:insufficient_quota close:1008 | unsettled
+        upstream started r1 -> open:r1 drop cancel:r1 cut:r1=0 error:insufficient_quota close:1008 | unsettled
         upstream hear r1 ms=100      ->
         upstream other               -> drop
         upstream done r1 in=50 a=2 status=cancelled -> entry:r1=70 drop | settled, free 30
@@ -88,7 +90,7 @@ def test_a_response_is_cut_when_the_estimate_reaches_what_is_left() -> None:
         upstream started r1      -> open:r1 forward | held 400, free 100
         upstream hear r1 ms=1500 ->                 | held 500, free 0
         upstream hear r1 ms=950  ->                 | held 500
-        upstream hear r1 ms=50   -> cancel:r1 error:insufficient_quota close:1008
+        upstream hear r1 ms=50   -> cancel:r1 cut:r1=500 error:insufficient_quota close:1008
         upstream hear r1 ms=50   ->
         upstream done r1 in=5 a=52 status=cancelled -> entry:r1=525 drop | free -25, settled
     """)
@@ -98,7 +100,7 @@ def test_text_counts_towards_the_running_cost() -> None:
     Play(cutting(450)).run("""
         upstream started r1      -> open:r1 forward | held 400
         upstream text r1 chars=320 -> forward       | held 450
-        upstream text r1 chars=40  -> forward cancel:r1 error:insufficient_quota close:1008
+        upstream text r1 chars=40  -> forward cancel:r1 cut:r1=450 error:insufficient_quota close:1008
         upstream text r1 chars=4   -> drop
     """)
 
@@ -396,3 +398,123 @@ def test_too_many_open_things_are_estimated_from_the_oldest_on() -> None:
 def test_closing_books_what_is_still_open() -> None:
     play = Play().run("upstream started r1 -> open:r1 forward")
     assert play.perform(play.session.close(play.now, 1006, "upstream_lost")) == ["entry:r1=~?", "closed"]
+
+
+# Asking for more
+
+
+def leased(free: int, policy: OnExhausted = OnExhausted.CUT) -> list[Account]:
+    return [account(free, policy, leased=True)]
+
+
+def test_a_request_waits_for_the_answer_and_is_decided_with_it() -> None:
+    Play(leased(100)).run("""
+        client ask e1             -> ask:400                  | held 0, settled
+        bank gives 300            -> forward                  | held 400, free 0
+        client ask e2             -> ask:400
+        bank refuses              -> drop error:insufficient_quota close:1008
+    """)
+
+
+def test_a_response_nobody_asked_for_waits_too_and_the_text_of_a_request_counts() -> None:
+    play = Play(leased(0, OnExhausted.BLOCK)).run("""
+        upstream started r1       -> ask:400
+        bank gives 400            -> open:r1 forward          | held 400
+        client ask e1 chars=40    -> ask:410
+        bank refuses              -> drop error:insufficient_quota@e1
+        upstream done r1 in=5 a=9 -> entry:r1=95 forward      | free 305
+    """)
+    assert len(play.allowance.unposted) == 1
+
+
+def test_a_running_response_asks_before_it_is_cut_and_goes_on_with_what_there_is() -> None:
+    Play(leased(400)).run("""
+        upstream started r1       -> open:r1 forward          | free 0
+        upstream hear r1 ms=1900  ->
+        upstream hear r1 ms=100   -> ask:400
+        bank gives 200            ->                          | held 600
+        upstream hear r1 ms=1000  -> ask:400
+        bank refuses              -> cancel:r1 cut:r1=600 error:insufficient_quota close:1008
+    """)
+
+
+def test_a_transcription_is_held_when_its_audio_is_committed() -> None:
+    Play(leased(1_000)).run("""
+        upstream configured hear=hear -> bound forward
+        upstream speech from=0 to=700 -> forward
+        upstream committed i1         -> open:i1 forward      | held 700, free 300
+        upstream transcribed i1 s=0.6 -> entry:i1:0=600 forward | held 0, free 400
+        upstream speech from=0 to=700 -> forward
+        upstream committed i2         -> ask:700
+        bank refuses                  -> open:i2 drop error:insufficient_quota close:1008
+        upstream transcribed i2 s=0.7 -> entry:i2:0=700 drop  | settled, free -300
+    """)
+
+
+def test_under_block_a_transcription_is_heard_to_its_end_and_then_the_session_closes() -> None:
+    Play(blocking(100)).run("""
+        upstream configured hear=hear -> bound forward
+        upstream speech from=0 to=700 -> forward
+        upstream committed i1         -> open:i1 forward error:insufficient_quota close:1008
+    """)
+
+
+# Budgets that change while a response runs
+
+
+def test_a_new_budget_without_anything_left_cuts_what_runs() -> None:
+    Play().run("""
+        upstream started r1       -> open:r1 forward
+        upstream hear r1 ms=500   ->
+        budgets 0                 -> cancel:r1 cut:r1=100 error:insufficient_quota close:1008
+    """)
+
+
+def test_a_new_budget_counts_what_has_been_spoken_and_a_deleted_one_no_longer() -> None:
+    Play(cutting(450)).run("""
+        upstream started r1       -> open:r1 forward          | held 400
+        budgets 900               ->                          | held 400, free 500
+        upstream hear r1 ms=4000  ->                          | held 900, free 0
+        budgets                   ->                          | free 0
+        upstream hear r1 ms=9000  ->
+        upstream done r1 in=5 a=260 -> entry:r1=2605 forward  | settled
+    """)
+
+
+def test_a_lowered_budget_cuts_once_what_is_left_is_spoken() -> None:
+    play = Play(leased(400)).run("""
+        upstream started r1       -> open:r1 forward          | held 400
+        upstream hear r1 ms=500   ->
+    """)
+    play.accounts[0].leased_nanousd = 150
+    play.run("""
+        upstream hear r1 ms=600   -> ask:220
+        bank refuses              -> cancel:r1 cut:r1=220 error:insufficient_quota close:1008
+    """)
+
+
+def test_what_was_held_before_a_window_ended_is_settled_there() -> None:
+    play = Play(cutting(1_000)).run("""
+        upstream started r1       -> open:r1 forward
+    """)
+    (before,) = play.allowance.accounts
+    after = account(1_000)
+    play.allowance.enclose([after])
+    play.run("""
+        upstream done r1 in=0 a=50 -> entry:r1=500 forward
+        upstream started r2        -> open:r2 forward
+    """)
+    assert (before.free_nanousd, after.free_nanousd) == (500, 600)
+
+
+def test_a_cut_says_what_was_known() -> None:
+    play = Play(cutting(500)).run("""
+        upstream started r1      -> open:r1 forward
+        upstream done r1 in=5 a=2 -> entry:r1=25 forward
+        upstream started r2      -> open:r2 forward
+        upstream hear r2 ms=3000 -> cancel:r2 cut:r2=607 error:insufficient_quota close:1008
+    """)
+    (record,) = play.cuts
+    figures = (record.limit_nanousd, record.spent_nanousd, record.held_nanousd, record.estimate_nanousd)
+    assert figures == (500, 25, 475, 607)
+    assert (record.session_id, record.subject_id, record.budget_id) == ("s_1", "r2", "b")

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from proxy.core.rating import Price, RateCard
 from proxy.core.records import Kind
-from proxy.core.subjects import SETTLED_MAX, Booker, Response, Transcription, first_hold_nanousd
+from proxy.core.subjects import SETTLED_MAX, Booker, Response, Transcription, first_usage
 from proxy.core.usage import Flag, Meter, Usage
 from tests.core.scripts import CARDS, START, facts
 
@@ -25,8 +26,9 @@ def test_a_response_costs_its_predicted_input_and_what_it_has_said() -> None:
 
 
 def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -> None:
-    assert first_hold_nanousd({Meter.TEXT_IN: 100}, CARD) == 500
-    assert first_hold_nanousd({Meter.TEXT_IN: 100}, None) == 0
+    assert first_usage({Meter.TEXT_IN: 100}, CARD).counts == {Meter.TEXT_IN: 100, Meter.AUDIO_OUT: 40}
+    silent = RateCard("c", "p", "m", START, {Meter.TEXT_OUT: Price(1)})
+    assert first_usage({}, silent).counts == {Meter.TEXT_OUT: 100}
     assert response().growth_nanousd(spent_nanousd=299, held_nanousd=500) == 0
     assert response().growth_nanousd(spent_nanousd=300, held_nanousd=500) == 200
     assert response().growth_nanousd(spent_nanousd=900, held_nanousd=500) == 800

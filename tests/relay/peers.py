@@ -16,9 +16,11 @@ from prometheus_client import CollectorRegistry
 from websockets.frames import Close, Frame, Opcode
 from websockets.utils import accept_key, apply_mask
 
+from proxy.core.allowance import Account, Allowance
+from proxy.core.commands import Ask as AskForMoney
 from proxy.core.identity import Principal
 from proxy.core.rating import CardBook
-from proxy.core.records import Record
+from proxy.core.records import Record, SessionOpened
 from proxy.core.refusal import UNKNOWN_KEY, Refusal
 from proxy.observe.metrics import Metrics
 from proxy.observe.sessions import SessionWatch
@@ -249,6 +251,43 @@ class Journal:
 
 
 @dataclass
+class Bank:
+    """Budgets that a test sets: what an `Ask` gets, and when."""
+
+    accounts: list[Account] = field(default_factory=list)
+    gives_nanousd: int = 0
+    is_slow: bool = False  # answers wait for `answer`
+    asked: list[AskForMoney] = field(default_factory=list)
+    waiting: list[Callable[[], None]] = field(default_factory=list)
+    is_changed: bool = False
+    left: int = 0
+
+    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
+        short = [one for one in self.accounts if not one.can_hold(need_nanousd)]
+        return short[0].refusal if short else Allowance(self.accounts, is_priced_only=bool(self.accounts))
+
+    def ask(self, ask: AskForMoney, done: Callable[[], None]) -> None:
+        self.asked.append(ask)
+        self.waiting.append(done)
+        if not self.is_slow:
+            asyncio.get_running_loop().call_soon(self.answer)
+
+    def answer(self) -> None:
+        for need in self.asked[-1].needs:
+            need.account.leased_nanousd += self.gives_nanousd
+        waiting, self.waiting = self.waiting, []
+        for done in waiting:
+            done()
+
+    def refresh(self, allowance: Allowance, now: datetime) -> bool:
+        changed, self.is_changed = self.is_changed, False
+        return changed
+
+    def leave(self, allowance: Allowance) -> None:
+        self.left += 1
+
+
+@dataclass
 class Stage:
     """A data plane with its upstream; clients come by `connect`."""
 
@@ -257,6 +296,7 @@ class Stage:
     journal: Journal
     catalog: Catalog
     metrics: Metrics
+    budgets: Bank
     port: int
     runner: web.AppRunner
     client_tls: ssl.SSLContext | None
@@ -334,11 +374,13 @@ async def stage(
     upstream, journal, catalog = Upstream(), Journal(), Catalog()
     await upstream.start(upstream_side)
     metrics = Metrics(CollectorRegistry(), "test")
+    budgets = Bank()
     config = GatewayConfig(**({"linger_s": 5.0, "drain_s": 0.2} | limits))
     gateway = Gateway(
         config,
         catalog=catalog,
         journal=journal,
+        budgets=budgets,
         metrics=metrics,
         watch=SessionWatch(metrics, lambda opened: "acme"),
     )
@@ -352,7 +394,7 @@ async def stage(
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=client_side)
     await site.start()
     port = runner.addresses[0][1]
-    it = Stage(gateway, upstream, journal, catalog, metrics, port, runner, client_tls)
+    it = Stage(gateway, upstream, journal, catalog, metrics, budgets, port, runner, client_tls)
     try:
         yield it
     finally:

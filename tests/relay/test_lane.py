@@ -9,12 +9,12 @@ import msgspec
 import pytest
 from websockets.frames import Opcode
 
-from proxy.core.allowance import Account, Allowance
 from proxy.core.commands import Journal
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
-from proxy.relay import gateway, half
+from proxy.relay import half
 from proxy.relay.tunnel import Reason, Tunnel
+from tests.core.accounts import account
 from tests.core.scripts import PRICES
 from tests.relay.conftest import Sides
 from tests.relay.peers import Peer, frame, stage, until
@@ -137,10 +137,9 @@ async def test_audio_behind_a_record_waits_for_it_too() -> None:
         await client.exactly(delta())
 
 
-async def test_the_cut_comes_with_the_audio_that_costs_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    budget = Account("tenant", "day", 1_000)  # 5 s of speech at 20 tokens a second
-    monkeypatch.setattr(gateway, "Allowance", lambda: Allowance([budget]))
+async def test_the_cut_comes_with_the_audio_that_costs_too_much() -> None:
     async with stage() as it:
+        it.budgets.accounts = [account(1_000)]  # 5 s of speech at 20 tokens a second
         it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
         client, upstream = await it.pair()
         await client.exactly(upstream.say({"type": "response.created", "response": {"id": "resp_1"}}))
@@ -150,6 +149,37 @@ async def test_the_cut_comes_with_the_audio_that_costs_too_much(monkeypatch: pyt
         assert (await client.get()).json["error"]["code"] == "insufficient_quota"
         assert (await client.get()).close[0] == 1008
         assert (await upstream.get()).json["type"] == "response.cancel"
+
+
+async def test_what_follows_waits_while_more_money_is_asked_for() -> None:
+    """The response is decided about again with the answer, and nothing overtakes it."""
+    async with stage() as it:
+        it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
+        it.budgets.accounts = [account(400, leased=True)]
+        client, upstream = await it.pair()
+        it.budgets.accounts[0].leased_nanousd = 0
+        it.budgets.is_slow, it.budgets.gives_nanousd = True, 1_000
+        said = upstream.say({"type": "response.created", "response": {"id": "resp_1"}})
+        upstream.write(delta())
+        await until(lambda: bool(it.budgets.waiting))
+        (live,) = it.gateway.sessions.values()
+        assert live.tunnel.client.bytes_sent == 0
+        it.budgets.answer()
+        await client.exactly(said + delta())
+        assert it.budgets.accounts[0].held_nanousd == 400
+
+
+async def test_a_response_is_refused_only_once_the_answer_is_no() -> None:
+    async with stage() as it:
+        it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
+        it.budgets.accounts = [account(400, leased=True)]
+        client, upstream = await it.pair()
+        it.budgets.accounts[0].leased_nanousd = 0
+        upstream.say({"type": "response.created", "response": {"id": "resp_1"}})
+        assert (await client.get()).json["error"]["code"] == "insufficient_quota"
+        assert (await client.get()).close[0] == 1008
+        assert (await upstream.get()).json["type"] == "response.cancel"
+        assert [need.nanousd for ask in it.budgets.asked for need in ask.needs] == [400]
 
 
 async def test_an_answer_to_the_client_waits_for_the_end_of_a_large_message() -> None:
