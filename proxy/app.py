@@ -152,7 +152,7 @@ def _jobs(stores: Stores, plane: Plane) -> list[Coroutine[Any, Any, None]]:
         metrics=plane.metrics,
         clock=plane.gateway.clock,
     )
-    return [pulse.run(), pulse.probe_loop()]
+    return [pulse.run(), pulse.probe_loop(), stores.leases.run(stores.poster.posted_up_to_now)]
 
 
 @contextlib.asynccontextmanager

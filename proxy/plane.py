@@ -26,6 +26,7 @@ from proxy.store.catalog import Catalog
 from proxy.store.database import describe, reachable, reading, ready_database, sqlite_path
 from proxy.store.journal import Journal
 from proxy.store.keys import load_pepper
+from proxy.store.lease_keeper import LeaseKeeper
 from proxy.store.poster import Poster
 from proxy.store.posting import Posting
 from proxy.store.replay import Replayed, replay
@@ -51,6 +52,7 @@ class Stores:
     engine: Engine
     journal: Journal
     poster: Poster
+    leases: LeaseKeeper
     metrics: Metrics
 
 
@@ -73,17 +75,23 @@ async def open_stores(
         stack.push_async_callback(journal.close)
         await asyncio.to_thread(_register, engine, journal)
         _tell(await replay(journal))
+        leases = LeaseKeeper(engine, journal.instance_id, utc_now, told=metrics.asked_for_money)
         poster = Poster(
             journal,
             engine,
             zone=ZoneInfo(settings.period_timezone),
             clock=utc_now,
-            on_posted=_PostingWatch(metrics, engine),
+            on_posted=_PostingWatch(metrics, engine, leases),
         )
+        stack.push_async_callback(_stop_leases, leases, journal)
         poster.start()
         stack.push_async_callback(poster.stop, FLUSH_S)
         _watch_stores(metrics, journal, poster)
-        yield Stores(engine, journal, poster, metrics)
+        yield Stores(engine, journal, poster, leases, metrics)
+
+
+async def _stop_leases(leases: LeaseKeeper, journal: Journal) -> None:
+    await leases.stop(all_posted=journal.depth == 0)
 
 
 def _register(engine: Engine, journal: Journal) -> None:
@@ -100,11 +108,13 @@ def _tell(found: Replayed) -> None:
 class _PostingWatch:
     """Counts what reaches the ledger. Called in the poster's thread."""
 
-    def __init__(self, metrics: Metrics, engine: Engine) -> None:
+    def __init__(self, metrics: Metrics, engine: Engine, leases: LeaseKeeper) -> None:
         self._metrics = metrics
         self._engine = engine
+        self._leases = leases
 
     def __call__(self, posting: Posting) -> None:
+        self._leases.posted(posting)
         self._metrics.posted.inc(len(posting.new))
         self._metrics.repeated.inc(posting.duplicates)
         self._metrics.conflicts.inc(posting.conflicts)
@@ -173,7 +183,7 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
         organization=settings.upstream_organization,
         project=settings.upstream_project,
     )
-    catalog = await asyncio.to_thread(_load_catalog, settings, stores.engine)
+    catalog = await asyncio.to_thread(_load_catalog, settings, stores)
     try:
         gateway = _gateway(settings, stores, catalog, upstream.account)
         gateway.start()
@@ -183,13 +193,15 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
         await asyncio.to_thread(catalog.stop)
 
 
-def _load_catalog(settings: Settings, engine: Engine) -> Catalog:
+def _load_catalog(settings: Settings, stores: Stores) -> Catalog:
+    engine = stores.engine
     with reachable(engine), reading(engine) as connection:
         have_keys = keys_exist(connection)
     configured = settings.key_pepper.get_secret_value() if settings.key_pepper else None
     pepper = load_pepper(configured, sqlite_path(engine), keys_exist=have_keys)
     catalog = Catalog(engine, pepper, aliases=settings.model_aliases)
     catalog.start()
+    stores.leases.book = lambda: catalog.budgets
     if not catalog.healthy:
         catalog.stop()
         raise StoreError(f"The keys and prices in {describe(settings.database_url)} cannot be read.")
@@ -213,6 +225,7 @@ def _gateway(settings: Settings, stores: Stores, catalog: Catalog, account: str 
         ),
         catalog=catalog,
         journal=stores.journal,
+        budgets=stores.leases,
         metrics=stores.metrics,
         watch=SessionWatch(stores.metrics, tenant_name),
         clock=utc_now,

@@ -23,7 +23,8 @@ def upgrade() -> None:
     _limits()
     _announcements()
     _audit()
-    op.add_column("ledger_entry", sa.Column("charge_nanousd", big, nullable=True))
+    for name in ("charge_nanousd", "estimate_nanousd"):
+        op.add_column("ledger_entry", sa.Column(name, big, nullable=True))
     for name in ("running_nanousd", "burn_nanousd"):
         op.add_column("live_session", sa.Column(name, big, nullable=False, server_default="0"))
     op.add_column("live_session", sa.Column("model", sa.Text(), nullable=True))

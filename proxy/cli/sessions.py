@@ -38,7 +38,8 @@ def list_sessions(
 
 
 def print_sessions(found: list[SessionRow]) -> None:
-    """Print a table of sessions."""
+    """Print a table of sessions. A live one's running responses are estimated, and not in its cost."""
+    at = now()
     titles = (
         ("Session", ID),
         "Tenant",
@@ -46,8 +47,12 @@ def print_sessions(found: list[SessionRow]) -> None:
         "Opened",
         "Ended",
         "By",
+        ("Seconds", NUMBER),
         ("Responses", NUMBER),
         ("Cost $", NUMBER),
+        ("Running $", NUMBER),
+        ("$ a minute", NUMBER),
+        ("Left $", NUMBER),
         "Notes",
     )
     print_table(
@@ -60,13 +65,19 @@ def print_sessions(found: list[SessionRow]) -> None:
                 one.opened_at,
                 "live" if one.live else one.closed_at,
                 one.reason,
+                int(((one.closed_at or at) - one.opened_at).total_seconds())
+                if one.closed_at or one.live
+                else None,
                 one.responses,
                 format_usd(one.cost_nanousd),
+                format_usd(one.running_nanousd) if one.live else None,
+                format_usd(one.burn_nanousd) if one.live else None,
+                None if one.left_nanousd is None else format_usd(one.left_nanousd),
                 f"{one.unrated_entries} unrated" if one.unrated_entries else "",
             )
             for one in found
         ],
-        spare=("By", "Ended", "Model"),
+        spare=("By", "Opened", "Ended", "Model", "$ a minute"),
     )
 
 

@@ -95,15 +95,12 @@ class Allowance:
 
     accounts: Sequence[Account] = ()
     payer: Payer | None = None  # whose session it is; None where no budget was looked for
+    end_user: str | None = None  # the name that the app gave
     unposted: Unposted = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     is_priced_only: bool = False  # an enclosing budget has an amount: nothing without a price
-    version: int = -1  # of the book of budgets that this follows
-
-    @property
-    def ends_at(self) -> datetime:
-        """Return when the first of the accounts' windows ends."""
-        return min((account.ends_at for account in self.accounts), default=FOREVER)
+    version: int = -1  # of the book of budgets that this follows …
+    until: datetime = FOREVER  # … and when that changes by itself: a window ends, a raise begins
 
     def held(self, key: str) -> int:
         """Return how much is held under `key`."""

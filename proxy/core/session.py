@@ -93,6 +93,11 @@ class Session:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
         return not (self._opened or self._asked)
 
+    @property
+    def running_nanousd(self) -> int:
+        """Return what open responses have cost so far, by estimate."""
+        return sum(self._spent_nanousd(response) for response in self._opened.responses.values())
+
     def open(self) -> Sequence[Command]:
         """Return what to do first. Entries wait for the disk, and this record stands before them."""
         return (Journal(self.facts, wait=False),)

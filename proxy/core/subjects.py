@@ -190,8 +190,12 @@ class Booker:
         estimated: bool = False,
         passed: Usage | None = None,
     ) -> Entry:
-        """Return `usage` as an entry; `passed` is what was seen of it, for a bill that says nothing."""
+        """Return `usage` as an entry.
+
+        `passed` is what was seen of it: to compare, and to charge budgets where the bill says nothing.
+        """
         card = self.card(model, at)
+        unbilled = usage if usage.counts or passed is None else passed
         rated = rate(usage, card)
         marks = {*usage.flags, *flags, *_rating_flags(rated, card)}
         return Entry(
@@ -210,7 +214,8 @@ class Booker:
             cost_nanousd=rated.cost_nanousd,
             charge_nanousd=None
             if rated.cost_nanousd is not None
-            else self.charge_nanousd(usage if usage.counts or passed is None else passed, card, at),
+            else self.charge_nanousd(unbilled, card, at),
+            estimate_nanousd=None if passed is None else self.charge_nanousd(passed, card, at),
         )
 
     def estimate(self, lost: Response | Transcription, why: Flag, now: datetime) -> Entry:

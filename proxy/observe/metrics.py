@@ -36,6 +36,7 @@ CLOSE_CODES = frozenset({*range(1000, 1016), 3000, 4000})  # the others come fro
 _FLAGS = frozenset(flag.value for flag in Flag)
 
 SESSION_S = (1, 5, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200)
+ERROR_RATIOS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 
@@ -51,6 +52,7 @@ class Metrics:
         self._reasons = Names(REASONS_MAX)
         self._declare_traffic()
         self._declare_money()
+        self._declare_budgets()
         self._declare_durability()
         self._declare_process(version)
 
@@ -100,6 +102,19 @@ class Metrics:
             "talkmeter_entry_flags_total", "Oddities of usage reports, by flag", "flag"
         )
 
+    def _declare_budgets(self) -> None:
+        self.budget_asks = self._histogram(
+            "talkmeter_budget_ask_seconds",
+            "How long a session waited for more of a budget, by the answer",
+            COMMIT_S,
+            "answer",
+        )
+        self.estimate_error = self._histogram(
+            "talkmeter_estimate_error_ratio",
+            "By how much a response's estimated cost was off when it ended; below 0: too low",
+            ERROR_RATIOS,
+        )
+
     def _declare_durability(self) -> None:
         self.journal_depth = self._gauge("talkmeter_journal_depth_records", "Journal records not yet posted")
         self.journal_lag = self._gauge(
@@ -142,6 +157,10 @@ class Metrics:
         """Count a "no"."""
         self.refusals.labels(refusal.name).inc()
 
+    def asked_for_money(self, answer: str, seconds: float) -> None:
+        """Count a wait for more of a budget: granted, refused, or unknown since nobody answered."""
+        self.budget_asks.labels(answer).observe(seconds)
+
     def relayed(self, sender: Side, messages: int, byte_count: int) -> None:
         """Count traffic; called once in a while with what has gathered, not for every message."""
         self.messages.labels(sender.value).inc(messages)
@@ -164,6 +183,8 @@ class Metrics:
             self.estimated.labels(who, model).inc()
         for flag in entry.flags:
             self.flags.labels(_flag_label(flag)).inc()
+        if entry.estimate_nanousd is not None and entry.cost_nanousd:
+            self.estimate_error.observe(entry.estimate_nanousd / entry.cost_nanousd - 1)
         for line in entry.lines:
             self._line(who, model, line.meter, line.quantity, line.cost_nanousd)
 
@@ -178,8 +199,8 @@ class Metrics:
     def _gauge(self, name: str, description: str) -> Gauge:
         return Gauge(name, description, registry=self.registry)
 
-    def _histogram(self, name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(name, description, buckets=buckets, registry=self.registry)
+    def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
 
 
 def _code_label(code: int | None) -> str:

@@ -27,6 +27,10 @@ class Live:
     session_id: str
     cost_nanousd: int
     responses: int
+    running_nanousd: int = 0  # of running responses, by estimate: not in the cost
+    burn_nanousd: int = 0  # spent in the last minute
+    model: str | None = None
+    left_nanousd: int | None = None  # of the narrowest budget
 
 
 def publish(engine: Engine, instance_id: str, sessions: Iterable[Live], now: datetime) -> None:
@@ -49,17 +53,17 @@ def publish(engine: Engine, instance_id: str, sessions: Iterable[Live], now: dat
 
 def _is_stale(row: Row[Any], one: Live, now: datetime) -> bool:
     """Tell whether the table says something else of this session, or says it too long ago."""
-    same = row.cost_nanousd == one.cost_nanousd and row.responses == one.responses
+    same = all(getattr(row, name) == getattr(one, name) for name in _FIGURES)
     return not same or row.seen_at <= now - timedelta(seconds=SEEN_AGAIN_S)
 
 
+_FIGURES = ("cost_nanousd", "responses", "running_nanousd", "burn_nanousd", "model", "left_nanousd")
 _DELETE_LIVE = delete(live_session).where(live_session.c.session_id == bindparam("ended"))
 _DELETE_ORDER = delete(stop_order).where(stop_order.c.session_id == bindparam("ended"))
 _VALUES: dict[str, Any] = {
     "instance_id": bindparam("instance"),
     "seen_at": bindparam("seen"),
-    "cost_nanousd": bindparam("cost"),
-    "responses": bindparam("count"),
+    **{name: bindparam(f"its_{name}") for name in _FIGURES},
 }
 _UPDATE = update(live_session).where(live_session.c.session_id == bindparam("id")).values(**_VALUES)
 _INSERT = insert(live_session).values(session_id=bindparam("id"), **_VALUES)
@@ -70,8 +74,7 @@ def _row(one: Live, instance_id: str, now: datetime) -> dict[str, object]:
         "id": one.session_id,
         "instance": instance_id,
         "seen": now,
-        "cost": one.cost_nanousd,
-        "count": one.responses,
+        **{f"its_{name}": getattr(one, name) for name in _FIGURES},
     }
 
 

@@ -49,6 +49,9 @@ class SessionRow:
     responses: int
     cost_nanousd: int
     unrated_entries: int
+    running_nanousd: int = 0  # a live one's running responses by estimate: not in the cost
+    burn_nanousd: int = 0  # what a live one has spent in the last minute
+    left_nanousd: int | None = None  # of the narrowest budget of a live one
 
     def as_json(self) -> dict[str, Any]:
         shown = {name: getattr(self, name) for name in self.__slots__}
@@ -93,6 +96,9 @@ _COLUMNS = (
 )
 
 
+_LIVE_FIGURES = ("running_nanousd", "burn_nanousd", "left_nanousd")
+
+
 def _sessions() -> Select[Any]:
     return (
         select(
@@ -104,6 +110,10 @@ def _sessions() -> Select[Any]:
             live_session.c.seen_at,
             live_session.c.cost_nanousd.label("live_cost"),
             live_session.c.responses.label("live_responses"),
+            live_session.c.model.label("live_model"),
+            live_session.c.running_nanousd,
+            live_session.c.burn_nanousd,
+            live_session.c.left_nanousd,
         )
         .join(tenant, tenant.c.id == session.c.tenant_id, isouter=True)
         .join(project, project.c.id == session.c.project_id, isouter=True)
@@ -145,8 +155,11 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     live = (
         row.closed_at is None and row.seen_at is not None and row.seen_at >= now - timedelta(seconds=LIVE_S)
     )
+    now_it_is = {name: getattr(row, name) for name in _LIVE_FIGURES} if live else {}
     return SessionRow(
-        **{name: getattr(row, name) for name in _COLUMNS},
+        **{name: getattr(row, name) for name in _COLUMNS if name != "model"},
+        model=(live and row.live_model) or row.model,
+        **now_it_is,
         tenant=row.tenant,
         project=row.project,
         key=row.key or None,

@@ -46,6 +46,9 @@ def test_a_session_that_is_over(books: Books) -> None:
         "responses": 2,
         "cost_nanousd": 40_000,
         "unrated_entries": 1,
+        "running_nanousd": 0,
+        "burn_nanousd": 0,
+        "left_nanousd": None,
     }
     assert find_session(books.engine, "s2", LATER) is None
 

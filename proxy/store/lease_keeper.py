@@ -1,0 +1,368 @@
+"""Keeps this instance's leases: gets money into the accounts that its sessions spend from.
+
+Everything but SQL happens on the event loop. There is one exchange with the database at a time, in a
+thread: what all sessions need is asked for together, and what nobody needs goes back with it. So a hold is
+decided without the database as long as there is money at hand, and only the database says no.
+
+`ask` waits at most `ASK_S`. If the database has not answered by then, the budget's `on_store_down`
+decides. If it has, and what is missing is free at other instances, they were asked to give it back.
+
+A start first waits until everything in the journal is posted, then drops the leases that its last run left
+behind: nobody else may release them, since only this journal knows what was spent of them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.core.allowance import Account, Allowance, Need
+from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
+from proxy.core.commands import Ask
+from proxy.core.records import SessionOpened
+from proxy.core.refusal import DATABASE_DOWN, Refusal
+from proxy.store.accounts import Accounts, Wish
+from proxy.store.database import writing
+from proxy.store.end_users import end_user_ids
+from proxy.store.leases import Answer, Order, drop_leases, exchange, live_instances, wanted_pots
+from proxy.store.posting import Posting
+
+BEAT_S = 0.5
+WATCH_S = 0.1  # between looks for what other instances want
+AGAIN_S = 0.03  # before money is asked for again that other instances are about to give back
+ASK_S = 0.25
+ADMIT_S = 2.0
+RETRY_S = 5.0  # as `ASK_S`, under `on_store_down` retry
+REFUSED_S = 0.5  # for so long a no of the database is remembered
+USERS_MAX = 10_000
+
+T = TypeVar("T")
+User = tuple[str, str]  # a tenant's id, and the user's name there
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Asking:
+    """Somebody who waits for money."""
+
+    needs: tuple[Need, ...]
+    partly: bool
+    done: Callable[[], None]
+    since_s: float
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_served(self) -> bool:
+        return all(need.account.free_nanousd >= need.nanousd for need in self.needs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What an exchange has brought."""
+
+    answers: Mapping[Pot, Answer]
+    wanted: Sequence[Pot]
+    instances: int
+    users: Mapping[User, str]
+
+
+class LeaseKeeper:
+    """See the module. `run` it on the loop for as long as the instance lives, then `stop` it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        instance_id: str,
+        clock: Callable[[], datetime],
+        *,
+        told: Callable[[str, float], None] = lambda answer, seconds: None,
+    ) -> None:
+        """`told` hears how an `ask` has ended (granted, refused, unknown), and after how many seconds."""
+        self.book: Callable[[], BudgetBook] = BudgetBook  # of budgets, as the catalogue has it now
+        self._engine = engine
+        self._instance_id = instance_id
+        self._clock = clock
+        self._told = told
+        self._accounts = Accounts()
+        self._asking: list[_Asking] = []
+        self._users: OrderedDict[User, str] = OrderedDict()
+        self._unknown_users: set[User] = set()
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._version = -1
+        self._heard_s = float("-inf")  # when the last exchange that came off began
+        self._is_down = False
+
+    # What the relay asks for
+
+    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
+        """Return a session's allowance with so much free in each account, or why there is none."""
+        payer = await self._payer(facts)
+        if isinstance(payer, Refusal):
+            return payer
+        allowance = Allowance(payer=payer, end_user=facts.end_user, unposted=self._accounts.unposted)
+        self._enclose(allowance)
+        try:
+            if needs := tuple(n for n in allowance.needs(need_nanousd) if n.account.may_ask(self._clock())):
+                await self._ask_and_wait(needs)
+        except BaseException:
+            self.leave(allowance)
+            raise
+        short = next((one for one in allowance.accounts if not one.can_hold(need_nanousd)), None)
+        if short is None:
+            return allowance
+        self.leave(allowance)
+        return short.refusal
+
+    def ask(self, ask: Ask, done: Callable[[], None]) -> None:
+        """Get more into accounts, if there is any; then call `done`, within `ASK_S` of this call."""
+        patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
+        self._put(_Asking(ask.needs, ask.partly, done, time.monotonic()), RETRY_S if patient else ASK_S)
+
+    def refresh(self, allowance: Allowance, now: datetime) -> bool:
+        """Let the budgets enclose a session as they are now; tell whether anything is another way."""
+        if allowance.version == self.book().version and now < allowance.until:
+            return False
+        self._name(allowance)
+        self._enclose(allowance)
+        return True
+
+    def leave(self, allowance: Allowance) -> None:
+        """Take back the allowance of a session that is over."""
+        for key in list(allowance.holds):
+            allowance.void(key)
+        self._accounts.release(allowance.accounts)
+        allowance.accounts = ()
+
+    def posted(self, posting: Posting) -> None:
+        """Take off what a posting has counted; called in the poster's thread."""
+        if self._loop is not None and (posting.handled or posting.charged):
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the accounts with it
+                self._loop.call_soon_threadsafe(self._accounts.take_off, posting)
+
+    # Who pays, and from which accounts
+
+    async def _payer(self, facts: SessionOpened) -> Payer | Refusal:
+        payer = Payer(facts.session_id, facts.tenant_id, facts.project_id, facts.api_key_id)
+        if facts.end_user is None or not self.book().asks_for_user(facts.tenant_id):
+            return payer
+        user = (facts.tenant_id, facts.end_user)
+        if user not in self._users:
+            try:
+                self._remember(await asyncio.to_thread(self._find_users, [user]))
+            except SQLAlchemyError as error:
+                self._note(error)
+                return DATABASE_DOWN
+        return replace(payer, end_user_id=self._users[user])
+
+    def _find_users(self, users: Iterable[User]) -> Mapping[User, str]:
+        with writing(self._engine) as connection:
+            return end_user_ids(connection, set(users))
+
+    def _remember(self, users: Mapping[User, str]) -> None:
+        self._users.update(users)
+        while len(self._users) > USERS_MAX:
+            self._users.popitem(last=False)
+
+    def _enclose(self, allowance: Allowance) -> None:
+        self._accounts.enclose(allowance, self.book(), self._clock(), time.monotonic())
+        user = self._user(allowance)
+        if user is not None and self.book().asks_for_user(user[0]):
+            self._unknown_users.add(user)
+            allowance.version = -1  # looked at again, until the user is known
+
+    def _name(self, allowance: Allowance) -> None:
+        user = self._user(allowance)
+        if user in self._users and allowance.payer is not None:
+            allowance.payer = replace(allowance.payer, end_user_id=self._users[user])
+
+    @staticmethod
+    def _user(allowance: Allowance) -> User | None:
+        """Return the end user of a session that began before any budget wanted to know who that is."""
+        payer, name = allowance.payer, allowance.end_user
+        if payer is None or name is None or payer.end_user_id is not None:
+            return None
+        return payer.tenant_id, name
+
+    # Asking
+
+    async def _ask_and_wait(self, needs: tuple[Need, ...]) -> None:
+        answered = asyncio.Event()
+        asking = _Asking(needs, False, answered.set, time.monotonic())
+        self._put(asking, ADMIT_S)
+        try:
+            await answered.wait()
+        finally:
+            self._remove(asking)
+
+    def _put(self, asking: _Asking, wait_s: float) -> None:
+        asking.timer = asyncio.get_running_loop().call_later(wait_s, self._expired, asking)
+        self._asking.append(asking)
+        self._wake.set()
+
+    def _remove(self, asking: _Asking) -> None:
+        if asking.timer is not None:
+            asking.timer.cancel()
+        if asking in self._asking:
+            self._asking.remove(asking)
+
+    def _finish(self, asking: _Asking, answer: str) -> None:
+        self._remove(asking)
+        self._told(answer, time.monotonic() - asking.since_s)
+        asking.done()
+
+    def _expired(self, asking: _Asking) -> None:
+        """Decide without the database, or with its last word."""
+        if self._heard_s >= asking.since_s:
+            self._refuse(asking)
+            return
+        for need in asking.needs:
+            self._accounts.borrow(need)
+        self._finish(asking, "unknown")
+
+    def _refuse(self, asking: _Asking) -> None:
+        until = self._clock() + timedelta(seconds=REFUSED_S)
+        for need in asking.needs:
+            if need.account.free_nanousd < need.nanousd:
+                need.account.refused_until = until
+        self._finish(asking, "refused")
+
+    def _wishes(self) -> Mapping[Pot, Wish]:
+        """Return what those who wait need free in each pot, all of them together."""
+        wishes: dict[Pot, Wish] = {}
+        for asking in self._asking:
+            for need in asking.needs:
+                before = wishes.get(need.account.pot)
+                # What does not suffice for all may for some.
+                amount = need.nanousd + (before.nanousd if before else 0)
+                wishes[need.account.pot] = Wish(amount, asking.partly or before is not None)
+        return wishes
+
+    def _answer(self, answers: Mapping[Pot, Answer]) -> None:
+        """Tell those who wait, the first one first: each takes what it needs before the next is looked at."""
+        for asking in list(self._asking):
+            if asking.is_served:
+                self._finish(asking, "granted")
+                continue
+            pots = [n.account.pot for n in asking.needs if n.account.free_nanousd < n.nanousd]
+            heard = [answers[pot] for pot in pots if pot in answers]
+            if asking.partly and heard and all(_has_any(need.account) for need in asking.needs):
+                self._finish(asking, "granted")
+            elif any(not answer.contended for answer in heard):
+                self._refuse(asking)
+
+    # The exchange
+
+    async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Keep the leases until cancelled. `ready` returns when what the last run left is posted."""
+        self._loop = asyncio.get_running_loop()
+        await self._start(ready)
+        while True:
+            await self.beat()
+            await self._rest()
+
+    async def beat(self) -> None:
+        """Exchange what there is to exchange, once."""
+        if self.book().version != self._version:  # amounts at hand may be too much now
+            self._version = self.book().version
+            self._accounts.follow(self.book())
+        orders = self._accounts.orders(self._wishes(), self._clock(), time.monotonic())
+        users = tuple(self._unknown_users)
+        if orders or users or self._must_watch:
+            await self._exchange(orders, users)
+
+    async def _start(self, ready: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await ready()
+                await self._in_thread(self._drop)
+                return
+            except SQLAlchemyError as error:
+                self._note(error)
+                await asyncio.sleep(BEAT_S)
+
+    def _drop(self) -> None:
+        with writing(self._engine) as connection:
+            drop_leases(connection, self._instance_id)
+
+    @property
+    def _must_watch(self) -> bool:
+        """Tell whether other instances may want what is free here."""
+        return self._accounts.instances > 1 and self._accounts.have_spare
+
+    async def _rest(self) -> None:
+        """Wait for somebody who asks, or for the next beat."""
+        wait_s = WATCH_S if self._must_watch else BEAT_S
+        if self._asking:  # others are about to give something back, or the database is away
+            wait_s = WATCH_S if self._is_down else AGAIN_S
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
+        self._wake.clear()
+
+    async def _exchange(self, orders: Sequence[Order], users: Sequence[User]) -> None:
+        began_s = time.monotonic()
+        try:
+            heard = await self._in_thread(self._transact, orders, users)
+        except SQLAlchemyError as error:
+            self._note(error)
+            self._accounts.failed(orders)
+            return
+        self._note(None)
+        self._heard_s = began_s
+        self._accounts.instances = heard.instances
+        self._remember(heard.users)
+        self._unknown_users -= heard.users.keys()
+        for order in orders:
+            self._accounts.take_over(order, heard.answers[order.pot])
+        self._accounts.want(heard.wanted)
+        if heard.wanted:
+            self._wake.set()
+        self._answer({order.pot: heard.answers[order.pot] for order in orders if order.need_nanousd})
+
+    def _transact(self, orders: Sequence[Order], users: Sequence[User]) -> _Heard:
+        """In the thread: one transaction, whose outcome is not known if it raises."""
+        with writing(self._engine) as connection:
+            now = self._clock()
+            instances = live_instances(connection, now)
+            answers = exchange(connection, self._instance_id, orders, now=now, live_instances=instances)
+            wanted = wanted_pots(connection, self._instance_id) if instances > 1 else []
+            found = end_user_ids(connection, set(users)) if users else {}
+            return _Heard(answers, wanted, instances, found)
+
+    async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+    def _note(self, error: Exception | None) -> None:
+        """Say when the database is lost and when it is back, not each time in between."""
+        if error is not None and not self._is_down:
+            logger.warning(
+                "budgets cannot be leased: what is at hand is spent first", extra={"error": type(error)}
+            )
+        if error is None and self._is_down:
+            logger.info("budgets can be leased again")
+        self._is_down = error is not None
+
+    async def stop(self, *, all_posted: bool) -> None:
+        """End; give everything back, if everything that was spent of it is posted."""
+        if all_posted:
+            try:
+                await self._in_thread(self._drop)
+            except SQLAlchemyError as error:
+                self._note(error)
+        self._thread.shutdown(wait=False)
+
+
+def _has_any(account: Account) -> bool:
+    return account.free_nanousd > 0
