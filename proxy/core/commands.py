@@ -44,6 +44,22 @@ class Explain:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Our own system item: what the model should know before its last words."""
+
+    event_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Our own `response.create`, bounded in output tokens."""
+
+    event_id: str
+    output_tokens_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Ask for more money than is at hand; then let the session receive `again`, whatever the answer is.
 
@@ -55,7 +71,7 @@ class Ask:
     partly: bool = False
 
 
-Message = Cancel | Explain
+Message = Cancel | Explain | Remark | Answer
 
 
 @dataclass(frozen=True, slots=True)

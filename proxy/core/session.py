@@ -42,9 +42,22 @@ from proxy.core import estimate, events, refusal
 from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.asked import Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
-from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
+from proxy.core.commands import (
+    Answer,
+    Ask,
+    Cancel,
+    Close,
+    Command,
+    Drop,
+    Explain,
+    Forward,
+    Journal,
+    Remark,
+    Send,
+)
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
+from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell, reserve_usage, tokens_for
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
 from proxy.core.records import BudgetCut, Entry, Kind, SessionBound, SessionClosed, SessionOpened
@@ -79,6 +92,7 @@ class Session:
         self._client_gone = False
         self._closing: Refusal | None = None  # said to the client: nothing more is forwarded to it
         self._blocked: Refusal | None = None  # will be said once what runs has ended
+        self._farewell: Farewell | None = None  # the last words, while they are wanted
         self._serial = 0
         self._has_asked = False  # what is received now was received before, and more was asked for
 
@@ -91,7 +105,8 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
-        return not (self._opened or self._asked)
+        is_parting = self._farewell is not None and not (self._closing or self._client_gone)
+        return not (self._opened or self._asked or is_parting)
 
     @property
     def running_nanousd(self) -> int:
@@ -204,20 +219,20 @@ class Session:
         if short.policy is OnExhausted.BLOCK:
             self._blocked = short.refusal
             return (*_FORWARD, *self._say_blocked(now))
-        return (Drop(), *self._cut(short.refusal, now, short))
+        return self._end_at_message(short, now)
 
     # Responses
 
     def _response_asked(self, side: Side, event: events.ResponseAsked, now: datetime) -> Sequence[Command]:
-        if self._closing or self._blocked:
+        if self._closing or self._blocked or self._farewell:
             return _DROP
         tokens = estimate.text_tokens(event.text_chars)
         amount = self._hold_nanousd(now, tokens)
-        if ask := self._ask(self.allowance.needs(amount), event, now):
+        if ask := self._ask(self._needs(amount, now), event, now):
             return (ask,)
         self._conversation.add(Meter.TEXT_IN, tokens)
         key = self._next_id("ask_")
-        if refused := self.allowance.hold(key, amount):
+        if refused := self._hold(key, amount, now):
             return self._refuse_asked(refused, event, now)
         self._void(self._asked.put(Asked(key, event.event_id, now)))
         return _FORWARD
@@ -227,7 +242,24 @@ class Session:
     ) -> Sequence[Command]:
         if account.policy is OnExhausted.BLOCK:
             return (Drop(), self._explain(account.refusal, event.event_id))
-        return (Drop(), *self._cut(account.refusal, now, account))
+        return (Drop(), *self._end(account, now))
+
+    def _hold(self, key: str, amount_nanousd: int, now: datetime) -> Account | None:
+        """Hold so much, and the reserve for the last words before it; return who has too little."""
+        missing = self._missing_reserve_nanousd(now)
+        if missing and (short := self.allowance.hold(RESERVE, missing)):
+            return short
+        return self.allowance.hold(key, amount_nanousd)
+
+    def _needs(self, amount_nanousd: int, now: datetime) -> tuple[Need, ...]:
+        return self.allowance.needs(amount_nanousd + self._missing_reserve_nanousd(now))
+
+    def _missing_reserve_nanousd(self, now: datetime) -> int:
+        if not any(account.policy is OnExhausted.WRAP_UP for account in self.allowance.accounts):
+            return 0
+        card = self._booker.card(self.settings.model, now)
+        wanted = self._booker.charge_nanousd(reserve_usage(self._conversation.predict()), card, now)
+        return max(0, wanted - self.allowance.held(RESERVE))
 
     def _ask(
         self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
@@ -245,12 +277,15 @@ class Session:
             return _FORWARD
         is_over = self._client_gone or self._closing is not None
         is_free = is_over or self._asked.is_waiting  # no hold is made for it, or one was made
-        needs = () if is_free else self.allowance.needs(self._hold_nanousd(now))
+        is_free = is_free or self._farewell is not None
+        needs = () if is_free else self._needs(self._hold_nanousd(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
         response = self._start(event, now)
         room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
+        if self._farewell and not is_over:
+            return (*room, journal, *self._start_farewell(self._farewell, response), Forward())
         refused = self._hold_for(response.id, now)
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
@@ -259,7 +294,7 @@ class Session:
         if refused.policy is OnExhausted.BLOCK:
             self._blocked = refused.refusal
             return (*room, journal, self._doom(response), Forward())
-        return (*room, journal, Drop(), *self._cut(refused.refusal, now, refused))
+        return (*room, journal, *self._end_at_message(refused, now))
 
     def _start(self, event: events.ResponseStarted, now: datetime) -> Response:
         return Response(
@@ -277,7 +312,7 @@ class Session:
         if asked := self._asked.answer():
             self.allowance.rename(asked.key, response_id)
             return None
-        return self.allowance.hold(response_id, self._hold_nanousd(now))
+        return self._hold(response_id, self._hold_nanousd(now), now)
 
     def _hold_nanousd(self, now: datetime, text_tokens: int = 0) -> int:
         """Return what to hold for the next response, to whose input so much text is added."""
@@ -321,7 +356,7 @@ class Session:
         if account.policy is OnExhausted.BLOCK:  # the running one finishes
             self._blocked = account.refusal
             return _NOTHING
-        return self._cut(account.refusal, now, account)
+        return self._end(account, now)
 
     def _spent_nanousd(self, response: Response) -> int:
         """Return what a running response has cost so far, by estimate."""
@@ -374,9 +409,57 @@ class Session:
         return (Journal(entry),)
 
     def _say_blocked(self, now: datetime) -> Sequence[Command]:
-        if self._blocked is None or self._opened.responses or self._closing:
+        """Say what could not be said while a response ran."""
+        if self._closing or self._client_gone or self._opened.responses:
             return _NOTHING
-        return self._cut(self._blocked, now)
+        if self._farewell:
+            return self._part(self._farewell, now)
+        return self._cut(self._blocked, now) if self._blocked else _NOTHING
+
+    # The last words, under `wrap_up`
+
+    def _end(self, account: Account, now: datetime) -> Sequence[Command]:
+        """End the session since `account` has nothing left: with last words if it wants them, else now."""
+        if account.policy is not OnExhausted.WRAP_UP or self._farewell or self._client_gone:
+            return self._cut(account.refusal, now, account)
+        self._farewell = Farewell(account.refusal, now + SECONDS_MAX)
+        running = self._opened.running
+        records = [Journal(self._cut_record(one, account, now), wait=False) for one in running]
+        cancels = [self._doom(response) for response in running]
+        return (*cancels, *records, *self._say_blocked(now))
+
+    def _end_at_message(self, account: Account, now: datetime) -> Sequence[Command]:
+        """As `_end`, for a message of the upstream: the client sees it if the session goes on for a while."""
+        ending = self._end(account, now)
+        return (Drop() if self._closing else Forward(), *ending)
+
+    def _part(self, farewell: Farewell, now: datetime) -> Sequence[Command]:
+        """Ask for the last words once nothing else is open; when they are said, the cut."""
+        if farewell.response_id is not None:
+            return self._cut(farewell.why, now)
+        if farewell.event_id is not None or self._asked.is_waiting:
+            return _NOTHING
+        card = self._booker.card(self.settings.model, now)
+        tokens = tokens_for(self.allowance.held(RESERVE), self._conversation.predict(), card)
+        if not tokens:
+            return self._cut(farewell.why, now)
+        remark, answer = (
+            Remark(self._next_id(OUR_EVENT_IDS), REMARK),
+            Answer(self._next_id(OUR_EVENT_IDS), tokens),
+        )
+        farewell.event_id = answer.event_id
+        return (Send(Side.UPSTREAM, remark), Send(Side.UPSTREAM, answer))
+
+    def _start_farewell(self, farewell: Farewell, response: Response) -> Sequence[Command]:
+        """Let the response that was asked for speak from the reserve, and no other."""
+        if asked := self._asked.answer():  # held before the end was near
+            self.allowance.rename(asked.key, response.id)
+            return _NOTHING
+        if farewell.event_id is None or farewell.response_id is not None:
+            return (self._doom(response),)
+        farewell.response_id = response.id
+        self.allowance.rename(RESERVE, response.id)
+        return _NOTHING
 
     # Transcriptions
 
@@ -404,6 +487,8 @@ class Session:
 
     def _upstream_error(self, side: Side, event: events.UpstreamError, now: datetime) -> Sequence[Command]:
         if event.caused_by and event.caused_by.startswith(OUR_EVENT_IDS):
+            if self._farewell and event.caused_by == self._farewell.event_id and not self._closing:
+                return (*_DROP, *self._cut(self._farewell.why, now))
             return _DROP
         if asked := self._asked.refuse(event.caused_by, event.code):
             self._void([asked])
@@ -434,7 +519,10 @@ class Session:
 
     def _tick(self, side: Side, event: events.Tick, now: datetime) -> Sequence[Command]:
         self._void(self._asked.expire(now))
-        return [Journal(self._booker.progress(response), wait=False) for response in self._opened.moved]
+        if self._farewell and now >= self._farewell.until and not (self._closing or self._client_gone):
+            return self._cut(self._farewell.why, now)
+        progress = [Journal(self._booker.progress(response), wait=False) for response in self._opened.moved]
+        return (*progress, *self._say_blocked(now))
 
     def _cut(self, why: Refusal, now: datetime, account: Account | None = None) -> Sequence[Command]:
         """Return the cut; what runs is recorded if `account` is why."""

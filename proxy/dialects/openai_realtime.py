@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.core import events
-from proxy.core.commands import Cancel, Message
+from proxy.core.commands import Answer, Cancel, Explain, Message, Remark
 from proxy.core.events import Event, Other, Side, Unreadable
 from proxy.core.usage import Reported, ReportedSeconds, ReportedTokens
 from proxy.dialects.fields import (
@@ -45,7 +45,7 @@ def parse(side: Side, payload: bytes) -> Event:
 
 def render(message: Message) -> str:
     """Return the JSON text of a message of our own."""
-    return json.dumps(_cancel(message) if isinstance(message, Cancel) else _error(message))
+    return json.dumps(_RENDER[type(message)](message))
 
 
 def _cancel(message: Cancel) -> dict[str, object]:
@@ -55,7 +55,7 @@ def _cancel(message: Cancel) -> dict[str, object]:
     return cancel
 
 
-def _error(message: Any) -> dict[str, object]:
+def _error(message: Explain) -> dict[str, object]:
     refusal = message.refusal
     error = {
         "type": refusal.type,
@@ -65,6 +65,25 @@ def _error(message: Any) -> dict[str, object]:
         "event_id": message.caused_by,
     }
     return {"type": "error", "event_id": message.event_id, "error": error}
+
+
+def _remark(message: Remark) -> dict[str, object]:
+    content = [{"type": "input_text", "text": message.text}]
+    item = {"type": "message", "role": "system", "content": content}
+    return {"type": "conversation.item.create", "event_id": message.event_id, "item": item}
+
+
+def _answer(message: Answer) -> dict[str, object]:
+    response = {"max_output_tokens": message.output_tokens_max, "tool_choice": "none"}
+    return {"type": "response.create", "event_id": message.event_id, "response": response}
+
+
+_RENDER: dict[type, Callable[[Any], dict[str, object]]] = {
+    Cancel: _cancel,
+    Explain: _error,
+    Remark: _remark,
+    Answer: _answer,
+}
 
 
 # Client messages

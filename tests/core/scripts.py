@@ -6,7 +6,7 @@
 
 A command is written `open:ID`, `entry:ID=COST` (`~` before the cost: estimated, `?` instead: unrated),
 `progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`,
-`cut:ID=ESTIMATE` for the record of a cut, and `ask:NEED` where more money is asked for: a line that begins
+`cut:ID=ESTIMATE` for the record of a cut, `remark` and `answer:TOKENS` for what asks for last words, and `ask:NEED` where more money is asked for: a line that begins
 with `bank` says what the answer is, `gives N` or `refuses`. `budgets FREE…` puts the session under other
 accounts, of new budgets. After a bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`.
 Prices are chosen for mental arithmetic, in nano-dollars a token: all input 1, text output 5, audio output
@@ -19,7 +19,20 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.core import events, refusal
 from proxy.core.allowance import Account, Allowance
-from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
+from proxy.core.commands import (
+    Answer,
+    Ask,
+    Cancel,
+    Close,
+    Command,
+    Drop,
+    Explain,
+    Forward,
+    Journal,
+    Message,
+    Remark,
+    Send,
+)
 from proxy.core.events import Event, Side
 from proxy.core.rating import CardBook, Price, RateCard
 from proxy.core.records import (
@@ -81,7 +94,7 @@ class Play:
     now: datetime = START
     entries: list[Entry] = field(default_factory=list)
     opened: list[SubjectOpened] = field(default_factory=list)
-    sent: list[Cancel | Explain] = field(default_factory=list)
+    sent: list[Message] = field(default_factory=list)
     cuts: list[BudgetCut] = field(default_factory=list)
     asked: Ask | None = None
 
@@ -253,6 +266,10 @@ def spell(command: Command) -> str:
             return "drop"
         case Send(Side.UPSTREAM, Cancel(response_id=subject)):
             return f"cancel:{subject}"
+        case Send(Side.UPSTREAM, Remark()):
+            return "remark"
+        case Send(Side.UPSTREAM, Answer(output_tokens_max=tokens)):
+            return f"answer:{tokens}"
         case Send(Side.CLIENT, Explain(refusal=why, caused_by=cause)):
             return f"error:{why.code}" + (f"@{cause}" if cause else "")
         case Close(code):

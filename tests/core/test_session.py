@@ -233,7 +233,7 @@ def test_a_request_without_an_answer_gives_its_hold_back_after_ten_seconds() -> 
 def test_errors_about_our_own_messages_stay_with_us() -> None:
     """any, upstream `error` naming one of our event ids: the client never sent that."""
     Play().run("""
-        upstream error for=tm_3 code=response_cancel_not_active -> drop
+        upstream error for=tm_4 code=response_cancel_not_active -> drop
         upstream error for=evt_3 code=invalid_value             -> forward
     """)
 
@@ -518,3 +518,72 @@ def test_a_cut_says_what_was_known() -> None:
     figures = (record.limit_nanousd, record.spent_nanousd, record.held_nanousd, record.estimate_nanousd)
     assert figures == (500, 25, 475, 607)
     assert (record.session_id, record.subject_id, record.budget_id) == ("s_1", "r2", "b")
+
+
+# Last words
+
+
+def parting(free: int) -> list[Account]:
+    return [account(free, OnExhausted.WRAP_UP)]
+
+
+def test_a_reserve_is_held_from_the_start_and_the_last_words_are_spoken_from_it() -> None:
+    Play(parting(2_500)).run("""
+        client   ask e1             -> forward                        | held 2400, free 100
+        upstream started r1         -> open:r1 forward
+        upstream hear r1 ms=1500    ->                                | held 2500, free 0
+        upstream hear r1 ms=1000    -> cancel:r1 cut:r1=500           | unsettled
+        upstream other              -> forward
+        upstream done r1 in=0 a=50 status=cancelled -> entry:r1=500 forward remark answer:200 | held 2000
+        client   ask e2             -> drop
+        upstream started r2         -> open:r2 forward
+        upstream hear r2 ms=3000    ->
+        upstream done r2 in=50 a=60 -> entry:r2=650 forward error:insufficient_quota close:1008 | settled
+    """)
+
+
+def test_a_request_that_is_refused_gets_the_last_words_instead() -> None:
+    Play(parting(2_500)).run("""
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward           | free 300, held 2000
+        client   ask e2             -> drop remark answer:200         | unsettled
+        upstream started r2         -> open:r2 forward
+        upstream started r3         -> open:r3 cancel:r3 forward
+        upstream done r3 in=0 a=0 status=cancelled -> entry:r3=0 forward
+        upstream done r2 in=20 a=60 -> entry:r2=620 forward error:insufficient_quota close:1008
+    """)
+
+
+def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
+    start = """
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward
+        client   ask e2             -> drop remark answer:200
+    """
+    Play(parting(2_500)).run(start).run("""
+        upstream started r2         -> open:r2 forward
+        upstream hear r2 ms=1000    ->
+        wait 19                     -> progress:r2=200
+        wait 1                      -> cancel:r2 error:insufficient_quota close:1008
+    """)
+    Play(parting(2_500)).run(start).run("""
+        upstream error for=tm_4     -> drop error:insufficient_quota close:1008 | settled
+    """)
+
+
+def test_without_enough_in_reserve_for_words_it_is_cut() -> None:
+    Play(parting(300)).run("""
+        client   ask e1             -> drop error:insufficient_quota close:1008
+    """)
+
+
+def test_a_client_that_leaves_gets_no_last_words() -> None:
+    Play(parting(2_400)).run("""
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream hear r1 ms=2000    -> cancel:r1 cut:r1=400
+        client gone                 ->
+        upstream done r1 in=0 a=40 status=cancelled -> entry:r1=400 drop
+    """)

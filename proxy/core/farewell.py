@@ -1,0 +1,49 @@
+"""`wrap_up`: the last words of a session whose budget is nearly spent, in the model's own voice.
+
+A reserve for them is held from the start. Once nothing more can be held, what runs is cancelled; when no
+response is open, the model is told so in a system item and asked for one last response, bounded in tokens
+by what is reserved, and in seconds. Then, or if any of it fails, the cut.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.core.rating import RateCard, rate
+from proxy.core.refusal import Refusal
+from proxy.core.usage import Meter, Usage
+
+RESERVE = "reserve"  # the key of its hold
+TOKENS_MAX = 200  # ten seconds of speech
+TOKENS_MIN = 40  # less than two seconds are not worth saying
+SECONDS_MAX = timedelta(seconds=20)
+REMARK = (
+    "The spending limit of this conversation has been reached and it is about to end. Say a short, friendly"
+    " goodbye in one sentence, in the language of the conversation. Do not ask anything and call no tools."
+)
+
+
+@dataclass(slots=True)
+class Farewell:
+    """How far the last words are."""
+
+    why: Refusal
+    until: datetime  # it is cut then, whatever was said
+    event_id: str | None = None  # of our request, once it was sent
+    response_id: str | None = None  # of the response that answers it
+
+
+def reserve_usage(predicted: Mapping[Meter, int]) -> Usage:
+    """Return what the last words may use: the context, and all the tokens they may have."""
+    return Usage({**predicted, Meter.AUDIO_OUT: TOKENS_MAX})
+
+
+def tokens_for(reserved_nanousd: int, predicted: Mapping[Meter, int], card: RateCard | None) -> int:
+    """Return how many output tokens the reserve pays for now; 0 if too few to say anything."""
+    context = rate(Usage(predicted), card).cost_nanousd
+    prices = [card.prices[m] for m in (Meter.AUDIO_OUT, Meter.TEXT_OUT) if card and m in card.prices]
+    if context is None or not prices:
+        return 0
+    token = max(1, *(price.nanousd for price in prices))
+    tokens = min(TOKENS_MAX, (reserved_nanousd - context) // token)
+    return tokens if tokens >= TOKENS_MIN else 0
