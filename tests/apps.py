@@ -12,6 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from proxy.app import App
 from proxy.plane import utc_now
 from proxy.settings import Address, Settings
+from proxy.store.audit import Act
 from proxy.store.database import sqlite_path, writing
 from proxy.store.keys import load_pepper
 from proxy.store.tenants import create_key, create_tenant
@@ -58,8 +59,8 @@ def make_key(app: App, tenant: str = "acme") -> str:
     """Return the secret of a new key of a new tenant."""
     pepper = load_pepper(None, sqlite_path(app.stores.engine), keys_exist=True)
     with writing(app.stores.engine) as connection:
-        create_tenant(connection, tenant, utc_now())
-        return create_key(connection, pepper, tenant_name=tenant, now=utc_now())[1]
+        create_tenant(connection, tenant, Act("test", utc_now()))
+        return create_key(connection, pepper, tenant_name=tenant, act=Act("test", utc_now()))[1]
 
 
 def call(url: str, secret: str, **options: Any) -> connect:

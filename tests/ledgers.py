@@ -10,11 +10,13 @@ from proxy.core.rating import CardBook, rate
 from proxy.core.records import Entry, Kind, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Flag, Meter, Usage
 from proxy.store import tenants
+from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.posting import post
 from proxy.store.prices import load_cards
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ACT = Act("test", NOW)
 PEPPER = b"a pepper for tests only"
 MODEL = "gpt-realtime-2.1"
 
@@ -36,12 +38,12 @@ class Books:
         if (tenant, project) not in self._keys:
             with writing(self.engine) as connection:
                 if tenant not in {one.name for one in tenants.list_tenants(connection)}:
-                    tenants.create_tenant(connection, tenant, NOW)
+                    tenants.create_tenant(connection, tenant, ACT)
                 self._keys[tenant, project], _ = tenants.create_key(
                     connection,
                     PEPPER,
                     tenant_name=tenant,
-                    now=NOW,
+                    act=ACT,
                     project_name=project,
                     name=f"{tenant}'s key",
                 )

@@ -13,6 +13,7 @@ from proxy import simulator
 from proxy.app import App, running
 from proxy.plane import utc_now
 from proxy.pulse import Pulse
+from proxy.store.audit import Act
 from proxy.store.database import migrate, open_database, reading, writing
 from proxy.store.live import Live, publish, request_stop
 from proxy.store.schema import instance, live_session
@@ -65,7 +66,7 @@ async def test_a_stop_order_reaches_its_session(app: App) -> None:
         await until(socket, "session.created")
         await pulse(app).beat()
         (session_id,) = app.gateway.sessions
-        request_stop(app.stores.engine, session_id, "too loud", utc_now())
+        request_stop(app.stores.engine, session_id, Act("test", utc_now(), "too loud"))
         error = await asyncio.wait_for(until(socket, "error"), SOON_S)
         assert error["error"]["code"] == "session_stopped"
         assert "too loud" in error["error"]["message"]
@@ -80,7 +81,7 @@ async def test_a_revoked_key_ends_its_sessions(app: App) -> None:
     async with call(app.url, make_key(app)) as socket:
         await until(socket, "session.created")
         with writing(app.stores.engine) as connection:
-            revoke_key(connection, list_keys(connection)[0].id, utc_now())
+            revoke_key(connection, list_keys(connection)[0].id, Act("test", utc_now()))
         error = await asyncio.wait_for(until(socket, "error"), SOON_S)
         assert error["error"]["code"] == "invalid_api_key"
         with pytest.raises(ConnectionClosed) as closed:

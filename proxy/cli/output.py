@@ -1,7 +1,10 @@
 """What all commands share: the database, tables for people, JSON for programs, errors for both."""
 
 import contextlib
+import getpass
 import json
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal, NoReturn
@@ -15,13 +18,16 @@ from sqlalchemy import Engine
 
 from proxy.settings import Settings, SettingsError, load
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.database import reachable, ready_database
 from proxy.store.instants import format_instant, parse_instant
 
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why: kept in the audit log.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
 UNLIMITED_COLUMNS = 100_000
 PLAIN_COLUMNS = 240  # where the output is no terminal, a table may be this wide
 NUMBER = "number"  # a column's kind: to the right, in one piece
+ACTOR_PART_CHARS_MAX = 64
 ID = "id"  # in one piece, to be copied
 
 Column = str | tuple[str, str]
@@ -62,6 +68,24 @@ def database(given: Settings | None = None) -> Iterator[Engine]:
 def now() -> datetime:
     """Return this instant."""
     return datetime.now(UTC)
+
+
+def act(reason: str | None = None) -> Act:
+    """Return what whoever runs this command does now, for the audit log."""
+    return Act(f"cli:{_plain(_user())}@{_plain(socket.gethostname())}", now(), reason)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"uid{os.getuid()}"
+
+
+def _plain(name: str) -> str:
+    """Return a name as it may stand in the audit log: the environment and the network chose it."""
+    shown = "".join(c if c.isalnum() or c in "-._" else "?" for c in name[:ACTOR_PART_CHARS_MAX])
+    return shown or "?"
 
 
 def instant(option: str, text: str | None, zone: tzinfo = UTC) -> datetime | None:

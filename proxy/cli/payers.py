@@ -7,10 +7,11 @@ import typer
 from proxy.cli.output import (
     ID,
     JsonOption,
+    ReasonOption,
+    act,
     as_json,
     database,
     instant,
-    now,
     print_json,
     print_table,
     settings,
@@ -35,7 +36,7 @@ AnyTenantOption = Annotated[str | None, typer.Option("--tenant", help="Only of t
 def create_tenant(name: str, json: JsonOption = False) -> None:
     """Create a tenant."""
     with database() as engine, writing(engine) as connection:
-        made = tenants.create_tenant(connection, name, now())
+        made = tenants.create_tenant(connection, name, act())
     print_json(made) if json else typer.echo(f"Tenant {made.name} was created ({made.id}).")
 
 
@@ -52,10 +53,10 @@ def list_tenants(json: JsonOption = False) -> None:
 
 
 @tenant.command("archive")
-def archive_tenant(name: str, json: JsonOption = False) -> None:
+def archive_tenant(name: str, reason: ReasonOption = None, json: JsonOption = False) -> None:
     """Archive a tenant: its keys stop working, its ledger stays."""
     with database() as engine, writing(engine) as connection:
-        found = tenants.archive_tenant(connection, name, now())
+        found = tenants.archive_tenant(connection, name, act(reason))
     print_json(found) if json else typer.echo(f"Tenant {found.name} is archived; its keys no longer work.")
 
 
@@ -63,7 +64,7 @@ def archive_tenant(name: str, json: JsonOption = False) -> None:
 def create_project(name: str, tenant: TenantOption, json: JsonOption = False) -> None:
     """Create a project of a tenant."""
     with database() as engine, writing(engine) as connection:
-        made = tenants.create_project(connection, tenant, name, now())
+        made = tenants.create_project(connection, tenant, name, act())
     print_json(made) if json else typer.echo(f"Project {made.name} of {made.tenant} was created ({made.id}).")
 
 
@@ -80,10 +81,12 @@ def list_projects(tenant: AnyTenantOption = None, json: JsonOption = False) -> N
 
 
 @project.command("archive")
-def archive_project(name: str, tenant: TenantOption, json: JsonOption = False) -> None:
+def archive_project(
+    name: str, tenant: TenantOption, reason: ReasonOption = None, json: JsonOption = False
+) -> None:
     """Archive a project: its keys stop working, its ledger stays."""
     with database() as engine, writing(engine) as connection:
-        found = tenants.archive_project(connection, tenant, name, now())
+        found = tenants.archive_project(connection, tenant, name, act(reason))
     print_json(found) if json else typer.echo(f"Project {found.name} of {found.tenant} is archived.")
 
 
@@ -113,7 +116,7 @@ def create_key(
                 name=name,
                 expires_at=expires_at,
                 tags=tags,
-                now=now(),
+                act=act(),
             )
     if json:
         print_json({"id": made.id, "secret": secret, **as_json(made)})
@@ -172,8 +175,8 @@ def list_keys(tenant: AnyTenantOption = None, json: JsonOption = False) -> None:
 
 
 @key.command("revoke")
-def revoke_key(id: str, json: JsonOption = False) -> None:
+def revoke_key(id: str, reason: ReasonOption = None, json: JsonOption = False) -> None:
     """Revoke an API key for good. Its live sessions end within two seconds."""
     with database() as engine, writing(engine) as connection:
-        found = tenants.revoke_key(connection, id, now())
+        found = tenants.revoke_key(connection, id, act(reason))
     print_json(found) if json else typer.echo(f"Key {found.id} of tenant {found.tenant} is revoked.")

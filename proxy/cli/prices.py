@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal, cast
 
 import typer
 
-from proxy.cli.output import ID, NUMBER, JsonOption, database, fail, instant, now, print_json, print_table
+from proxy.cli.output import (
+    ID,
+    NUMBER,
+    JsonOption,
+    act,
+    database,
+    fail,
+    instant,
+    now,
+    print_json,
+    print_table,
+)
 from proxy.cli.root import app
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.usage import Meter
@@ -78,7 +89,7 @@ def import_prices(
     with database() as engine:
         cards = parse_cards(text, format or _format(file))
         with writing(engine) as connection:
-            imported = store.import_cards(connection, cards, now())
+            imported = store.import_cards(connection, cards, act())
     _print_imported(imported, json)
 
 
@@ -132,7 +143,7 @@ def set_price(
             meter=counted,
             price=price,
             effective_from=at,
-            now=now(),
+            act=act(),
         )
     _print_imported(imported, json)
 

@@ -5,12 +5,12 @@ from typing import Annotated
 import typer
 
 from proxy.cli.ledger import print_entries
-from proxy.cli.output import ID, NUMBER, JsonOption, database, fail, now, print_json, print_table
+from proxy.cli.output import ID, NUMBER, JsonOption, act, database, fail, now, print_json, print_table
 from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.store.database import reading
 from proxy.store.ledger import session_turns
-from proxy.store.live import request_stop
+from proxy.store.live import STOPPED, request_stop
 from proxy.store.sessions import SESSIONS_MAX, SessionRow, find_session
 from proxy.store.sessions import list_sessions as stored_sessions
 from proxy.store.tenants import find_tenant
@@ -99,10 +99,10 @@ def show_session(id: str, json: JsonOption = False) -> None:
 @session.command("stop")
 def stop_session(
     id: str,
-    reason: Annotated[str, typer.Option(help="Kept with the order.")] = "stopped by an administrator",
+    reason: Annotated[str, typer.Option(help="Kept in the audit log.")] = STOPPED,
     json: JsonOption = False,
 ) -> None:
     """Stop a live session: within two seconds the app is told so and the session is settled."""
     with database() as engine:
-        request_stop(engine, id, reason, now())
+        request_stop(engine, id, act(reason))
     print_json({"id": id, "stopping": True}) if json else typer.echo(f"Session {id} is being stopped.")

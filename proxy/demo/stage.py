@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from proxy import simulator
 from proxy.app import App, running
 from proxy.settings import Address, Settings
+from proxy.store.audit import Act
 from proxy.store.database import ready_database, writing
 from proxy.store.keys import load_pepper
 from proxy.store.tenants import create_key, create_tenant
@@ -73,9 +74,9 @@ def create_keys(settings: Settings, folder: Path, tenants: Iterable[str]) -> dic
     secrets = {}
     with writing(engine) as connection:
         for tenant in tenants:
-            now = datetime.now(UTC)
-            create_tenant(connection, tenant, now)
-            _, secrets[tenant] = create_key(connection, pepper, tenant_name=tenant, now=now, name="demo")
+            act = Act("demo", datetime.now(UTC))
+            create_tenant(connection, tenant, act)
+            _, secrets[tenant] = create_key(connection, pepper, tenant_name=tenant, act=act, name="demo")
     engine.dispose()
     return secrets
 

@@ -1,4 +1,4 @@
-"""The data plane's view of who may connect and what things cost, kept in memory.
+"""The data plane's view of who may connect, what things cost and what may be spent, kept in memory.
 
 A thread of its own polls the change counter twice a second and reads everything again when it has
 moved, so that the event loop never waits for the database and known keys go on working without it.
@@ -24,10 +24,12 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.core.budgets import BudgetBook
 from proxy.core.identity import Principal
 from proxy.core.rating import CardBook
 from proxy.core.refusal import DATABASE_DOWN, KEY_EXPIRED, KEY_REVOKED, UNKNOWN_KEY, Refusal
-from proxy.store import changes
+from proxy.store import StoreError, changes
+from proxy.store.budget_list import load_book
 from proxy.store.database import reading
 from proxy.store.keys import hash_secret, looks_like_secret
 from proxy.store.prices import load_cards
@@ -62,10 +64,11 @@ class _Snapshot:
     counter: int = -1
     by_hash: Mapping[str, _Known] = field(default_factory=dict)
     by_id: Mapping[str, _Known] = field(default_factory=dict)
+    budgets: BudgetBook = field(default_factory=BudgetBook)
 
 
 class Catalog:
-    """API keys and rate cards in memory. `start` it before use and `stop` it in the end."""
+    """API keys, rate cards and budgets in memory. `start` it before use and `stop` it in the end."""
 
     def __init__(
         self,
@@ -105,6 +108,11 @@ class Catalog:
     def healthy(self) -> bool:
         """Whether the database answered lately."""
         return self._answered_at is not None and time.monotonic() - self._answered_at < STALE_S
+
+    @property
+    def budgets(self) -> BudgetBook:
+        """The budgets as they are now: who keeps the book keeps an old one. Its version is -1 before any."""
+        return self._snapshot.budgets
 
     def key_ok(self, api_key_id: str, now: datetime | None = None) -> Refusal | None:
         """Return why a key that has opened a session may not keep it, or None while it may."""
@@ -169,7 +177,7 @@ class Catalog:
                     cards = load_cards(connection)
                     self._snapshot = _load(connection, counter)
                     self.cards.replace(cards)
-        except (SQLAlchemyError, msgspec.MsgspecError) as error:
+        except (SQLAlchemyError, msgspec.MsgspecError, StoreError) as error:
             if self._answered_at is not None or self._snapshot.counter < 0:
                 logger.warning(
                     "the catalogue cannot be read; known keys go on working: %s", _first_line(error)
@@ -190,7 +198,7 @@ def _load(connection: Connection, counter: int) -> _Snapshot:
     for row in connection.execute(_KEYS):
         known = _known(row)
         by_hash[row.secret_hmac] = by_id[row.id] = known
-    return _Snapshot(counter, by_hash, by_id)
+    return _Snapshot(counter, by_hash, by_id, load_book(connection, counter))
 
 
 _KEYS = (

@@ -13,3 +13,8 @@ def bump(connection: Connection) -> None:
 def current(connection: Connection) -> int:
     """Return how many changes there were."""
     return int(connection.execute(select(change_counter.c.value)).scalar_one())
+
+
+def lock(connection: Connection) -> None:
+    """Keep other writers that lock out until this transaction is over, where a check precedes a write."""
+    connection.execute(select(change_counter.c.value).with_for_update())

@@ -12,17 +12,17 @@ from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, Table, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.rating import Line
 from proxy.core.records import Entry, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Meter
-from proxy.ids import new_id
+from proxy.store.end_users import end_user_ids
+from proxy.store.rows import insert_new
 from proxy.store.schema import (
     Words,
     chain_head,
-    end_user,
     entry_conflict,
     journal_checkpoint,
     ledger_entry,
@@ -96,7 +96,7 @@ def _lock_chain(connection: Connection) -> int:
 def _open_sessions(connection: Connection, opened: Sequence[SessionOpened], instance_id: str) -> None:
     if not opened:
         return
-    users = _end_users(connection, {(one.tenant_id, one.end_user) for one in opened if one.end_user})
+    users = end_user_ids(connection, {(one.tenant_id, one.end_user) for one in opened if one.end_user})
     rows = [
         {
             "id": one.session_id,
@@ -113,23 +113,7 @@ def _open_sessions(connection: Connection, opened: Sequence[SessionOpened], inst
         }
         for one in opened
     ]
-    _insert_new(connection, session, ("id",), rows)
-
-
-def _end_users(connection: Connection, named: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:
-    """Return the surrogate id of each (tenant id, name), made where there was none."""
-    wanted = sorted({(tenant_id, storable(name)) for tenant_id, name in named})
-    if not wanted:
-        return {}
-    rows = [{"id": new_id("u"), "tenant_id": tenant_id, "name": name} for tenant_id, name in wanted]
-    _insert_new(connection, end_user, ("tenant_id", "name"), rows)
-    found = connection.execute(
-        select(end_user.c.tenant_id, end_user.c.name, end_user.c.id).where(
-            end_user.c.tenant_id.in_({tenant_id for tenant_id, _ in wanted}),
-            end_user.c.name.in_({name for _, name in wanted}),
-        )
-    )
-    return {(row.tenant_id, row.name): row.id for row in found}
+    insert_new(connection, session, ("id",), rows)
 
 
 def _bind_sessions(connection: Connection, bound: Sequence[SessionBound]) -> None:
@@ -309,11 +293,3 @@ def _set_checkpoint(connection: Connection, instance_id: str, upto: int, now: da
     further = case((row.excluded.seq > reached, row.excluded.seq), else_=reached)
     changes = {"seq": further, "at": row.excluded.at}
     connection.execute(row.on_conflict_do_update(index_elements=["instance_id"], set_=changes))
-
-
-def _insert_new(
-    connection: Connection, table: Table, keys: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert the rows whose `keys` are not there yet."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(table).on_conflict_do_nothing(index_elements=keys), rows)

@@ -12,11 +12,13 @@ from proxy.core.rating import CardBook, Price, RateCard
 from proxy.core.usage import Meter
 from proxy.ids import new_id
 from proxy.store import StoreError
-from proxy.store.card_files import NewCard, parse_cards
+from proxy.store.audit import Act
+from proxy.store.card_files import NewCard, parse_cards, price_text
 from proxy.store.changes import bump
 from proxy.store.schema import rate_card, rate_price
 
 _Key = tuple[str, str, datetime]
+NOTED_CARDS_MAX = 50  # by name in the audit log
 _METERS = frozenset(meter.value for meter in Meter)
 
 
@@ -43,13 +45,22 @@ def load_cards(connection: Connection) -> tuple[RateCard, ...]:
     )
 
 
-def import_cards(connection: Connection, cards: Iterable[NewCard], now: datetime) -> Imported:
+def import_cards(connection: Connection, cards: Iterable[NewCard], act: Act) -> Imported:
     """Add the cards that are not there yet.
 
     Raises:
         StoreError: a card is there for the same instant with other prices. The caller's transaction
             must then be rolled back, which `writing` does.
     """
+    imported = _add(connection, cards, act.at)
+    if added := imported.added:
+        names = [card.name for card in added[:NOTED_CARDS_MAX]]
+        after = {"added": names, "more": len(added) - len(names)}
+        act.note(connection, "prices.import", f"{len(added)} rate cards", after=after)
+    return imported
+
+
+def _add(connection: Connection, cards: Iterable[NewCard], now: datetime) -> Imported:
     added, unchanged, different = _sort_out(connection, cards)
     if different:
         names = "\n".join(f"  {card.name}" for card in different)
@@ -87,7 +98,7 @@ def set_price(
     meter: Meter,
     price: Price,
     effective_from: datetime,
-    now: datetime,
+    act: Act,
 ) -> Imported:
     """Add the card that holds at `effective_from` with one price changed, from that instant on.
 
@@ -100,7 +111,17 @@ def set_price(
     prices: Mapping[Meter, Price] = known.prices if known else {}
     source = f"set by hand: {meter}" + (f", the rest from card {known.id}" if known else "")
     card = NewCard(provider, model, effective_from, source, {**prices, meter: price})
-    return import_cards(connection, [card], now)
+    imported = _add(connection, [card], act.at)
+    if imported.added:
+        old = prices.get(meter)
+        before = {meter.value: _noted(old)} if old else None
+        act.note(connection, "prices.set", card.name, before=before, after={meter.value: _noted(price)})
+    return imported
+
+
+def _noted(price: Price) -> dict[str, object]:
+    usd, per = price_text(price)
+    return {"price_nanousd": price.nanousd, "price_per": price.per, "usd": usd, "per": per}
 
 
 def _sort_out(

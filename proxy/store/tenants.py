@@ -1,7 +1,8 @@
 """Tenants, their projects and their API keys: made, listed, archived or revoked, never deleted.
 
 Functions over a connection; the writing ones belong into `database.writing`. Every change counts in
-the change counter, which is how running instances learn of it within half a second.
+the change counter, which is how running instances learn of it within half a second, and stands in the
+audit log.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from proxy.ids import new_id
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.changes import bump
+from proxy.store.instants import format_instant
 from proxy.store.keys import hash_secret, new_secret, shown_prefix
 from proxy.store.schema import api_key, project, tenant
 
@@ -64,15 +67,16 @@ class Key:
 # --- Tenants
 
 
-def create_tenant(connection: Connection, name: str, now: datetime) -> Tenant:
+def create_tenant(connection: Connection, name: str, act: Act) -> Tenant:
     """Raises StoreError: the name cannot be used, or is taken (an archived tenant keeps its name)."""
     name = _checked_name(name)
     taken = connection.execute(select(tenant.c.id).where(tenant.c.name == name)).first()
     if taken:
         raise StoreError(f"There is a tenant {name!r} already ({taken.id}).")
-    made = Tenant(new_id("ten"), name, now, None)
-    connection.execute(insert(tenant).values(id=made.id, name=name, created_at=now))
+    made = Tenant(new_id("ten"), name, act.at, None)
+    connection.execute(insert(tenant).values(id=made.id, name=name, created_at=act.at))
     bump(connection)
+    act.note(connection, "tenant.create", made.id, tenant_id=made.id, after={"name": name})
     return made
 
 
@@ -91,29 +95,30 @@ def find_tenant(connection: Connection, name_or_id: str) -> Tenant:
     return Tenant(**row._mapping)
 
 
-def archive_tenant(connection: Connection, name_or_id: str, now: datetime) -> Tenant:
+def archive_tenant(connection: Connection, name_or_id: str, act: Act) -> Tenant:
     """Archive a tenant: its keys stop working, its ledger stays.
 
     Raises:
         StoreError: there is no such tenant.
     """
     found = find_tenant(connection, name_or_id)
-    if found.archived_at is None:
-        connection.execute(update(tenant).where(tenant.c.id == found.id).values(archived_at=now))
+    active = (tenant.c.id == found.id) & tenant.c.archived_at.is_(None)
+    if connection.execute(update(tenant).where(active).values(archived_at=act.at)).rowcount:
         bump(connection)
+        act.note(connection, "tenant.archive", found.id, tenant_id=found.id, before={"name": found.name})
     return find_tenant(connection, found.id)
 
 
 # --- Projects
 
 
-def create_project(connection: Connection, tenant_name: str, name: str, now: datetime) -> Project:
+def create_project(connection: Connection, tenant_name: str, name: str, act: Act) -> Project:
     """Raises StoreError: no such tenant, it is archived, or it has a project of that name."""
-    owner = _active_tenant(connection, tenant_name)
+    owner = active_tenant(connection, tenant_name)
     name = _checked_name(name)
     if _project_of(connection, owner, name):
         raise StoreError(f"Tenant {owner.name!r} has a project {name!r} already.")
-    return _insert_project(connection, owner, name, now)
+    return _insert_project(connection, owner, name, act)
 
 
 def list_projects(connection: Connection, tenant_name: str | None = None) -> list[Project]:
@@ -125,23 +130,30 @@ def list_projects(connection: Connection, tenant_name: str | None = None) -> lis
     return sorted((Project(**row._mapping) for row in rows), key=lambda one: (one.tenant, one.name))
 
 
-def archive_project(connection: Connection, tenant_name: str, name_or_id: str, now: datetime) -> Project:
+def archive_project(connection: Connection, tenant_name: str, name_or_id: str, act: Act) -> Project:
     """Archive a project: its keys stop working, its ledger stays.
 
     Raises:
         StoreError: no such tenant or project.
     """
-    owner = find_tenant(connection, tenant_name)
+    found = find_project(connection, find_tenant(connection, tenant_name), name_or_id)
+    active = (project.c.id == found.id) & project.c.archived_at.is_(None)
+    if connection.execute(update(project).where(active).values(archived_at=act.at)).rowcount:
+        bump(connection)
+        before = {"name": found.name}
+        act.note(connection, "project.archive", found.id, tenant_id=found.tenant_id, before=before)
+    return find_project(connection, find_tenant(connection, found.tenant_id), found.id)
+
+
+def find_project(connection: Connection, owner: Tenant, name_or_id: str) -> Project:
+    """Raises StoreError: this tenant has no such project."""
     found = _project_of(connection, owner, name_or_id)
     if found is None:
         raise StoreError(
             f"Tenant {owner.name!r} has no project {name_or_id[:NAME_CHARS_MAX]!r}:"
             " see `talkmeter project list`."
         )
-    if found.archived_at is None:
-        connection.execute(update(project).where(project.c.id == found.id).values(archived_at=now))
-        bump(connection)
-    return _project_of(connection, owner, found.id) or found
+    return found
 
 
 def _projects() -> Select[Any]:
@@ -158,10 +170,11 @@ def _project_of(connection: Connection, owner: Tenant, name_or_id: str) -> Proje
     return Project(**row._mapping) if row else None
 
 
-def _insert_project(connection: Connection, owner: Tenant, name: str, now: datetime) -> Project:
-    made = Project(new_id("prj"), owner.id, owner.name, name, now, None)
-    connection.execute(insert(project).values(id=made.id, tenant_id=owner.id, name=name, created_at=now))
+def _insert_project(connection: Connection, owner: Tenant, name: str, act: Act) -> Project:
+    made = Project(new_id("prj"), owner.id, owner.name, name, act.at, None)
+    connection.execute(insert(project).values(id=made.id, tenant_id=owner.id, name=name, created_at=act.at))
     bump(connection)
+    act.note(connection, "project.create", made.id, tenant_id=owner.id, after={"name": name})
     return made
 
 
@@ -173,7 +186,7 @@ def create_key(
     pepper: bytes,
     *,
     tenant_name: str,
-    now: datetime,
+    act: Act,
     project_name: str | None = None,
     name: str = "",
     expires_at: datetime | None = None,
@@ -184,9 +197,9 @@ def create_key(
     Raises:
         StoreError: no such tenant, something is archived, or an argument cannot be used.
     """
-    owner = _active_tenant(connection, tenant_name)
-    part = _active_project(connection, owner, project_name, now) if project_name else None
-    if expires_at is not None and expires_at <= now:
+    owner = active_tenant(connection, tenant_name)
+    part = _active_project(connection, owner, project_name, act) if project_name else None
+    if expires_at is not None and expires_at <= act.at:
         raise StoreError("This key would have expired already: give a later instant.")
     secret = new_secret()
     made = Key(
@@ -198,12 +211,13 @@ def create_key(
         name=_checked_name(name) if name else "",
         prefix=shown_prefix(secret),
         tags=_checked_tags(tags or {}),
-        created_at=now,
+        created_at=act.at,
         expires_at=expires_at,
         revoked_at=None,
     )
     connection.execute(insert(api_key).values(**_key_row(made), secret_hmac=hash_secret(secret, pepper)))
     bump(connection)
+    act.note(connection, "key.create", made.id, tenant_id=owner.id, after=_noted(made))
     return made, secret
 
 
@@ -215,19 +229,26 @@ def list_keys(connection: Connection, tenant_name: str | None = None) -> list[Ke
     return [_key(row) for row in connection.execute(query.order_by(api_key.c.id))]
 
 
-def revoke_key(connection: Connection, key_id: str, now: datetime) -> Key:
+def revoke_key(connection: Connection, key_id: str, act: Act) -> Key:
     """Revoke a key for good. Its live sessions end within two seconds.
 
     Raises:
         StoreError: there is no such key.
     """
-    query = _keys().where(api_key.c.id == key_id)
-    if connection.execute(query).first() is None:
-        raise StoreError(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
-    again = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
-    if connection.execute(update(api_key).where(again).values(revoked_at=now)).rowcount:
+    found = find_key(connection, key_id)
+    valid = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
+    if connection.execute(update(api_key).where(valid).values(revoked_at=act.at)).rowcount:
         bump(connection)
-    return _key(connection.execute(query).one())
+        act.note(connection, "key.revoke", found.id, tenant_id=found.tenant_id, before=_noted(found))
+    return find_key(connection, key_id)
+
+
+def find_key(connection: Connection, key_id: str) -> Key:
+    """Raises StoreError: there is no such key."""
+    row = connection.execute(_keys().where(api_key.c.id == key_id)).first()
+    if row is None:
+        raise StoreError(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
+    return _key(row)
 
 
 def keys_exist(connection: Connection) -> bool:
@@ -253,17 +274,24 @@ def _key_row(key: Key) -> dict[str, object]:
     return {name: getattr(key, name) for name in Key.__slots__ if name not in ("tenant", "project")}
 
 
-def _active_tenant(connection: Connection, name_or_id: str) -> Tenant:
+def _noted(key: Key) -> dict[str, object]:
+    """Return what the audit log says of a key: neither its secret nor any part of it."""
+    expires = format_instant(key.expires_at) if key.expires_at else None
+    return {"name": key.name, "project": key.project, "tags": dict(key.tags), "expires_at": expires}
+
+
+def active_tenant(connection: Connection, name_or_id: str) -> Tenant:
+    """Raises StoreError: there is no such tenant, or it is archived."""
     found = find_tenant(connection, name_or_id)
     if found.archived_at is not None:
         raise StoreError(f"Tenant {found.name!r} is archived.")
     return found
 
 
-def _active_project(connection: Connection, owner: Tenant, name_or_id: str, now: datetime) -> Project:
+def _active_project(connection: Connection, owner: Tenant, name_or_id: str, act: Act) -> Project:
     found = _project_of(connection, owner, name_or_id)
     if found is None:
-        return _insert_project(connection, owner, _checked_name(name_or_id), now)
+        return _insert_project(connection, owner, _checked_name(name_or_id), act)
     if found.archived_at is not None:
         raise StoreError(f"Project {found.name!r} of tenant {owner.name!r} is archived.")
     return found

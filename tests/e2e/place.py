@@ -24,6 +24,7 @@ from proxy.settings import Address, Settings
 from proxy.simulator import Simulator, read, serve
 from proxy.simulator.truth import Truth, total_usd
 from proxy.store import reports
+from proxy.store.audit import Act
 from proxy.store.database import open_database, writing
 from proxy.store.sessions import SessionRow, list_sessions
 from proxy.store.tenants import create_key, create_tenant
@@ -237,9 +238,9 @@ def add_key(database_url: str, tenant: str) -> str:
     engine = open_database(database_url)
     try:
         with writing(engine) as connection:
-            create_tenant(connection, tenant, utc_now())
+            create_tenant(connection, tenant, Act("test", utc_now()))
             pepper = PEPPER.encode()
-            return create_key(connection, pepper, tenant_name=tenant, now=utc_now())[1]
+            return create_key(connection, pepper, tenant_name=tenant, act=Act("test", utc_now()))[1]
     finally:
         engine.dispose()
 

@@ -14,19 +14,21 @@ from proxy.core.rating import Price
 from proxy.core.refusal import DATABASE_DOWN, KEY_EXPIRED, KEY_REVOKED, UNKNOWN_KEY
 from proxy.core.usage import Meter
 from proxy.store import tenants
+from proxy.store.audit import Act
 from proxy.store.catalog import Catalog
 from proxy.store.database import open_database, writing
 from proxy.store.keys import new_secret
 from proxy.store.prices import set_price
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ACT = Act("test", NOW)
 PEPPER = b"a pepper for tests only"
 
 
 @pytest.fixture
 def catalog(database: Engine) -> Iterator[Catalog]:
     with writing(database) as connection:
-        tenants.create_tenant(connection, "acme", NOW)
+        tenants.create_tenant(connection, "acme", ACT)
     made = Catalog(database, PEPPER)
     made.start()
     yield made
@@ -35,7 +37,7 @@ def catalog(database: Engine) -> Iterator[Catalog]:
 
 def make_key(engine: Engine, **arguments: Any) -> tuple[tenants.Key, str]:
     with writing(engine) as connection:
-        return tenants.create_key(connection, PEPPER, tenant_name="acme", now=NOW, **arguments)
+        return tenants.create_key(connection, PEPPER, tenant_name="acme", act=ACT, **arguments)
 
 
 class Queries:
@@ -85,7 +87,7 @@ async def test_expired_and_revoked_keys_are_told_apart(database: Engine, catalog
     assert await catalog.authenticate(secret, later) is KEY_EXPIRED
     assert catalog.key_ok(key.id, later) is KEY_EXPIRED
     with writing(database) as connection:
-        tenants.revoke_key(connection, key.id, NOW)
+        tenants.revoke_key(connection, key.id, ACT)
     await look(catalog)
     assert await catalog.authenticate(secret, NOW) is KEY_REVOKED
     assert catalog.key_ok(key.id) is KEY_REVOKED
@@ -95,11 +97,11 @@ async def test_archiving_a_tenant_or_project_revokes_its_keys(database: Engine, 
     plain, _ = make_key(database)
     partial, _ = make_key(database, project_name="web")
     with writing(database) as connection:
-        tenants.archive_project(connection, "acme", "web", NOW)
+        tenants.archive_project(connection, "acme", "web", ACT)
     await look(catalog)
     assert (catalog.key_ok(plain.id), catalog.key_ok(partial.id)) == (None, KEY_REVOKED)
     with writing(database) as connection:
-        tenants.archive_tenant(connection, "acme", NOW)
+        tenants.archive_tenant(connection, "acme", ACT)
     await look(catalog)
     assert catalog.key_ok(plain.id) is KEY_REVOKED
 
@@ -124,7 +126,7 @@ async def test_changes_arrive_by_themselves(database: Engine, catalog: Catalog) 
             meter=Meter.AUDIO_IN,
             price=Price(5),
             effective_from=NOW,
-            now=NOW,
+            act=ACT,
         )
     while cards.find("openai", "brand-new", NOW) is None:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.02)  # the test's own time limit is the failure

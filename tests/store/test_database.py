@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.database import (
     check_version,
     describe,
@@ -227,7 +228,7 @@ def test_reading_sees_one_state_whatever_is_written_meanwhile(database: Engine) 
     with reading(database) as reader:
         before = list_tenants(reader)
         with writing(database) as writer:
-            create_tenant(writer, "acme", NOW)
+            create_tenant(writer, "acme", Act("test", NOW))
         assert list_tenants(reader) == before == []
     with reading(database) as reader:
         assert [one.name for one in list_tenants(reader)] == ["acme"]
@@ -236,9 +237,9 @@ def test_reading_sees_one_state_whatever_is_written_meanwhile(database: Engine) 
 def test_reading_cannot_write_on_postgres(migrated_postgres_url: str) -> None:
     engine = open_database(migrated_postgres_url)
     with pytest.raises(DBAPIError, match="read-only"), reading(engine) as connection:
-        create_tenant(connection, "acme", NOW)
+        create_tenant(connection, "acme", Act("test", NOW))
     with writing(engine) as connection:  # the next user of that connection may write again
-        create_tenant(connection, "acme", NOW)
+        create_tenant(connection, "acme", Act("test", NOW))
     engine.dispose()
 
 
@@ -247,7 +248,7 @@ def test_a_new_embedded_database_is_for_its_user_only(tmp_path: Path) -> None:
     path = tmp_path / "talkmeter.db"
     engine = ready_database(f"sqlite:///{path}")
     with writing(engine) as connection:
-        create_tenant(connection, "acme", NOW)
+        create_tenant(connection, "acme", Act("test", NOW))
         modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     engine.dispose()
     assert modes == dict.fromkeys(("talkmeter.db", "talkmeter.db-wal", "talkmeter.db-shm"), 0o600)

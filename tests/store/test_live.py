@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.database import reading
 from proxy.store.live import LIVE_S, SEEN_AGAIN_S, Live, publish, request_stop, stop_orders
 from proxy.store.schema import live_session, stop_order
@@ -35,15 +36,15 @@ def test_an_instance_publishes_what_is_live_and_nothing_of_others(database: Engi
 
 def test_a_stop_order_reaches_the_instance_that_has_the_session(database: Engine) -> None:
     publish(database, "i1", [Live("s1", 0, 0), Live("s2", 0, 0)], NOW)
-    request_stop(database, "s1", "first", NOW)
-    request_stop(database, "s1", "too loud", NOW)
+    request_stop(database, "s1", Act("test", NOW, "first"))
+    request_stop(database, "s1", Act("test", NOW, "too loud"))
     assert stop_orders(database, "i1") == {"s1": "too loud"}
     assert stop_orders(database, "i2") == {}
 
 
 def test_an_order_ends_with_its_session(database: Engine) -> None:
     publish(database, "i1", [Live("s1", 0, 0)], NOW)
-    request_stop(database, "s1", "enough", NOW)
+    request_stop(database, "s1", Act("test", NOW, "enough"))
     publish(database, "i1", [], NOW)
     assert stop_orders(database, "i1") == {}
     with reading(database) as connection:
@@ -53,9 +54,9 @@ def test_an_order_ends_with_its_session(database: Engine) -> None:
 def test_only_live_sessions_can_be_stopped(database: Engine) -> None:
     publish(database, "i1", [Live("s1", 0, 0)], NOW)
     with pytest.raises(StoreError, match="'s2' is live"):
-        request_stop(database, "s2", "no such", NOW)
+        request_stop(database, "s2", Act("test", NOW, "no such"))
     with pytest.raises(StoreError, match="'s1' is live"):
-        request_stop(database, "s1", "its instance died", NOW + timedelta(seconds=LIVE_S + 1))
+        request_stop(database, "s1", Act("test", NOW + timedelta(seconds=LIVE_S + 1), "its instance died"))
 
 
 def test_a_session_that_did_not_change_is_written_only_to_be_seen(database: Engine) -> None:

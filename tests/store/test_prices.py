@@ -8,12 +8,14 @@ from sqlalchemy import Connection, Engine
 from proxy.core.rating import PER_MINUTE, CardBook, Price, RateCard
 from proxy.core.usage import Meter
 from proxy.store import StoreError, changes
+from proxy.store.audit import Act
 from proxy.store.card_files import NewCard
 from proxy.store.database import migrate, reading, writing
 from proxy.store.prices import Imported, import_cards, load_cards, set_price, shipped_cards
 from proxy.store.schema import rate_card, rate_price
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ACT = Act("test", NOW)
 LATER = NOW + timedelta(days=30)
 
 
@@ -115,9 +117,9 @@ def test_a_migrated_database_has_the_shipped_cards(database: Engine) -> None:
 def test_importing_twice_changes_nothing(database: Engine) -> None:
     cards = [new_card(5), new_card(7, at=LATER)]
     with writing(database) as connection:
-        assert import_cards(connection, cards, NOW) == Imported(tuple(cards), ())
+        assert import_cards(connection, cards, ACT) == Imported(tuple(cards), ())
         counted = changes.current(connection)
-        assert import_cards(connection, cards, NOW) == Imported((), tuple(cards))
+        assert import_cards(connection, cards, ACT) == Imported((), tuple(cards))
         assert changes.current(connection) == counted
     assert find(database, "m") == {Meter.AUDIO_IN: Price(5)}
     assert find(database, "m", LATER) == {Meter.AUDIO_IN: Price(7)}
@@ -125,10 +127,10 @@ def test_importing_twice_changes_nothing(database: Engine) -> None:
 
 def test_cards_are_never_edited(database: Engine) -> None:
     with writing(database) as connection:
-        import_cards(connection, [new_card(5)], NOW)
+        import_cards(connection, [new_card(5)], ACT)
     named = "never edited.*\n  openai/m from 2026-11-23T12:00:00Z"
     with pytest.raises(StoreError, match=named), writing(database) as connection:
-        import_cards(connection, [new_card(1, model="other"), new_card(6)], NOW)
+        import_cards(connection, [new_card(1, model="other"), new_card(6)], ACT)
     assert find(database, "m") == {Meter.AUDIO_IN: Price(5)}
     with reading(database) as connection:
         assert "other" not in {card.model for card in load_cards(connection)}
@@ -148,7 +150,7 @@ def replace_prices(connection: Connection, card: NewCard, prices: dict[Meter, Pr
     (there,) = [one for one in load_cards(connection) if one.model == card.model]
     connection.execute(rate_price.delete().where(rate_price.c.rate_card_id == there.id))
     connection.execute(rate_card.delete().where(rate_card.c.id == there.id))
-    import_cards(connection, [NewCard("openai", card.model, card.effective_from, "ours", prices)], NOW)
+    import_cards(connection, [NewCard("openai", card.model, card.effective_from, "ours", prices)], ACT)
 
 
 def change(engine: Engine, model: str, meter: Meter, nanousd: int, at: datetime) -> Imported:
@@ -160,7 +162,7 @@ def change(engine: Engine, model: str, meter: Meter, nanousd: int, at: datetime)
             meter=meter,
             price=Price(nanousd),
             effective_from=at,
-            now=NOW,
+            act=ACT,
         )
 
 
