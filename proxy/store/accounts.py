@@ -139,22 +139,20 @@ class Accounts:
         kept.look(now_s)
         account, free = kept.account, kept.account.free_nanousd
         most = int(kept.rate_nanousd_s * SLICE_S)
-        budget, subject = account.budget, account.pot.subject
+        budget = account.budget
         if account.limit_nanousd != (budget.amount_at(now) or 0):
             kept.is_stale = True  # it was raised for a time, or is no longer
         if wish is not None and wish.nanousd > free:
             need = wish.nanousd - free
-            return Order(
-                account.pot, budget, subject, need_nanousd=need, most_nanousd=most, partial=wish.partly
-            )
+            return Order(account.pot, budget, need_nanousd=need, most_nanousd=most, partial=wish.partly)
         if give := self._spare(kept, free, wish, now_s):
             account.leased_nanousd -= give
             kept.granted_nanousd -= give
-            return Order(account.pot, budget, subject, give_nanousd=give)
+            return Order(account.pot, budget, give_nanousd=give)
         if self._is_low(kept, free, now, now_s):
             need = max(1, kept.slice_nanousd - free)
-            return Order(account.pot, budget, subject, need_nanousd=need, most_nanousd=most, partial=True)
-        return Order(account.pot, budget, subject) if kept.is_stale else None
+            return Order(account.pot, budget, need_nanousd=need, most_nanousd=most, partial=True)
+        return Order(account.pot, budget) if kept.is_stale else None
 
     @staticmethod
     def _spare(kept: _Kept, free: int, wish: Wish | None, now_s: float) -> int:

@@ -184,7 +184,7 @@ class LeaseKeeper:
 
     def _name(self, allowance: Allowance) -> None:
         user = self._user(allowance)
-        if user in self._users and allowance.payer is not None:
+        if user is not None and user in self._users and allowance.payer is not None:
             allowance.payer = replace(allowance.payer, end_user_id=self._users[user])
 
     @staticmethod

@@ -29,6 +29,7 @@ from proxy.store.database import writing
 from proxy.store.journal import Journal, JournalFailed
 from proxy.store.journal_file import Reader, Row
 from proxy.store.posting import Posting, post
+from proxy.store.spend import Books
 
 BATCH_MAX = 1_000
 PAUSE_S = 0.1  # between small batches: fewer, larger transactions, and less of the relay's interpreter
@@ -63,6 +64,7 @@ class Poster:
         self._clock = clock
         self._on_posted = on_posted
         self._batch_max = batch_max
+        self._books = Books()
         self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -192,6 +194,7 @@ class Poster:
                 upto=rows[-1].seq,
                 zone=self._zone,
                 now=self._clock(),
+                books=self._books,
             )
 
     def _note_success(self, seq: int, posting: Posting) -> None:

@@ -7,7 +7,7 @@ place need not be known: done again, the same records are all found to be known.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
@@ -15,10 +15,13 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from proxy.core.budgets import BudgetBook, Payer, Pot
 from proxy.core.rating import Line
-from proxy.core.records import Entry, Record, SessionBound, SessionClosed, SessionOpened
+from proxy.core.records import BudgetCut, Entry, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Meter
+from proxy.store.chain import lock_chain
 from proxy.store.end_users import end_user_ids
+from proxy.store.ended import announce_ended
 from proxy.store.rows import insert_new
 from proxy.store.schema import (
     Words,
@@ -30,6 +33,7 @@ from proxy.store.schema import (
     session,
     storable,
 )
+from proxy.store.spend import Books, Charge, Completed, Spending, charge, complete_cuts, record_cuts
 
 R = TypeVar("R", bound=Record)
 
@@ -56,6 +60,9 @@ class Posting:
     new: tuple[Posted, ...] = ()
     duplicates: int = 0  # known keys with the same payload: nothing to do
     conflicts: int = 0  # known keys with another payload: on the alarm list
+    handled: tuple[str, ...] = ()  # the keys of all of these, as the records have them
+    charged: Mapping[Pot, Charge] = field(default_factory=dict)  # what the new ones cost budgets
+    cuts: tuple[Completed, ...] = ()  # those whose response was billed
 
 
 def post(
@@ -66,28 +73,27 @@ def post(
     upto: int,
     zone: tzinfo,
     now: datetime,
+    books: Books | None = None,
 ) -> Posting:
     """Book `records`, the rows of `instance_id`'s journal up to `upto`, within the caller's transaction.
 
-    Periods are calendar months in `zone`. Raises SQLAlchemy's errors, and `Unpostable`.
+    Periods are calendar months in `zone`; `books` remembers the budgets from one posting to the next.
+    Raises SQLAlchemy's errors, and `Unpostable`.
     """
-    booked = _lock_chain(connection)
+    booked = lock_chain(connection)
+    book = (books or Books()).read(connection)
     _open_sessions(connection, _of(SessionOpened, records), instance_id)
     _bind_sessions(connection, _of(SessionBound, records))
-    posting = _Entries(connection, zone, now).post(_of(Entry, records), booked)
+    record_cuts(connection, _of(BudgetCut, records))
+    posting = _Entries(connection, zone, now, instance_id, book).post(_of(Entry, records), booked)
     _close_sessions(connection, _of(SessionClosed, records))
+    announce_ended(connection, _of(SessionClosed, records), now)
     _set_checkpoint(connection, instance_id, upto, now)
     return posting
 
 
 def _of(kind: type[R], records: Iterable[Record]) -> list[R]:
     return [record for record in records if isinstance(record, kind)]
-
-
-def _lock_chain(connection: Connection) -> int:
-    """Return how many entries there are; nobody else books any until this transaction is over."""
-    head = connection.execute(select(chain_head.c.entries).where(chain_head.c.id == 1).with_for_update())
-    return int(head.scalar_one())
 
 
 # --- Sessions and their users
@@ -155,10 +161,14 @@ def _close_sessions(connection: Connection, closed: Sequence[SessionClosed]) -> 
 class _Entries:
     """The entries of one posting."""
 
-    def __init__(self, connection: Connection, zone: tzinfo, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, zone: tzinfo, now: datetime, instance_id: str, book: BudgetBook
+    ) -> None:
         self._connection = connection
         self._zone = zone
         self._now = now
+        self._instance_id = instance_id
+        self._book = book
 
     def post(self, entries: Sequence[Entry], booked: int) -> Posting:
         """Insert those whose key is new, numbered on from `booked`; look closer at the others."""
@@ -172,9 +182,21 @@ class _Entries:
                 new.append(entry)
             elif known[key] != entry.digest:
                 conflicting.append(entry)
-        posted = self._insert(new, booked)
+        owners = self._owners({entry.session_id for entry in new})
+        spendings = [Spending(entry, _payer(owners[entry.session_id])) for entry in new]
+        charged = charge(
+            self._connection, self._book, spendings, instance_id=self._instance_id, now=self._now
+        )
+        posted = self._insert(new, owners, booked)
         self._raise_alarm(conflicting)
-        return Posting(posted, len(entries) - len(new) - len(conflicting), len(conflicting))
+        return Posting(
+            posted,
+            len(entries) - len(new) - len(conflicting),
+            len(conflicting),
+            handled=tuple(entry.entry_key for entry in entries),
+            charged=charged,
+            cuts=complete_cuts(self._connection, spendings, self._now) if self._book.budgets else (),
+        )
 
     def _known(self, keys: Collection[str]) -> dict[str, str]:
         """Return the digests of those entries that are in the ledger, by key."""
@@ -186,10 +208,11 @@ class _Entries:
         )
         return {row.entry_key: row.digest for row in found}
 
-    def _insert(self, entries: Sequence[Entry], booked: int) -> tuple[Posted, ...]:
+    def _insert(
+        self, entries: Sequence[Entry], owners: Mapping[str, RowMapping], booked: int
+    ) -> tuple[Posted, ...]:
         if not entries:
             return ()
-        owners = self._owners({entry.session_id for entry in entries})
         numbered = list(enumerate(entries, booked + 1))
         rows = [self._row(number, entry, owners) for number, entry in numbered]
         self._connection.execute(insert(ledger_entry), rows)
@@ -203,6 +226,8 @@ class _Entries:
 
     def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
         """Return who pays for each of these sessions."""
+        if not session_ids:
+            return {}
         columns = session.c
         found = self._connection.execute(
             select(
@@ -248,6 +273,8 @@ class _Entries:
             "posted_at": self._now,
             "period": period_of(entry.occurred_at, self._zone),
             **_amounts(entry),
+            "charge_nanousd": entry.charge_nanousd,
+            "estimate_nanousd": entry.estimate_nanousd,
         }
 
     def _raise_alarm(self, entries: Sequence[Entry]) -> None:
@@ -260,6 +287,12 @@ class _Entries:
                 payload = msgspec.json.encode(entry).decode()
                 row = {"entry_key": key, "digest": digest, "found_at": self._now, "payload": payload}
                 self._connection.execute(insert(entry_conflict), row)
+
+
+def _payer(owner: RowMapping) -> Payer:
+    return Payer(
+        owner["id"], owner["tenant_id"], owner["project_id"], owner["api_key_id"], owner["end_user_id"]
+    )
 
 
 def period_of(at: datetime, zone: tzinfo) -> str:

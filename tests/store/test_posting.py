@@ -81,6 +81,8 @@ def test_an_entry_says_who_pays_for_what_and_when(database: Engine) -> None:
         "list_nanousd": 480_000,
         "cost_nanousd": 480_000,
         "billed_nanousd": 480_000,
+        "charge_nanousd": None,
+        "estimate_nanousd": None,
         "corrects": None,
     }
     assert [tuple(line) for line in rows(database, ledger_line)] == [
