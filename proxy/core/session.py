@@ -254,11 +254,21 @@ class Session:
     def _needs(self, amount_nanousd: int, now: datetime) -> tuple[Need, ...]:
         return self.allowance.needs(amount_nanousd + self._missing_reserve_nanousd(now))
 
-    def _missing_reserve_nanousd(self, now: datetime) -> int:
+    def _lacks_reserve(self, response: Response, now: datetime) -> bool:
+        """Let the reserve grow with what is being said, which the last words will have to read."""
+        missing = self._missing_reserve_nanousd(now, response)
+        return missing > 0 and self.allowance.grow(RESERVE, missing) < missing
+
+    def _missing_reserve_nanousd(self, now: datetime, running: Response | None = None) -> int:
         if not any(account.policy is OnExhausted.WRAP_UP for account in self.allowance.accounts):
             return 0
         card = self._booker.card(self.settings.model, now)
-        wanted = self._booker.charge_nanousd(reserve_usage(self._conversation.predict()), card, now)
+        context = self._conversation.predict()
+        if running is not None:
+            said = running.usage().counts
+            for spoken, read in ((Meter.AUDIO_OUT, Meter.AUDIO_IN), (Meter.TEXT_OUT, Meter.TEXT_IN)):
+                context[read] = context.get(read, 0) + said.get(spoken, 0)
+        wanted = self._booker.charge_nanousd(reserve_usage(context), card, now)
         return max(0, wanted - self.allowance.held(RESERVE))
 
     def _ask(
@@ -344,9 +354,10 @@ class Session:
         growth = response.growth_nanousd(spent, self.allowance.held(response.id))
         if growth:
             self.allowance.grow(response.id, growth)
+        lacks_reserve = self._farewell is None and self._lacks_reserve(response, now)
         left = self.allowance.left(response.id)
         response.look_again(left - spent)
-        if spent < left:
+        if spent < left and not lacks_reserve:
             return _NOTHING
         account = self.allowance.narrowest(response.id)
         assert account is not None

@@ -186,10 +186,12 @@ class Accounts:
 
     # What the database answers
 
-    def take_over(self, order: Order, answer: Answer) -> None:
-        """Take over what the database has granted, or taken back, and what it knows of the budget."""
+    def take_over(self, order: Order, answer: Answer) -> int:
+        """Take over what the database has granted, or taken back, and what it knows; return how much it is."""
+        given = 0
         for kept in self._those_of([order.pot]):
             account = kept.account
+            given = answer.granted_nanousd - kept.granted_nanousd
             account.leased_nanousd += answer.granted_nanousd - kept.granted_nanousd - kept.borrowed_nanousd
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0
             account.limit_nanousd, account.spent_nanousd = answer.limit_nanousd, answer.spent_nanousd
@@ -198,6 +200,7 @@ class Accounts:
             if order.need_nanousd:
                 kept.slice_nanousd = max(account.free_nanousd, order.need_nanousd)
                 kept.is_near_end = answer.left_nanousd // 4 // self.instances <= order.need_nanousd
+        return given
 
     def want(self, pots: Iterable[Pot]) -> None:
         """Note that other instances need what is free in `pots`."""

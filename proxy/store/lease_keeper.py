@@ -25,7 +25,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.core.allowance import Account, Allowance, Need
+from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.records import SessionOpened
@@ -60,10 +60,6 @@ class _Asking:
     done: Callable[[], None]
     since_s: float
     timer: asyncio.TimerHandle | None = None
-
-    @property
-    def is_served(self) -> bool:
-        return all(need.account.free_nanousd >= need.nanousd for need in self.needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,17 +245,21 @@ class LeaseKeeper:
                 wishes[need.account.pot] = Wish(amount, asking.partly or before is not None)
         return wishes
 
-    def _answer(self, answers: Mapping[Pot, Answer]) -> None:
-        """Tell those who wait, the first one first: each takes what it needs before the next is looked at."""
+    def _answer(self, refused: Mapping[Pot, bool], began_s: float) -> None:
+        """Tell those who wait, the first one first: each takes what it needs before the next is looked at.
+
+        `refused` are the pots that had less than was needed, and whether others have some of it unspent.
+        Who came after the exchange began waits for the next: less may suffice, or it was not asked for.
+        """
         for asking in list(self._asking):
-            if asking.is_served:
+            short = [need.account for need in asking.needs if need.account.free_nanousd < need.nanousd]
+            if not short:
                 self._finish(asking, "granted")
+            elif asking.since_s > began_s or not any(one.pot in refused for one in short):
                 continue
-            pots = [n.account.pot for n in asking.needs if n.account.free_nanousd < n.nanousd]
-            heard = [answers[pot] for pot in pots if pot in answers]
-            if asking.partly and heard and all(_has_any(need.account) for need in asking.needs):
+            elif asking.partly and all(need.account.free_nanousd > 0 for need in asking.needs):
                 self._finish(asking, "granted")
-            elif any(not answer.contended for answer in heard):
+            elif any(not refused[one.pot] for one in short if one.pot in refused):
                 self._refuse(asking)
 
     # The exchange
@@ -324,12 +324,15 @@ class LeaseKeeper:
         self._accounts.instances = heard.instances
         self._remember(heard.users)
         self._unknown_users -= heard.users.keys()
-        for order in orders:
-            self._accounts.take_over(order, heard.answers[order.pot])
+        refused = {
+            order.pot: heard.answers[order.pot].contended
+            for order in orders
+            if self._accounts.take_over(order, heard.answers[order.pot]) < order.need_nanousd
+        }
         self._accounts.want(heard.wanted)
         if heard.wanted:
             self._wake.set()
-        self._answer({order.pot: heard.answers[order.pot] for order in orders if order.need_nanousd})
+        self._answer(refused, began_s)
 
     def _transact(self, orders: Sequence[Order], users: Sequence[User]) -> _Heard:
         """In the thread: one transaction, whose outcome is not known if it raises."""
@@ -362,7 +365,3 @@ class LeaseKeeper:
             except SQLAlchemyError as error:
                 self._note(error)
         self._thread.shutdown(wait=False)
-
-
-def _has_any(account: Account) -> bool:
-    return account.free_nanousd > 0

@@ -6,11 +6,12 @@
 
 A command is written `open:ID`, `entry:ID=COST` (`~` before the cost: estimated, `?` instead: unrated),
 `progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`,
-`cut:ID=ESTIMATE` for the record of a cut, `remark` and `answer:TOKENS` for what asks for last words, and `ask:NEED` where more money is asked for: a line that begins
-with `bank` says what the answer is, `gives N` or `refuses`. `budgets FREE…` puts the session under other
-accounts, of new budgets. After a bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`.
-Prices are chosen for mental arithmetic, in nano-dollars a token: all input 1, text output 5, audio output
-10 (so a hold's two seconds of speech are 400), and transcription 1 a millisecond.
+`cut:ID=ESTIMATE` for the record of a cut, `remark` and `answer:TOKENS` for what asks for last words, and
+`ask:NEED` where more money is asked for: a line that begins with `bank` says what the answer is, `gives N`
+or `refuses`. `budgets FREE…` puts the session under other accounts, of new budgets. After a bar stand any
+of `held N`, `free N`, `settled`, `unsettled`, `cost N`. Prices are chosen for mental arithmetic, in
+nano-dollars a token: all input 1, text output 5, audio output 10 (so a hold's two seconds of speech are
+400), and transcription 1 a millisecond.
 """
 
 from collections.abc import Sequence

@@ -528,13 +528,13 @@ def parting(free: int) -> list[Account]:
 
 
 def test_a_reserve_is_held_from_the_start_and_the_last_words_are_spoken_from_it() -> None:
-    Play(parting(2_500)).run("""
-        client   ask e1             -> forward                        | held 2400, free 100
+    Play(parting(2_900)).run("""
+        client   ask e1             -> forward                        | held 2400, free 500
         upstream started r1         -> open:r1 forward
-        upstream hear r1 ms=1500    ->                                | held 2500, free 0
-        upstream hear r1 ms=1000    -> cancel:r1 cut:r1=500           | unsettled
+        upstream hear r1 ms=1500    ->                                | held 2730, free 170
+        upstream hear r1 ms=2000    -> cancel:r1 cut:r1=700           | unsettled
         upstream other              -> forward
-        upstream done r1 in=0 a=50 status=cancelled -> entry:r1=500 forward remark answer:200 | held 2000
+        upstream done r1 in=0 a=70 status=cancelled -> entry:r1=700 forward remark answer:200 | held 2030
         client   ask e2             -> drop
         upstream started r2         -> open:r2 forward
         upstream hear r2 ms=3000    ->

@@ -1,0 +1,237 @@
+"""Budgets hold while a conversation is spoken: real sockets, a real database, a model that never stops."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import websockets
+from sqlalchemy import select
+
+from proxy.core.budgets import OnExhausted, Scope
+from proxy.core.money import format_usd
+from proxy.core.windows import Window
+from proxy.plane import utc_now
+from proxy.store.audit import Act
+from proxy.store.budgets import Terms, delete_budget, set_budget
+from proxy.store.database import open_database, reading, writing
+from proxy.store.schema import budget_cut, budget_window, lease
+from tests.e2e.place import Home, Place
+from tests.relay.peers import until
+
+CENT = 10_000_000
+AUDIO_OUT_NANOUSD = 64_000  # of gpt-realtime-2.1, a token
+TWO_SECONDS = 40 * AUDIO_OUT_NANOUSD
+ENDLESS = "words:2000"
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+both = pytest.mark.parametrize("home", ["plain", "postgres"], indirect=True)
+
+
+def set_amount(home: Home, amount: int | None, policy: OnExhausted = OnExhausted.CUT, **facts: Any) -> str:
+    """Set a budget of the tenant; return its id."""
+    engine = open_database(home.database_url)
+    given: dict[str, Any] = {"scope": Scope.TENANT, "window": Window.MONTH, "tenant": "acme"}
+    try:
+        with writing(engine) as connection:
+            act = Act("test", utc_now(), "a test")
+            terms = replace(Terms(), on_exhausted=policy)
+            made = set_budget(connection, act, amount_nanousd=amount, terms=terms, **(given | facts))
+            return made.rule.id
+    finally:
+        engine.dispose()
+
+
+def remove(home: Home, budget_id: str) -> None:
+    engine = open_database(home.database_url)
+    try:
+        with writing(engine) as connection:
+            delete_budget(connection, Act("test", utc_now(), "a test"), budget_id)
+    finally:
+        engine.dispose()
+
+
+def rows(home: Home, table: Any) -> list[Any]:
+    engine = open_database(home.database_url)
+    try:
+        with reading(engine) as connection:
+            return list(connection.execute(select(table)).mappings().all())
+    finally:
+        engine.dispose()
+
+
+async def heard(place: Place) -> None:
+    """Wait until the instance has heard of the latest change."""
+    await until(lambda: bool(place.app.catalog.budgets.budgets))
+
+
+async def ask(client: Any, text: str = "hello") -> None:
+    await client.say(text)
+    await client.send("response.create")
+
+
+@both
+async def test_a_runaway_is_cut_inside_its_response(home: Home) -> None:
+    """At five times real time, $0.05: the overshoot is under the price of two seconds of output."""
+    set_amount(home, 5 * CENT)
+    async with home.open(speed=5.0) as place:
+        await heard(place)
+        async with place.connected(sim=ENDLESS) as client:
+            await client.configure()
+            await ask(client)
+            code, reason = await client.ended()
+        assert code == 1008
+        assert reason.startswith("insufficient_quota: The month budget of this tenant is spent")
+        assert client.of("error")[-1]["error"]["code"] == "insufficient_quota"
+        assert not client.of("response.done")
+        (entry,) = await place.over()
+        assert entry.status == "cancelled"
+        (cut,) = rows(home, budget_cut)
+        (window,) = rows(home, budget_window)
+        assert window["spent_nanousd"] == cut["cost_nanousd"] == entry.cost_nanousd
+        over = window["spent_nanousd"] - 5 * CENT
+        print(f"\nspent ${format_usd(window['spent_nanousd'])} of $0.05: {over:+,} nano-dollars over")
+        assert over <= cut["overshoot_nanousd"] <= TWO_SECONDS
+        assert window["spent_nanousd"] > 4 * CENT
+        assert cut["limit_nanousd"] == 5 * CENT
+        assert cut["estimate_nanousd"] >= cut["held_nanousd"] > 0
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with place.connected():
+                pass
+        assert refused.value.response.status_code == 402
+        assert b"month budget of this tenant" in refused.value.response.body
+    assert rows(home, lease) == []
+
+
+async def test_under_block_the_same_runaway_finishes_and_then_the_session_closes(home: Home) -> None:
+    set_amount(home, 5 * CENT, OnExhausted.BLOCK)
+    async with home.open(speed=200.0) as place:
+        await heard(place)
+        async with place.connected(sim="words:300") as client:
+            await client.configure()
+            await ask(client)
+            code, _ = await client.ended()
+        assert code == 1008
+        assert client.of("response.done")[-1]["response"]["status"] == "completed"
+        (entry,) = await place.over()
+        assert entry.cost_nanousd is not None
+        assert entry.cost_nanousd > 10 * CENT
+
+
+async def test_under_notify_nothing_ends(home: Home) -> None:
+    set_amount(home, CENT, OnExhausted.NOTIFY)
+    async with home.open() as place:
+        await heard(place)
+        async with place.connected(sim="words:60") as client:
+            await client.configure()
+            for _ in range(3):
+                await ask(client)
+                await client.until("response.done")
+        assert len(await place.over()) == 3
+
+
+async def test_under_wrap_up_the_model_says_goodbye_in_its_own_voice(home: Home) -> None:
+    set_amount(home, 5 * CENT, OnExhausted.WRAP_UP)
+    async with home.open(speed=20.0) as place:
+        await heard(place)
+        async with place.connected() as client:
+            await client.configure()
+            await ask(client, "Please answer in 200 words")
+            code, reason = await client.ended()
+        assert (code, reason.partition(":")[0]) == (1008, "insufficient_quota")
+        answers = [event["response"]["status"] for event in client.of("response.done")]
+        assert answers == ["cancelled", "completed"]
+        entries = await place.over()
+        assert sum(entry.cost_nanousd or 0 for entry in entries) <= 5 * CENT + TWO_SECONDS
+
+
+@pytest.mark.parametrize("change", ["made", "lowered", "made at nothing"])
+async def test_a_change_reaches_a_running_response_within_two_seconds(home: Home, change: str) -> None:
+    budget = set_amount(home, 500 * CENT) if change == "lowered" else None
+    async with home.open(speed=1.0) as place:
+        if budget:
+            await heard(place)
+        async with place.connected(sim=ENDLESS) as client:
+            await client.configure()
+            await ask(client)
+            for _ in range(10):
+                await client.until("response.output_audio.delta")
+            set_amount(home, 0 if change == "made at nothing" else 1)
+            began = time.monotonic()
+            code, _ = await client.ended()
+            print(f"\n{change}: cut after {time.monotonic() - began:.2f} s")
+        assert code == 1008
+        await place.over()
+
+
+async def test_a_deleted_budget_no_longer_ends_what_runs(home: Home) -> None:
+    budget = set_amount(home, 2 * CENT)
+    async with home.open(speed=5.0) as place:
+        await heard(place)
+        async with place.connected(sim="words:60") as client:
+            await client.configure()
+            await ask(client)
+            await client.until("response.output_audio.delta")
+            remove(home, budget)
+            done = await client.until("response.done")
+        assert done["response"]["status"] == "completed"
+        (entry,) = await place.over()
+        assert (entry.cost_nanousd or 0) > 2 * CENT
+
+
+async def test_each_user_has_a_budget_of_their_own(home: Home) -> None:
+    set_amount(home, 1, scope=Scope.EACH_USER, window=Window.DAY)
+    key = {"Authorization": f"Bearer {home.secret}"}
+    async with home.open() as place:
+        await heard(place)
+        async with place.connected() as client:  # nobody's name, nobody's budget
+            await client.configure()
+        for name in ("Talkmeter-User", "OpenAI-Safety-Identifier"):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with place.connected(headers=key | {name: "bob"}):
+                    pass
+            assert b"day budget of this end user" in refused.value.response.body
+        await place.over()
+
+
+async def test_a_model_without_a_price_is_refused_where_a_budget_has_an_amount(home: Home) -> None:
+    budget = set_amount(home, 100 * CENT)
+    async with home.open(extra_models=frozenset({"gpt-unheard-of"})) as place:
+        await heard(place)
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with place.connected("model=gpt-unheard-of"):
+                pass
+        assert refused.value.response.status_code == 403
+        assert b"no price for the model" in refused.value.response.body
+        remove(home, budget)
+        await until(lambda: not place.app.catalog.budgets.budgets)
+        async with place.connected("model=gpt-unheard-of") as client:
+            await client.configure()
+        await place.over()
+
+
+@both
+async def test_parallel_sessions_share_one_budget(home: Home) -> None:
+    """Ten at once: spent is at most the amount and what single responses went beyond their holds."""
+    set_amount(home, 20 * CENT)
+    async with home.open(speed=20.0) as place:
+        await heard(place)
+
+        async def talk() -> int:
+            try:
+                async with place.connected(sim=ENDLESS) as client:
+                    await client.configure()
+                    await ask(client)
+                    return (await client.ended())[0]
+            except websockets.InvalidStatus as refused:
+                return refused.response.status_code
+
+        codes = await asyncio.gather(*(talk() for _ in range(10)))
+        assert set(codes) <= {1008, 402}
+        await place.over()
+        cuts, (window,) = rows(home, budget_cut), rows(home, budget_window)
+        over = sum(cut["overshoot_nanousd"] for cut in cuts)
+        spent = window["spent_nanousd"]
+        print(f"\nspent ${format_usd(spent)} of $0.20, {len(cuts)} cut, ${format_usd(over)} over")
+        assert 19 * CENT <= spent <= 20 * CENT + over
