@@ -187,7 +187,7 @@ class Accounts:
     # What the database answers
 
     def take_over(self, order: Order, answer: Answer) -> int:
-        """Take over what the database has granted, or taken back, and what it knows; return how much it is."""
+        """Take over what the database has granted, or taken back, and what it knows; return how much."""
         given = 0
         for kept in self._those_of([order.pot]):
             account = kept.account
