@@ -79,7 +79,8 @@ class Deliverer:
                     limit.reschedule(asyncio.get_running_loop().time() + STOP_S)
             except TimeoutError:
                 logger.info("deliveries under way are left: they are tried again")
-        await self._look()
+        if self._outcomes:
+            await self._look()
 
     async def _pause(self) -> None:
         """Wait for the next look: an attempt that ended has made room and has to be written down."""
@@ -130,7 +131,7 @@ class Deliverer:
     def _is_anything_waiting(self, now: datetime) -> bool:
         """Look before locking: SQLite has one writer at a time, and that is the relay's poster."""
         with reading(self._engine) as connection:
-            return not self._stopping and deliveries.waiting(connection, now)
+            return deliveries.waiting(connection, now)
 
     def _prune(self, now: datetime) -> None:
         if self._stopping or time.monotonic() - self._pruned_at < PRUNE_S:
