@@ -119,7 +119,7 @@ class Receiver:
 
 async def until(condition: Callable[[], bool], patience_s: float = 30) -> None:
     async with asyncio.timeout(patience_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (anything may change it)
             await asyncio.sleep(0.01)
 
 

@@ -146,7 +146,13 @@ def _claim_of(connection: Connection, hook: Row[Any], now: datetime, most: int) 
     rows = connection.execute(query).all()
     ids = [row.id for row in rows]
     if ids:
-        taken = {"attempts": delivery.c.attempts + 1, "next_at": now + CLAIM_LASTS}
+        # What the last attempt came to goes: this one's takes its place.
+        taken = {
+            "attempts": delivery.c.attempts + 1,
+            "next_at": now + CLAIM_LASTS,
+            "status": None,
+            "error": None,
+        }
         mine = (delivery.c.webhook_id == hook.id) & delivery.c.outbox_id.in_(ids)
         connection.execute(update(delivery).where(mine).values(**taken))
     keys = [hook.secret]

@@ -46,7 +46,7 @@ class Place:
 
     def rows(self) -> list[DeliveryRow]:
         with reading(self.engine) as connection:
-            return list_deliveries(connection)
+            return list_deliveries(connection, limit=1_000)
 
     async def row(self) -> DeliveryRow:
         return (await asyncio.to_thread(self.rows))[0]
