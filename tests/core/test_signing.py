@@ -3,13 +3,19 @@
 import base64
 import hashlib
 import hmac
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.signing import secret_from, signature, signed_headers
+
+PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 
 # From the tests of the scheme's own libraries, and Svix's before them.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -51,3 +57,17 @@ def test_a_secret_that_is_none_is_not_quoted() -> None:
 def test_a_secret_has_the_schemes_length(size: int) -> None:
     with pytest.raises(ValueError, match="24 to 64"):
         secret_from(b"x" * size)
+
+
+def test_the_pages_way_to_verify_works() -> None:
+    """The example in docs/webhooks.md takes what is genuine and fresh, and nothing else."""
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    is_genuine: Callable[..., bool] = names["is_genuine"]
+    now = datetime.now(UTC)
+    headers = signed_headers([secret_from(b"n" * 24), SECRET], MESSAGE_ID, now, BODY)
+    assert is_genuine(SECRET, headers, BODY)
+    assert not is_genuine(SECRET, headers, BODY + b" ")
+    assert not is_genuine(secret_from(b"x" * 24), headers, BODY)
+    assert not is_genuine(SECRET, signed_headers([SECRET], MESSAGE_ID, AT, BODY), BODY)

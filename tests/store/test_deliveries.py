@@ -64,7 +64,7 @@ def test_a_lower_id_that_appears_later_is_not_passed_over(database: Engine) -> N
     """As of a transaction on PostgreSQL that began first and committed last."""
     hook(database)
     with writing(database) as connection:
-        row = {"kind": "budget.cut", "tenant_id": None, "at": NOW, "payload": {}}
+        row: dict[str, object] = {"kind": "budget.cut", "tenant_id": None, "at": NOW, "payload": {}}
         connection.execute(outbox.insert().values(id=7, key="later", **row))
         assert [one.id for one in fan_out(connection, NOW)] == [7]
         connection.execute(outbox.insert().values(id=3, key="earlier", **row))
