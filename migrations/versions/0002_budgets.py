@@ -131,9 +131,14 @@ def _announcements() -> None:
         needed("key"),
         needed("kind"),
         optional("tenant_id"),
-        needed("at", big),
+        sa.Column("at", big, nullable=False, index=True),
         needed("payload"),
+        optional("fanned_at", big),
         sa.UniqueConstraint("key"),
+    )
+    not_fanned = sa.text("fanned_at IS NULL")
+    op.create_index(
+        "ix_outbox_not_fanned", "outbox", ["id"], sqlite_where=not_fanned, postgresql_where=not_fanned
     )
     op.create_table(
         "webhook",
@@ -141,6 +146,8 @@ def _announcements() -> None:
         optional("tenant_id"),
         needed("url"),
         needed("secret"),
+        optional("old_secret"),
+        optional("old_until", big),
         needed("kinds"),
         needed("created_at", big),
         optional("deleted_at", big),
@@ -155,7 +162,14 @@ def _announcements() -> None:
         optional("status", sa.Integer()),
         optional("error"),
     )
-    op.create_index(op.f("ix_delivery_next_at"), "delivery", ["next_at"])
+    pending = sa.text("next_at IS NOT NULL")
+    op.create_index(
+        "ix_delivery_pending",
+        "delivery",
+        ["webhook_id", "next_at"],
+        sqlite_where=pending,
+        postgresql_where=pending,
+    )
 
 
 def _audit() -> None:

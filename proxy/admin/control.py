@@ -1,4 +1,4 @@
-"""The control plane's server: in this version health and metrics."""
+"""The control plane's server: health, metrics, and beside them the delivery of announcements."""
 
 import asyncio
 import socket
@@ -8,11 +8,14 @@ from pathlib import Path
 import aiohttp
 import msgspec
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
 
 from proxy.admin import status
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
+from proxy.admin.webhooks import Deliverer
+from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
 
@@ -41,11 +44,13 @@ class ControlPlane:
     def __init__(self, config: ControlConfig) -> None:
         self._config = config
         self._engine: Engine = open_database(config.database_url)
+        self._metrics = ControlMetrics(CollectorRegistry())
 
     def application(self) -> web.Application:
         """Return the routes; the application owns this control plane from then on."""
         application = web.Application()
         application.cleanup_ctx.append(self._connected)
+        application.cleanup_ctx.append(self._delivering)
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
@@ -57,11 +62,15 @@ class ControlPlane:
         return [answer for answer in answers if answer]
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """GET /metrics: the data plane's, byte for byte, in the format that was asked for."""
-        accept = {"Accept": request.headers.get("Accept", "")}
+        """GET /metrics: the data plane's and below them our own, in the format that was asked for."""
+        accept = request.headers.get("Accept", "")
         try:
-            async with self._data_plane.get("http://data-plane/metrics", headers=accept) as answer:
+            async with self._data_plane.get(
+                "http://data-plane/metrics", headers={"Accept": accept}
+            ) as answer:
                 body = await answer.read()
+                if answer.status == 200:
+                    body = status.with_metrics_of(body, accept, self._metrics.registry)
                 headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
                 return web.Response(status=answer.status, body=body, headers=headers)
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -73,6 +82,13 @@ class ControlPlane:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
             yield
         self._engine.dispose()
+
+    async def _delivering(self, application: web.Application) -> AsyncIterator[None]:
+        deliverer = Deliverer(self._engine, self._metrics)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deliverer.run())
+            yield
+            deliverer.stop()
 
     async def _database_problem(self) -> str | None:
         try:

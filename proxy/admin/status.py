@@ -8,6 +8,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+_END = b"# EOF\n"  # the last line of the OpenMetrics format, and of no other
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reasons = Callable[[], Awaitable[Sequence[str]]]
 
@@ -38,6 +40,12 @@ def metrics(registry: CollectorRegistry) -> Handler:
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     return handle
+
+
+def with_metrics_of(body: bytes, accept: str, registry: CollectorRegistry) -> bytes:
+    """Return the exposition `body`, made for `accept`, with the metrics of `registry` below it."""
+    encode, _ = choose_encoder(accept)
+    return body.removesuffix(_END) + encode(registry)
 
 
 def guarded(handler: Handler, token: str | None) -> Handler:

@@ -1,6 +1,6 @@
 """The command line: a readable table for people, `--json` for programs, errors in one line."""
 
-from proxy.cli import audit, budgets, costs, demo, ledger, payers, prices, serving, sessions
+from proxy.cli import audit, budgets, costs, demo, ledger, payers, prices, serving, sessions, webhooks
 from proxy.cli.root import app
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "prices",
     "serving",
     "sessions",
+    "webhooks",
 ]
 
 

@@ -28,6 +28,7 @@ _SECRETS = (
         r"((?:sk|ek|tm)[-_])[A-Za-z0-9_\-]{32,}"
     ),  # so long that it is none by chance, whatever precedes
     re.compile(r"(?<![A-Za-z0-9])((?:sk|ek|tm)[-_])[A-Za-z0-9_\-]{4,}"),
+    re.compile(r"(whsec_)[A-Za-z0-9+/=_\-]+"),
     re.compile(r"(openai-insecure-api-key\.)[^\s,'\"]+", re.IGNORECASE),
     re.compile(r"(\b(?:bearer|basic)\s+)[^\s,'\"\[]+", re.IGNORECASE),
     re.compile(

@@ -16,12 +16,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.core.announced import Announced
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Flag, Meter
-from proxy.observe.names import Names
+from proxy.observe.names import OTHER, Names
 
 # One more series for each counter, which no query reads. (The package has no types for it.)
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -201,6 +202,26 @@ class Metrics:
 
     def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
+
+
+class ControlMetrics:
+    """The metrics of one control plane, which `/metrics` shows below those of the data plane."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.announcements = Counter(
+            "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
+        )
+        self.deliveries = Counter(
+            "talkmeter_webhook_deliveries_total",
+            "Attempts to deliver to webhooks: delivered, failed (tried again) or given_up",
+            ("outcome",),
+            registry=registry,
+        )
+
+    def announced(self, kind: str) -> None:
+        """Count an announcement."""
+        self.announcements.labels(kind if kind in set(Announced) else OTHER).inc()
 
 
 def _code_label(code: int | None) -> str:

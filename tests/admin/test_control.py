@@ -3,6 +3,7 @@
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,12 @@ import trustme
 from proxy.admin.control import ControlConfig, serve
 from proxy.admin.listen import ListenError, bind
 from proxy.store import StoreError
+from proxy.store.database import open_database, writing
+from proxy.store.webhooks import create_webhook
 from tests.admin.data_plane import data_plane
+from tests.announcements import announce, receiver
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
 def config(tmp_path: Path, **changes: object) -> ControlConfig:
@@ -57,13 +63,18 @@ async def test_unready_names_what_is_missing(tmp_path: Path) -> None:
 
 
 async def test_metrics_are_the_data_planes(tmp_path: Path) -> None:
-    """In both formats; 503 while there is none to ask."""
+    """And its own below them, in both formats; 503 while there is none to ask."""
     openmetrics = {"Accept": "application/openmetrics-text; version=1.0.0"}
     async with control(config(tmp_path)) as url, aiohttp.ClientSession() as http:
         async with data_plane(tmp_path / "dp"):
             answer = await http.get(f"{url}/metrics")
-            assert "talkmeter_x_total 1.0" in await answer.text()
+            text = await answer.text()
+            assert "talkmeter_x_total 1.0" in text
+            assert "# TYPE talkmeter_webhook_deliveries_total counter" in text and "# EOF" not in text
             answer = await http.get(f"{url}/metrics", headers=openmetrics)
+            text = await answer.text()
+            assert "talkmeter_x_total 1.0" in text and text.count("# EOF") == 1
+            assert text.index("talkmeter_x") < text.index("talkmeter_announcements") < text.index("# EOF")
             assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         answer = await http.get(f"{url}/metrics")
         assert answer.status == 503
@@ -102,3 +113,18 @@ async def test_what_cannot_be_served(tmp_path: Path) -> None:
             await serve(config(tmp_path, tls_cert="/nowhere", tls_key="/nowhere"), listener)
         with pytest.raises(StoreError, match="DATABASE_URL"):
             await serve(config(tmp_path, database_url="mysql://x"), listener)
+
+
+async def test_announcements_are_delivered_beside_it(tmp_path: Path, sqlite_url: str) -> None:
+    """As long as it is served, and counted in its metrics."""
+    engine = open_database(sqlite_url)
+    async with receiver() as there, data_plane(tmp_path / "dp"):
+        with writing(engine) as connection:
+            _, secret = create_webhook(connection, url=there.url, now=NOW)
+        announce(engine, "a", NOW, "budget.cut")
+        async with control(config(tmp_path, database_url=sqlite_url)) as url, aiohttp.ClientSession() as http:
+            (got,) = await there.has(1)
+            text = await (await http.get(f"{url}/metrics")).text()
+    engine.dispose()
+    assert got.is_signed_with(secret)
+    assert 'talkmeter_announcements_total{kind="budget.cut"} 1.0' in text

@@ -13,11 +13,11 @@ from proxy.admin.control import ControlConfig
 from proxy.admin.listen import bind
 
 
-def start(tmp_path: Path, listener: socket.socket) -> subprocess.Popen[bytes]:
+def start(tmp_path: Path, database_url: str, listener: socket.socket) -> subprocess.Popen[bytes]:
     config = ControlConfig(
         listen_fd=listener.fileno(),
         data_plane_socket=str(tmp_path / "dp" / "s"),
-        database_url=f"sqlite:///{tmp_path / 'x.db'}",
+        database_url=database_url,
         metrics_token="canary-token",
     )
     process = subprocess.Popen(
@@ -38,13 +38,13 @@ def command_line(pid: int) -> bytes:
     return arguments.read_bytes() if arguments.exists() else b""
 
 
-async def test_it_ends_when_its_pipe_closes_and_clears_away(tmp_path: Path) -> None:
+async def test_it_ends_when_its_pipe_closes_and_clears_away(tmp_path: Path, sqlite_url: str) -> None:
     """What a killed data plane left behind is a socket in a private folder."""
     folder = tmp_path / "dp"
     folder.mkdir()
     (folder / "s").touch()
     with bind("127.0.0.1", 0, "ADMIN_LISTEN") as listener:
-        process = start(tmp_path, listener)
+        process = start(tmp_path, sqlite_url, listener)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with aiohttp.ClientSession() as http:
             assert (await http.get(f"{url}/healthz")).status == 200

@@ -107,6 +107,7 @@ def test_no_secret_in_message_field_or_traceback(log_format: str, secret: str) -
         "<CIMultiDictProxy('Sec-WebSocket-Protocol': 'realtime, canary-123')>",
         "protocols=['realtime', 'openai-insecure-api-key.canary-123']",
         "Bearer canary-123",
+        "a webhook's whsec_canary-123+/=",
     ],
 )
 def test_headers_that_hold_keys_are_cut_out(text: str) -> None:

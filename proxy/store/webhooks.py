@@ -1,0 +1,174 @@
+"""Webhooks: where announcements are sent. Made, listed, given a new secret, deleted.
+
+A webhook's secret is shown once, when it is made, and kept in the database as it is: each message is
+signed with it. Who reads the database can therefore forge messages to receivers, though not use a key.
+"""
+
+import ipaddress
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
+
+from proxy.core.announced import Announced
+from proxy.core.signing import secret_from
+from proxy.ids import new_id
+from proxy.store import StoreError
+from proxy.store.changes import bump
+from proxy.store.schema import delivery, tenant, webhook
+from proxy.store.tenants import find_tenant
+
+SECRET_BYTES = 32
+URL_CHARS_MAX = 2_000
+WEBHOOKS_MAX = 20  # of one tenant, and of the installation
+OLD_SECRET_LASTS = timedelta(hours=24)
+
+DELETED = "the webhook was deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver of announcements, without its secret. No tenant: it hears of all tenants."""
+
+    id: str
+    tenant_id: str | None
+    tenant: str | None
+    url: str
+    kinds: Sequence[str]
+    created_at: datetime
+
+
+def create_webhook(
+    connection: Connection,
+    *,
+    url: str,
+    now: datetime,
+    tenant_name: str | None = None,
+    kinds: Iterable[str] = (),
+) -> tuple[Webhook, str]:
+    """Return a new webhook and its secret, which is not shown again. Without `kinds` it hears of all.
+
+    Raises:
+        StoreError: no such tenant or kind, an archived tenant, a URL that cannot be used, or too many.
+    """
+    owner = find_tenant(connection, tenant_name) if tenant_name is not None else None
+    if owner is not None and owner.archived_at is not None:
+        raise StoreError(f"Tenant {owner.name!r} is archived.")
+    owner_id, name = (owner.id, owner.name) if owner else (None, None)
+    made = Webhook(new_id("whk"), owner_id, name, _checked_url(url), _checked_kinds(kinds), now)
+    _refuse_too_many(connection, owner_id)
+    secret = _new_secret()
+    row = {"id": made.id, "tenant_id": owner_id, "url": made.url, "kinds": made.kinds, "created_at": now}
+    connection.execute(insert(webhook).values(**row, secret=secret))
+    bump(connection)
+    return made, secret
+
+
+def list_webhooks(connection: Connection, tenant_name: str | None = None) -> list[Webhook]:
+    """Return the webhooks of one tenant, or all, in the order they were made."""
+    query = _webhooks()
+    if tenant_name is not None:
+        query = query.where(webhook.c.tenant_id == find_tenant(connection, tenant_name).id)
+    return [_webhook(row) for row in connection.execute(query.order_by(webhook.c.id))]
+
+
+def find_webhook(connection: Connection, webhook_id: str) -> Webhook:
+    """Raises StoreError: there is no such webhook."""
+    row = connection.execute(_webhooks().where(webhook.c.id == webhook_id)).first()
+    if row is None:
+        raise StoreError(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook list`.")
+    return _webhook(row)
+
+
+def delete_webhook(connection: Connection, webhook_id: str, now: datetime) -> Webhook:
+    """Delete a webhook: what it has not been sent yet, it is not sent any more.
+
+    Raises:
+        StoreError: there is no such webhook.
+    """
+    found = find_webhook(connection, webhook_id)
+    # The secrets go; the row stays for the record of what was delivered.
+    gone = {"deleted_at": now, "secret": "", "old_secret": None, "old_until": None}
+    connection.execute(update(webhook).where(webhook.c.id == found.id).values(**gone))
+    pending = (delivery.c.webhook_id == found.id) & delivery.c.next_at.is_not(None)
+    connection.execute(update(delivery).where(pending).values(next_at=None, error=DELETED))
+    bump(connection)
+    return found
+
+
+def rotate_secret(connection: Connection, webhook_id: str, now: datetime) -> tuple[Webhook, str]:
+    """Return a webhook and its new secret. For a day the one before signs beside it, and none older.
+
+    Raises:
+        StoreError: there is no such webhook.
+    """
+    found = find_webhook(connection, webhook_id)
+    secret = _new_secret()
+    changed = {"secret": secret, "old_secret": webhook.c.secret, "old_until": now + OLD_SECRET_LASTS}
+    connection.execute(update(webhook).where(webhook.c.id == found.id).values(**changed))
+    bump(connection)
+    return found, secret
+
+
+def _webhooks() -> Select[Any]:
+    columns = [webhook.c[name] for name in ("id", "tenant_id", "url", "kinds", "created_at")]
+    names = tenant.c.name.label("tenant")
+    joined = select(*columns, names).join(tenant, tenant.c.id == webhook.c.tenant_id, isouter=True)
+    return joined.where(webhook.c.deleted_at.is_(None))
+
+
+def _webhook(row: Row[Any]) -> Webhook:
+    return Webhook(**row._mapping)
+
+
+def _new_secret() -> str:
+    return secret_from(secrets.token_bytes(SECRET_BYTES))
+
+
+def _refuse_too_many(connection: Connection, owner_id: str | None) -> None:
+    same_owner = webhook.c.tenant_id.is_not_distinct_from(owner_id) & webhook.c.deleted_at.is_(None)
+    count = connection.execute(select(func.count()).select_from(webhook).where(same_owner)).scalar_one()
+    if count >= WEBHOOKS_MAX:
+        whose = "A tenant" if owner_id else "An installation"
+        raise StoreError(f"{whose} has at most {WEBHOOKS_MAX} webhooks: delete one first.")
+
+
+def _checked_kinds(kinds: Iterable[str]) -> list[str]:
+    wanted = set(kinds) or set(Announced)
+    unknown = sorted(wanted - set(Announced))
+    if unknown:
+        raise StoreError(f"{unknown[0][:60]!r} is not announced: there are {', '.join(Announced)}.")
+    return [kind.value for kind in Announced if kind in wanted]
+
+
+def _checked_url(url: str) -> str:
+    """Return `url` if it can be posted to. It is not quoted: a path can be a secret."""
+    if not 0 < len(url) <= URL_CHARS_MAX or not url.isascii() or not url.isprintable() or " " in url:
+        raise StoreError(
+            f"A webhook's URL has at most {URL_CHARS_MAX} printable ASCII characters, no spaces."
+        )
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise StoreError("This webhook's URL cannot be read: it should be https://HOST/PATH.") from None
+    if parts.scheme not in ("https", "http") or not host or port == 0 or parts.fragment:
+        raise StoreError("A webhook's URL should be https://HOST/PATH, without a fragment.")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise StoreError("A webhook's URL has to be https, since announcements name costs and customers.")
+    if parts.username is not None or parts.password is not None:
+        raise StoreError("A webhook's URL holds no user and no password: messages are signed instead.")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
