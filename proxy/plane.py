@@ -21,6 +21,7 @@ from proxy.relay.dial import Dialer, UpstreamConfig
 from proxy.relay.gateway import Gateway, GatewayConfig
 from proxy.relay.handler import Handler
 from proxy.settings import Settings
+from proxy.spending import Spending
 from proxy.store import StoreError, instances, schema
 from proxy.store.catalog import Catalog
 from proxy.store.database import describe, reachable, reading, ready_database, sqlite_path
@@ -187,7 +188,9 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
     try:
         gateway = _gateway(settings, stores, catalog, upstream.account)
         gateway.start()
-        handler = Handler(gateway, Dialer(upstream), PastSessions(stores.engine, utc_now))
+        zone = ZoneInfo(settings.period_timezone)
+        spending = Spending(stores.engine, lambda: catalog.budgets, utc_now, zone)
+        handler = Handler(gateway, Dialer(upstream), PastSessions(stores.engine, utc_now), spending)
         yield Plane(gateway, handler, catalog, stores.metrics, stores.journal)
     finally:
         await asyncio.to_thread(catalog.stop)

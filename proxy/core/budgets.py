@@ -103,6 +103,11 @@ class Budget:
         """Say whether spending has to be asked for: there is an amount, and an end to it."""
         return self.amount_nanousd is not None and self.on_exhausted is not OnExhausted.NOTIFY
 
+    @property
+    def is_counted_whole(self) -> bool:
+        """Say whether all that it encloses is one sum: not each user's, not each session's."""
+        return self.scope is not Scope.EACH_USER and self.window is not Window.SESSION
+
     def span(self, at: datetime) -> Span | None:
         """Return the window that `at` lies in; None where it has no place in the calendar."""
         return span_at(self.window, self.zone, at)

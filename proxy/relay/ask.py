@@ -52,9 +52,9 @@ def read_ask(headers: MultiMapping[str], raw_query: str, subprotocols: Sequence[
     tags = read_tags(headers.get(TAGS) or ours.get(TAGS, ""))
     if isinstance(tags, Refusal):
         return tags
-    end_user = headers.get(USER) or ours.get(USER) or headers.get(SAFETY_IDENTIFIER)
-    if end_user is not None and not _is_text(end_user, USER_CHARS_MAX):
-        return _bad(f"Talkmeter-User must be 1 to {USER_CHARS_MAX} printable characters.")
+    end_user = read_user(headers, ours)
+    if isinstance(end_user, Refusal):
+        return end_user
     return Ask(secret, theirs, _model(theirs), end_user, tags)
 
 
@@ -71,6 +71,14 @@ def read_secret(headers: MultiMapping[str], subprotocols: Sequence[str] = ()) ->
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     secret = bearer or headers.get("api-key", "").strip() or "".join(items[:1])
     return secret if secret.isascii() and 0 < len(secret) <= KEY_CHARS_MAX else KEY_MISSING
+
+
+def read_user(headers: MultiMapping[str], ours: Mapping[str, str]) -> str | None | Refusal:
+    """Return the end user that a request names, if it names one; `ours` are its parameters for us."""
+    user = headers.get(USER) or ours.get(USER) or headers.get(SAFETY_IDENTIFIER)
+    if user is not None and not _is_text(user, USER_CHARS_MAX):
+        return _bad(f"Talkmeter-User must be 1 to {USER_CHARS_MAX} printable characters.")
+    return user
 
 
 def split_query(raw_query: str) -> tuple[str, dict[str, str]]:

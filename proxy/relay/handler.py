@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from proxy.core.identity import Principal
 from proxy.core.money import format_usd
 from proxy.core.records import Entry
 from proxy.core.refusal import (
@@ -19,13 +20,14 @@ from proxy.core.refusal import (
     UPGRADE_REQUIRED,
     Refusal,
 )
-from proxy.relay.ask import SUBPROTOCOL, read_ask, read_secret
+from proxy.relay.ask import SUBPROTOCOL, read_ask, read_secret, read_user, split_query
 from proxy.relay.dial import Answered, Dialer
 from proxy.relay.gateway import Admission, Gateway, LiveSession
 from proxy.relay.handover import VERSION, HandedOver, Handshake, is_there, read_handshake, take_over
 
 REALTIME_PATHS = ("/v1/realtime", "/realtime", "/openai/v1/realtime")
 SESSION_PATH = "/talkmeter/v1/sessions/{id}"
+USAGE_PATH = "/talkmeter/v1/usage"
 SESSION_HEADER = "Talkmeter-Session"
 
 NO_SUCH_SESSION = Refusal(
@@ -37,6 +39,9 @@ UPSTREAM_REFUSED = Refusal(
     "upstream_refused", 502, "server_error", "upstream_refused", "The voice API refused."
 )
 
+# Looks up what the tenant of a key has spent and may spend; of an end user too, if one is named.
+FindSpending = Callable[[Principal, str | None], Awaitable[Mapping[str, Any]]]
+
 # Looks up an ended session by its id and its tenant's; None if that tenant has none.
 FindSession = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 
@@ -44,16 +49,20 @@ FindSession = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 class Handler:
     """Answers the requests of apps."""
 
-    def __init__(self, gateway: Gateway, dialer: Dialer, find_session: FindSession) -> None:
+    def __init__(
+        self, gateway: Gateway, dialer: Dialer, find_session: FindSession, find_spending: FindSpending
+    ) -> None:
         self._gateway = gateway
         self._dialer = dialer
         self._find_session = find_session
+        self._find_spending = find_spending
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes. The last one takes every other path: add routes of your own before them."""
         return [
             *(web.route("*", path, self.realtime) for path in REALTIME_PATHS),
             web.get(SESSION_PATH, self.session),
+            web.get(USAGE_PATH, self.usage),
             web.route("*", "/{path:.*}", self.not_found),
         ]
 
@@ -99,10 +108,7 @@ class Handler:
 
     async def session(self, request: web.Request) -> web.StreamResponse:
         """Show an app one of its tenant's sessions: its cost so far, turn by turn."""
-        secret = read_secret(request.headers)
-        if isinstance(secret, Refusal):
-            return self._refuse(secret)
-        principal = await self._gateway.catalog.authenticate(secret, self._gateway.clock())
+        principal = await self._principal(request)
         if isinstance(principal, Refusal):
             return self._refuse(principal)
         session_id = request.match_info["id"]
@@ -111,6 +117,23 @@ class Handler:
             return _json(200, show(live))
         ended = await self._find_session(session_id, principal.tenant_id)
         return self._refuse(NO_SUCH_SESSION) if ended is None else _json(200, ended)
+
+    async def usage(self, request: web.Request) -> web.StreamResponse:
+        """Show an app what its tenant has spent, and what is left of the budgets that enclose it."""
+        principal = await self._principal(request)
+        if isinstance(principal, Refusal):
+            return self._refuse(principal)
+        user = read_user(request.headers, split_query(request.query_string)[1])
+        if isinstance(user, Refusal):
+            return self._refuse(user)
+        return _json(200, await self._find_spending(principal, user))
+
+    async def _principal(self, request: web.Request) -> Principal | Refusal:
+        """Return whose key a plain request shows."""
+        secret = read_secret(request.headers)
+        if isinstance(secret, Refusal):
+            return secret
+        return await self._gateway.catalog.authenticate(secret, self._gateway.clock())
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         self._gateway.metrics.refused(refusal)

@@ -1,6 +1,6 @@
 """Reading budgets: as rules for the data plane, and as people look at them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,10 +21,10 @@ from proxy.core.budgets import (
 from proxy.core.money import format_usd
 from proxy.core.windows import Span, Window
 from proxy.store import StoreError
+from proxy.store.budget_windows import spent_of
 from proxy.store.instants import format_instant, parse_zone
-from proxy.store.schema import api_key, budget, budget_raise, budget_window, end_user, project, tenant
+from proxy.store.schema import api_key, budget, budget_raise, end_user, project, tenant
 
-PAGE_BUDGETS = 500
 _ORDER = {scope: place for place, scope in enumerate(Scope)}
 
 
@@ -67,7 +67,7 @@ class Listed:
     at: datetime  # that instant
     span: Span | None  # the window that it is in
     amount_nanousd: int | None  # raises included; None: unlimited
-    spent_nanousd: int | None  # None: nothing was booked, or each user's or session's is counted apart
+    spent_nanousd: int | None  # None: each user's or session's is counted apart
 
     @property
     def left_nanousd(self) -> int | None:
@@ -213,7 +213,9 @@ def _listed(connection: Connection, wanted: ColumnElement[bool], now: datetime) 
     )
     rows = connection.execute(query).all()
     rules = {row.id: read_rule(row, raises.get(row.id, ())) for row in rows}
-    spent = _spent(connection, [_pot(rule, now) for rule in rules.values()])
+    # Where users or sessions are counted apart there is no one figure.
+    whole = [rule for rule in rules.values() if rule.is_counted_whole]
+    spent = spent_of(connection, {_pot(rule, now): rule for rule in whole})
     return [
         Listed(
             rule=rules[row.id],
@@ -236,21 +238,3 @@ def _listed(connection: Connection, wanted: ColumnElement[bool], now: datetime) 
 def _pot(rule: Budget, now: datetime) -> Pot:
     """Return the one pot of a budget; where users or sessions have one each, one that nobody fills."""
     return pot_of(rule, Payer("", rule.tenant_id or ""), now)
-
-
-def _spent(connection: Connection, pots: Iterable[Pot]) -> Mapping[Pot, int]:
-    """Return what is booked on those of `pots` that have a row."""
-    wanted = sorted(pots)
-    found: dict[Pot, int] = {}
-    for start in range(0, len(wanted), PAGE_BUDGETS):
-        page = wanted[start : start + PAGE_BUDGETS]
-        rows = connection.execute(
-            select(budget_window).where(
-                budget_window.c.budget_id.in_({pot.budget_id for pot in page}),
-                budget_window.c.subject == "",
-                budget_window.c.starts_at.in_({pot.starts_at for pot in page}),
-            )
-        )
-        for row in rows:
-            found[Pot(row.budget_id, row.subject, row.starts_at)] = row.spent_nanousd
-    return found

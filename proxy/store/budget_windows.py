@@ -16,6 +16,7 @@ from proxy.core.windows import Span, Window
 from proxy.store.schema import budget_window, ledger_entry
 from proxy.store.sums import exact, parts
 
+PAGE_POTS = 500
 UNCOUNTED = (Kind.ADJUSTMENT.value, Kind.CREDIT.value)  # they never move what a budget has spent
 
 
@@ -61,6 +62,20 @@ def ensure_windows(connection: Connection, budgets: Mapping[Pot, Budget]) -> set
     if rows:
         connection.execute(insert(budget_window), rows)
     return missing
+
+
+def spent_of(connection: Connection, budgets: Mapping[Pot, Budget]) -> Mapping[Pot, int]:
+    """Return what was spent of each pot; where nobody has counted yet, what the ledger says."""
+    spent: dict[Pot, int] = {}
+    wanted = sorted(budgets)
+    for start in range(0, len(wanted), PAGE_POTS):
+        page = wanted[start : start + PAGE_POTS]
+        for row in connection.execute(select(budget_window).where(of_pots(budget_window, page))):
+            spent[Pot(row.budget_id, row.subject, row.starts_at)] = row.spent_nanousd
+    for pot in budgets.keys() - spent.keys():
+        budget = budgets[pot]
+        spent[pot] = ledger_spent(connection, budget, pot.subject, budget.span(pot.starts_at))
+    return spent
 
 
 def lock_windows(connection: Connection, pots: Sequence[Pot]) -> Mapping[Pot, WindowRow]:

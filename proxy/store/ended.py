@@ -5,14 +5,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, or_, select
 
+from proxy.core.announced import Announced
 from proxy.core.money import format_usd
 from proxy.core.records import SessionClosed
 from proxy.store.instants import format_instant
-from proxy.store.outbox import Announcement, announce
+from proxy.store.outbox import News, announce
 from proxy.store.schema import ledger_entry, session, webhook
 from proxy.store.sums import RESPONSES, UNRATED, exact, parts
-
-ENDED = "session.ended"
 
 
 def announce_ended(connection: Connection, closed: Sequence[SessionClosed], now: datetime) -> None:
@@ -35,7 +34,7 @@ def _listeners(connection: Connection, tenant_ids: set[str]) -> set[str | None]:
     query = select(columns.tenant_id, columns.kinds).where(
         columns.deleted_at.is_(None), or_(columns.tenant_id.is_(None), columns.tenant_id.in_(tenant_ids))
     )
-    return {row.tenant_id for row in connection.execute(query) if ENDED in row.kinds}
+    return {row.tenant_id for row in connection.execute(query) if Announced.SESSION_ENDED in row.kinds}
 
 
 def _sums(connection: Connection, session_ids: Sequence[str]) -> Mapping[str, dict[str, int]]:
@@ -58,11 +57,11 @@ _NOTHING = {"responses": 0, "unrated_entries": 0, "cost_nanousd": 0, "billed_nan
 _FACTS = ("tenant_id", "project_id", "api_key_id", "tags", "model", "close_code", "reason")
 
 
-def _ended(row: RowMapping, sums: dict[str, int], now: datetime) -> Announcement:
+def _ended(row: RowMapping, sums: dict[str, int], now: datetime) -> News:
     figures = _NOTHING | sums
-    return Announcement(
+    return News(
         key=f"session.ended/{row['id']}",
-        kind=ENDED,
+        kind=Announced.SESSION_ENDED,
         tenant_id=row["tenant_id"],
         at=now,
         payload={

@@ -12,7 +12,7 @@ from proxy.store.schema import outbox
 
 
 @dataclass(frozen=True, slots=True)
-class Announcement:
+class News:
     """What is told, once for each `key`. `tenant_id` None concerns the installation only."""
 
     key: str
@@ -22,7 +22,7 @@ class Announcement:
     payload: Mapping[str, Any]
 
 
-def announce(connection: Connection, announcements: Sequence[Announcement]) -> None:
+def announce(connection: Connection, announcements: Sequence[News]) -> None:
     """Write what was not announced before."""
     rows = [
         {"key": one.key, "kind": one.kind, "tenant_id": one.tenant_id, "at": one.at, "payload": one.payload}

@@ -25,6 +25,7 @@ from datetime import datetime, tzinfo
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
+from proxy.store import StoreError
 from proxy.store.database import writing
 from proxy.store.journal import Journal, JournalFailed
 from proxy.store.journal_file import Reader, Row
@@ -262,6 +263,8 @@ def is_records_fault(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", None) or "")
         return isinstance(error, IntegrityError | DataError) or state.startswith(_RECORD_ERRORS)
+    if isinstance(error, StoreError):  # a budget that this version cannot read, say
+        return False
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, StatementError)  # a value that the statement cannot carry
     return not isinstance(error, OSError)

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from proxy.core.announced import Announced
 from proxy.core.budgets import Budget, BudgetBook, Payer, Pot, Scope, pot_of
 from proxy.core.money import format_usd
 from proxy.core.records import BudgetCut, Entry
@@ -20,11 +21,9 @@ from proxy.store.budget_list import load_book
 from proxy.store.budget_windows import UNCOUNTED, WindowRow, ensure_windows, lock_windows
 from proxy.store.instants import format_instant
 from proxy.store.leases import take_from_lease
-from proxy.store.outbox import Announcement, announce
+from proxy.store.outbox import News, announce
 from proxy.store.rows import insert_new
 from proxy.store.schema import budget_cut, budget_window, to_micros
-
-THRESHOLD, CUT = "budget.threshold", "budget.cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +140,10 @@ def _announce_thresholds(
     announce(connection, found)
 
 
-def _threshold(pot: Pot, budget: Budget, percent: int, limit: int, spent: int, now: datetime) -> Announcement:
-    return Announcement(
+def _threshold(pot: Pot, budget: Budget, percent: int, limit: int, spent: int, now: datetime) -> News:
+    return News(
         key=f"threshold/{pot.budget_id}/{pot.subject}/{to_micros(pot.starts_at)}/{percent}",
-        kind=THRESHOLD,
+        kind=Announced.BUDGET_THRESHOLD,
         tenant_id=budget.tenant_id,
         at=now,
         payload={
@@ -218,10 +217,10 @@ def complete_cuts(
     return tuple(completed)
 
 
-def _cut(row: Mapping[str, Any], tenant_id: str, now: datetime) -> Announcement:
-    return Announcement(
+def _cut(row: Mapping[str, Any], tenant_id: str, now: datetime) -> News:
+    return News(
         key=f"cut/{row['session_id']}/{row['subject_id']}",
-        kind=CUT,
+        kind=Announced.BUDGET_CUT,
         tenant_id=tenant_id,
         at=now,
         payload={**row, "cut_at": format_instant(row["cut_at"])},

@@ -388,7 +388,7 @@ async def stage(
     url = upstream_url or f"{'https' if upstream_side else 'http'}://localhost:{upstream.port}/v1"
     dialer = Dialer(UpstreamConfig(url, UPSTREAM_KEY, "org-1", "proj-1", open_timeout_s))
     app = web.Application()
-    app.add_routes(Handler(gateway, dialer, _find_session).routes())
+    app.add_routes(Handler(gateway, dialer, _find_session, _find_spending).routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=client_side)
@@ -405,6 +405,10 @@ async def stage(
         for client in it.clients:
             client.reset()
     await until(lambda: asyncio.all_tasks() == tasks)
+
+
+async def _find_spending(principal: Principal, user: str | None) -> Mapping[str, Any]:
+    return {"tenant": principal.tenant, "user": user}
 
 
 async def _find_session(session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
