@@ -20,6 +20,9 @@ database. The life of a response:
 | running, or  | client gone                                    | lingering | cancel; wait ≤ `LINGER_S`      |
 | transcribing |                                                |           |                                |
 | lingering    | upstream starts one                            | lingering | Journal(open), cancel          |
+| –            | client asks beyond a limit (`core/limits.py`)  | –         | Drop, the cut                  |
+| asked / –    | upstream starts one beyond a limit             | doomed    | Journal(open), the cut         |
+| any          | a limit is reached, a model is not allowed     | same      | as without it, then the cut    |
 | asked        | upstream refuses it, or 10 s pass              | void      | Forward                        |
 | any          | upstream `error` naming one of our event ids   | same      | Drop                           |
 | any          | transcription finished                         | –         | Journal(usage), Forward        |
@@ -42,16 +45,15 @@ from proxy.core.asked import Asked, AskedQueue
 from proxy.core.commands import Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
+from proxy.core.limits import LimitWatch
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
-from proxy.core.records import Entry, Kind, SessionBound, SessionClosed, SessionOpened
+from proxy.core.records import Entry, Kind, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_hold_nanousd
 from proxy.core.usage import Flag, Meter, measure
 
 OUR_EVENT_IDS = "tm_"
-
-Transcribed = events.TranscriptionEnded | events.TranscriptionFailed
 
 _CLIENT = Side.CLIENT  # an attribute of an enum takes long to find, and this is wanted for every message
 _FORWARD: tuple[Command, ...] = (Forward(),)
@@ -68,6 +70,7 @@ class Session:
         self.responses = 0
         self.unrated = 0
         self.settings = Settings(facts.model)
+        self.limits = LimitWatch(facts.opened_at)  # none, until somebody sets them
         self._allowance = allowance
         self._booker = Booker(facts, cards)
         self._conversation = Conversation()
@@ -89,6 +92,11 @@ class Session:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
         return not (self._opened or self._asked)
 
+    @property
+    def wants_ticks(self) -> bool:
+        """Say whether the time that passes can matter to it."""
+        return not self.is_settled or self.limits.limits.is_timed
+
     def open(self) -> Sequence[Command]:
         """Return what to do first. Entries wait for the disk, and this record stands before them."""
         return (Journal(self.facts, wait=False),)
@@ -108,7 +116,8 @@ class Session:
         commands = handler(self, side, event, now) if handler else _FORWARD
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        return commands
+        over = None if deaf else self.limits.after(event, self.cost_nanousd, self._opened, now)
+        return commands if over is None or self._closing else (*commands, *self._cut(over))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> Sequence[Command]:
         """Note that bulk audio passed, `chars` base64 characters of it; mostly returns nothing."""
@@ -122,6 +131,11 @@ class Session:
         return _NOTHING if response.audio_chars < response.look_at_chars else self._watch(response)
 
     # Settings and input
+
+    def _update_asked(self, side: Side, event: events.SessionUpdateAsked, now: datetime) -> Sequence[Command]:
+        if refused := self.limits.names(event):
+            return (Drop(), self._explain(refused, event.event_id))
+        return self._input(side, event, now)
 
     def _input(self, side: Side, event: Input, now: datetime) -> Sequence[Command]:
         self._conversation.take(event)
@@ -137,13 +151,7 @@ class Session:
         model, transcription_model = self.settings.model, self.settings.transcription_model
         if known == (self.upstream_session_id, model, transcription_model):
             return _FORWARD
-        bound = SessionBound(
-            session_id=self.facts.session_id,
-            upstream_session_id=self.upstream_session_id,
-            model=model or transcription_model,
-            at=now,
-        )
-        return (Journal(bound, wait=False), Forward())
+        return (Journal(self._booker.bound(model or transcription_model, now), wait=False), Forward())
 
     def _commit_asked(self, side: Side, event: events.CommitAsked, now: datetime) -> Sequence[Command]:
         if self.settings.transcription_model is not None:
@@ -169,6 +177,8 @@ class Session:
         if self._closing or self._blocked:
             return _DROP
         self._conversation.add(Meter.TEXT_IN, estimate.text_tokens(event.text_chars))
+        if over := self.limits.asks(event, self._conversation.predict(), now):
+            return (Drop(), *self._cut(over))
         key = self._next_id("ask_")
         if refused := self._allowance.hold(key, self._hold_nanousd(now)):
             return self._refuse_asked(refused, event, now)
@@ -189,29 +199,20 @@ class Session:
             Kind.RESPONSE, event.response_id
         ):
             return _FORWARD
-        response = self._start(event, now)
+        response = self._booker.start(event, self.settings, self._conversation.predict(), now)
         room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
-        refused = self._hold_for(response.id, now)
+        refused, over = self._hold_for(response.id, now), self.limits.starts(response, now)
         if self._client_gone or self._closing:
             return (*room, journal, Drop(), self._doom(response))
+        if over is not None:
+            return (*room, journal, Drop(), *self._cut(over))
         if refused is None:
             return (*room, journal, Forward())
         if refused.policy is Policy.BLOCK:
             self._blocked = refused.refusal
             return (*room, journal, self._doom(response), Forward())
         return (*room, journal, Drop(), *self._cut(refused.refusal))
-
-    def _start(self, event: events.ResponseStarted, now: datetime) -> Response:
-        return Response(
-            id=event.response_id,
-            model=self.settings.model,
-            opened_at=now,
-            card=self._booker.card(self.settings.model, now),
-            predicted=self._conversation.predict(),
-            bytes_per_s=self.settings.output_bytes_per_s,
-            out_of_band=event.out_of_band,
-        )
 
     def _hold_for(self, response_id: str, now: datetime) -> Account | None:
         """Let the oldest request's hold pass to this response, or hold anew for one nobody asked for."""
@@ -295,20 +296,14 @@ class Session:
 
     # Transcriptions
 
-    def _transcription_ended(self, side: Side, event: Transcribed, now: datetime) -> Sequence[Command]:
-        usage = event.usage if isinstance(event, events.TranscriptionEnded) else None
+    def _transcription_ended(self, side: Side, event: events.Transcribed, now: datetime) -> Sequence[Command]:
         item_id = event.item_id or self._opened.only_item or self._next_id("unnamed_")
         opened = self._opened.transcriptions.pop(item_id, None)
         subject_id = f"{item_id}:{event.content_index}"
         known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
-        entry = self._booker.entry(
-            Kind.TRANSCRIPTION,
-            subject_id,
-            measure(usage),
-            model=known.model if known else self.settings.transcription_model,
-            at=now,
-            status="completed" if isinstance(event, events.TranscriptionEnded) else "failed",
-            flags=() if opened else (Flag.NEVER_OPENED,),
+        model = known.model if known else self.settings.transcription_model
+        entry = self._booker.transcribed(
+            event, subject_id, model, now, () if opened else (Flag.NEVER_OPENED,)
         )
         return (*self._settle(entry), Forward())
 
@@ -351,7 +346,7 @@ class Session:
     def _cut(self, why: Refusal) -> Sequence[Command]:
         cancels = [self._doom(response) for response in self._opened.running]
         self._closing = why
-        return (*cancels, self._explain(why), Close(CLOSE_POLICY, why.close_reason))
+        return (*cancels, self._explain(why), Close(CLOSE_POLICY, why.close_reason, why))
 
     def _doom(self, response: Response) -> Send:
         response.state = State.DOOMED
@@ -377,7 +372,7 @@ class Session:
 _Handler = Callable[[Session, Side, Any, datetime], Sequence[Command]]
 
 _HANDLERS: dict[type, _Handler] = {
-    events.SessionUpdateAsked: Session._input,
+    events.SessionUpdateAsked: Session._update_asked,
     events.SessionConfigured: Session._configured,
     events.ItemAsked: Session._input,
     events.InputAudio: Session._input,
