@@ -15,6 +15,8 @@ from typing import Protocol, Self
 from proxy.core.allowance import Allowance
 from proxy.core.events import Side
 from proxy.core.identity import Principal
+from proxy.core.limits import Limits, ModelRefusal
+from proxy.core.models import ModelRules
 from proxy.core.rating import CardBook
 from proxy.core.records import Entry, Record, SessionOpened
 from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal
@@ -26,6 +28,7 @@ from proxy.relay.ask import Ask
 from proxy.relay.dial import UpstreamConnection
 from proxy.relay.handover import TakenOver
 from proxy.relay.tunnel import Reason, RecordKeeper, Tunnel, TunnelConfig
+from proxy.relay.turnstile import Turnstile
 
 SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
 SWEEP_S = 1.0
@@ -44,6 +47,23 @@ class KeyCatalog(Protocol):
 
     def key_ok(self, api_key_id: str) -> Refusal | None:
         """Return why a key that was good when its session began is no longer."""
+
+    @property
+    def version(self) -> int:
+        """Return a number that is another one after every change of what follows."""
+
+    @property
+    def counts_sessions(self) -> bool:
+        """Say whether any limit asks how many sessions run at the same time."""
+
+    def limits_of(self, owner_id: str) -> Limits:
+        """Return the limits of a tenant, or of a key."""
+
+    def limits_for(self, principal: Principal) -> Limits:
+        """Return the limits that enclose a session: of its tenant and of its key."""
+
+    def models_for(self, principal: Principal) -> ModelRules:
+        """Return which models a session may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +89,13 @@ class GatewayConfig:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LiveSession:
     """A session that runs: whose it is, and its tunnel."""
 
     principal: Principal
     tunnel: Tunnel
+    version: int | None = None  # of the catalogue whose limits and rules it goes by
 
     @property
     def id(self) -> str:
@@ -113,7 +134,7 @@ class Admission:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gateway.give_back()
+        self._gateway.give_back(self.principal)
 
     def open(self, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
         """Start the session on its two connections."""
@@ -138,6 +159,7 @@ class Gateway:
         self.catalog = catalog
         self.metrics = metrics
         self.is_draining = False
+        self.turnstile = Turnstile(catalog.limits_of)
         self._journal = journal
         self._watch = watch
         self._sessions: dict[str, LiveSession] = {}
@@ -170,12 +192,20 @@ class Gateway:
             return refusal
         if len(self._sessions) + self._reserved >= self.config.sessions_max:
             return TOO_MANY_SESSIONS
+        if refusal := self._model_refusal(principal)(ask.model):
+            return refusal
+        now = self.clock()
+        if refusal := self.turnstile.refusal(principal, now):
+            return refusal
+        self.turnstile.begin(principal, now)
+        self.turnstile.enter(principal)
         self._reserved += 1
         return Admission(self, principal, self._facts(ask, principal))
 
-    def give_back(self) -> None:
+    def give_back(self, principal: Principal) -> None:
         """Free the place of an admission."""
         self._reserved -= 1
+        self.turnstile.leave(principal)
 
     def open(self, admission: Admission, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
         """Start a session; from now on its sockets are its own."""
@@ -187,9 +217,12 @@ class Gateway:
             config=self.config.tunnel,
             record=self._record,
             clock=self.clock,
+            on_cut=self.metrics.cut,
             on_over=self._forget,
         )
         live = LiveSession(admission.principal, tunnel)
+        self._rule(live)
+        self.turnstile.enter(live.principal)
         share = min(self._shares, key=len)
         self._sessions[live.id] = share[live.id] = live
         self._empty.clear()
@@ -233,6 +266,7 @@ class Gateway:
         live = self._sessions.pop(session_id)
         for share in self._shares:
             share.pop(session_id, None)
+        self.turnstile.leave(live.principal)
         self._count([live])
         if not self._sessions:
             self._empty.set()
@@ -252,9 +286,23 @@ class Gateway:
                 live.tunnel.fail()
 
     def _look_after(self, live: LiveSession, now_s: float) -> None:
-        if refusal := self.catalog.key_ok(live.facts.api_key_id):
+        if refusal := self.catalog.key_ok(live.facts.api_key_id) or self._rule(live):
             live.tunnel.stop(refusal, Reason.REFUSED)
         live.tunnel.sweep(now_s)
+
+    def _rule(self, live: LiveSession) -> Refusal | None:
+        """Let a session go by the limits and rules as they are now; return why it has to end by them."""
+        version, session = self.catalog.version, live.tunnel.session
+        if live.version == version:
+            return None
+        live.version = version
+        watch, models = session.limits, self._model_refusal(live.principal)
+        watch.limits, watch.model_refusal = self.catalog.limits_for(live.principal), models
+        return models(session.settings.model) or models(session.settings.transcription_model)
+
+    def _model_refusal(self, principal: Principal) -> ModelRefusal:
+        """Return what tells why a model may not be used, as things are now."""
+        return self.catalog.models_for(principal).refusal
 
     def _count(self, sessions: Sequence[LiveSession]) -> None:
         """Move what was relayed since last time into the metrics; all at once, since metrics are slow."""

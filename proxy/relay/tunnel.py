@@ -96,9 +96,10 @@ class Tunnel:
         config: TunnelConfig,
         record: Callable[[Record, Callable[[], None] | None], None],
         clock: Callable[[], datetime],
+        on_cut: Callable[[Refusal], None],
         on_over: "Callable[[Tunnel], None]",
     ) -> None:
-        """`record` keeps a record; `on_over` is called once, when the session's last one is on disk."""
+        """`record` keeps a record; `on_cut` hears of a cut; `on_over`, once, that the last one is on disk."""
         self.session = session
         self.clock = clock
         self.turns: list[Entry] = []
@@ -107,6 +108,7 @@ class Tunnel:
         self.is_watching = False  # something here waits for the session to be settled
         self._config = config
         self._record = record
+        self._on_cut = on_cut
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         said_by_client, said_by_upstream = self._scanner(Side.CLIENT), self._scanner(Side.UPSTREAM)
@@ -185,6 +187,8 @@ class Tunnel:
 
     def cut(self, command: Close) -> None:
         """The session refuses to go on; its error event was sent before this."""
+        if command.refusal is not None:
+            self._on_cut(command.refusal)
         self.dismiss(command.code, command.reason, Reason.REFUSED)
 
     # How the client's side ends
@@ -317,7 +321,7 @@ class Tunnel:
             self._check_client(now_s)
         if not self.upstream.is_shut:
             self._check_upstream(now_s)
-        if not self.session.is_settled and not self.upstream_lane.is_waiting:
+        if self.session.wants_ticks and not self.upstream_lane.is_waiting:
             self.upstream_lane.receive(Tick())
         if self.is_watching:
             self.watch()
