@@ -273,6 +273,7 @@ class LimitWatch:
     def _spent(self, event: Event, cost: int, opened: Opened, now: datetime) -> Refusal | None:
         limits = self.limits
         if not limits.counts_cost:
+            self._total_nanousd = cost  # where the sliding minute begins, should a limit be set
             return None
         total = cost + opened.cost_nanousd
         self._minute.add(total - self._total_nanousd, now)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proxy.core.commands import Explain
 from proxy.core.limits import MINUTE_S, NO_LIMITS, LimitName, Limits, SlidingMinute, Unit, narrowest
 from tests.core.scripts import START, Play
+from tests.core.test_session_properties import SCRIPTS
 
 OVER = "error:session_limit_exceeded close:1008"
 
@@ -140,6 +141,17 @@ def test_minute_cost_takes_an_estimate_back_when_the_bill_is_smaller() -> None:
         upstream done r1 in=0 a=1 -> entry:r1=10 forward
         upstream done r2 in=189  -> entry:r2=189 forward
         upstream done r3 in=1    -> entry:r3=1 forward {OVER}
+    """)
+
+
+def test_a_minute_begins_when_its_limit_is_set() -> None:
+    """What a long session has cost before was not spent within the last minute."""
+    play = Play().run("upstream done r1 in=500 -> entry:r1=500 forward")
+    play.session.limits.limits = Limits(minute_cost_nanousd=100)
+    play.run(f"""
+        wait 1                 ->
+        upstream done r2 in=99 -> entry:r2=99 forward
+        upstream done r3 in=1  -> entry:r3=1 forward {OVER}
     """)
 
 
@@ -290,6 +302,35 @@ def test_every_limit_has_its_refusal(name: LimitName) -> None:
     assert refusal.type == ("rate_limit_error" if at_the_door else "insufficient_quota")
     assert at_the_door or refusal.code == "session_limit_exceeded"
     assert name.unit in Unit
+
+
+RUNAWAY = st.builds(
+    Limits,
+    session_s=st.none() | st.floats(1, 60),
+    idle_s=st.none() | st.floats(1, 20),
+    session_cost_nanousd=st.none() | st.integers(1, 3_000),
+    minute_cost_nanousd=st.none() | st.integers(1, 3_000),
+    responses=st.none() | st.integers(1, 4),
+    self_talk=st.none() | st.integers(1, 4),
+    input_tokens=st.none() | st.integers(1, 500),
+)
+
+
+@given(SCRIPTS, RUNAWAY)
+def test_whatever_happens_a_session_is_cut_once_and_everything_is_booked(
+    script: list[str], limits: Limits
+) -> None:
+    play = Play(limits=limits)
+    steps = [play.step(line.split()) for line in script]
+    steps.append(play.step(["upstream", "gone"]))
+    done = [word for step in steps for word in step]
+    assert done.count("close:1008") <= 1
+    closed_at = next((n for n, step in enumerate(steps) if "close:1008" in step), len(steps))
+    for line, step in list(zip(script, steps, strict=False))[closed_at + 1 :]:
+        assert "forward" not in step or line.startswith("client"), "the client was told goodbye"
+    booked = {entry.subject_id.split(":")[0] for entry in play.entries}
+    assert {opened.subject_id for opened in play.opened} <= booked
+    assert play.session.is_settled
 
 
 STEPS = st.lists(st.tuples(st.floats(0, 40), st.integers(-500, 500)), max_size=60)
