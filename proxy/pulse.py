@@ -90,6 +90,8 @@ class Pulse:
             if sessions or self._shown:
                 live.publish(self._engine, self._instance_id, sessions, now)
             self._shown = bool(sessions)
+            if self._gateway.catalog.counts_sessions:  # a whole dict at a time: the loop reads it
+                self._gateway.turnstile.elsewhere = live.elsewhere(self._engine, self._instance_id, now)
             return live.stop_orders(self._engine, self._instance_id) if sessions else {}
 
     def _note(self, error: Exception | None) -> None:

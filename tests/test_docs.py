@@ -9,6 +9,7 @@ import pytest
 import typer
 from pydantic.fields import FieldInfo
 
+from proxy.core.limits import LimitName, Unit
 from proxy.core.usage import Flag, Meter
 from proxy.settings import PREFIX, Settings
 from proxy.store.card_files import FileFormat, parse_cards
@@ -136,3 +137,15 @@ RATE_CARDS = (ROOT / "docs" / "rate-cards.md").read_text(encoding="utf-8")
 def test_the_rate_card_examples_can_be_imported(file_format: FileFormat, cards: int) -> None:
     (example,) = re.findall(rf"```{file_format}\n(.*?)```", RATE_CARDS, re.DOTALL)
     assert len(parse_cards(example, file_format)) == cards
+
+
+def test_the_limits_table_names_every_limit_in_order() -> None:
+    written = README.read_text(encoding="utf-8").partition("<!-- limits:")[2].partition("<!-- /limits")[0]
+    units = {Unit.MS: "seconds", Unit.NANOUSD: "USD", Unit.COUNT: "number"}
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", written, re.MULTILINE)
+    assert rows == [(name, units[name.unit]) for name in LimitName]
+
+
+def test_every_limit_is_explained() -> None:
+    page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    assert [name for name in LimitName if f"`{name}`" not in page] == []

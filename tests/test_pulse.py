@@ -6,17 +6,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 from websockets.exceptions import ConnectionClosed
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.core.limits import LimitName
 from proxy.plane import utc_now
 from proxy.pulse import Pulse
 from proxy.store.audit import Act
 from proxy.store.database import migrate, open_database, reading, writing
+from proxy.store.limits import set_limit
 from proxy.store.live import Live, publish, request_stop
-from proxy.store.schema import instance, live_session
+from proxy.store.schema import instance, live_session, session
 from proxy.store.tenants import list_keys, revoke_key
 from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in, until
 
@@ -144,3 +146,26 @@ async def test_the_loop_is_watched(app: App) -> None:
     asyncio.get_running_loop().call_later(0.5, probing.set)
     await probing.wait()
     assert value("talkmeter_event_loop_lag_seconds_count")
+
+
+async def test_sessions_on_other_instances_are_counted_where_a_limit_asks(app: App) -> None:
+    beating = pulse(app)
+    async with call(app.url, make_key(app)) as socket:
+        await answer(socket)
+        (live,) = app.gateway.sessions.values()
+        await app.poster.posted_up_to_now()
+        with writing(app.stores.engine) as connection:
+            ours = connection.execute(select(session).where(session.c.id == live.id)).one()
+            theirs = {**ours._mapping, "id": "ses_2", "instance_id": "another"}
+            connection.execute(insert(session).values(**theirs))
+        await beating.beat()
+        assert app.gateway.turnstile.elsewhere == {}
+        with writing(app.stores.engine) as connection:
+            set_limit(connection, "acme", LimitName.SESSIONS, 5)
+        async with asyncio.timeout(SOON_S):
+            while not app.gateway.turnstile.elsewhere:
+                publish(app.stores.engine, "another", [Live("ses_2", 0, 0)], utc_now())
+                await beating.beat()
+                await asyncio.sleep(0.1)
+        who = live.principal
+        assert dict(app.gateway.turnstile.elsewhere) == {who.tenant_id: 1, who.api_key_id: 1}

@@ -1,6 +1,6 @@
 """The command line: a readable table for people, `--json` for programs, errors in one line."""
 
-from proxy.cli import audit, budgets, costs, demo, ledger, payers, prices, serving, sessions, webhooks
+from proxy.cli import audit, budgets, costs, demo, ledger, limits, payers, prices, serving, sessions, webhooks
 from proxy.cli.root import app
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "costs",
     "demo",
     "ledger",
+    "limits",
     "main",
     "payers",
     "prices",

@@ -88,6 +88,7 @@ class Close:
 
     code: int
     reason: str  # at most 123 bytes
+    refusal: Refusal | None = None  # what it is for
 
 
 Command = Journal | Forward | Drop | Send | Close | Ask

@@ -65,6 +65,7 @@ class ItemAsked:
     text_chars: int = 0
     audio_chars: int = 0
     images: int = 0
+    from_user: bool = False  # a message whose role is `user`
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class ResponseAsked:
     event_id: str | None = None
     out_of_band: bool = False
     text_chars: int = 0  # of instructions and inline input
+    from_user: bool = False  # a message of the user is in the inline input
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,9 @@ class TranscriptionFailed:
 
     item_id: str
     content_index: int
+
+
+Transcribed = TranscriptionEnded | TranscriptionFailed
 
 
 @dataclass(frozen=True, slots=True)

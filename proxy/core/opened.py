@@ -23,6 +23,12 @@ class Opened:
         return [response for response in self.responses.values() if response.state is State.RUNNING]
 
     @property
+    def cost_nanousd(self) -> int:
+        """Return what all of it would cost if it ended now."""
+        every: list[Response | Transcription] = [*self.responses.values(), *self.transcriptions.values()]
+        return sum(one.rated().cost_nanousd or 0 for one in every)
+
+    @property
     def moved(self) -> list[Response]:
         """Return the responses that have produced something since this was last asked."""
         moved = [r for r in self.responses.values() if r.passed_chars != r.reported_chars]

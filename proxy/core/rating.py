@@ -93,6 +93,11 @@ def _line(meter: Meter, quantity: int, card: RateCard | None) -> Line:
     )
 
 
+def without_date(model: str) -> str:
+    """Return the model that a dated snapshot (`gpt-realtime-2025-08-28`) is one of."""
+    return _SNAPSHOT.sub("", model)
+
+
 class CardBook:
     """All rate cards of this installation; answers which one holds for a model at an instant."""
 
@@ -116,7 +121,7 @@ class CardBook:
         if model is None:
             return None
         model = self._aliases.get(model, model)
-        return self._at(provider, model, at) or self._at(provider, _SNAPSHOT.sub("", model), at)
+        return self._at(provider, model, at) or self._at(provider, without_date(model), at)
 
     def dearest_nanousd(self, provider: str, usage: Usage, at: datetime) -> int:
         """Return what `usage` costs at most: each meter at its dearest price among the provider's models."""

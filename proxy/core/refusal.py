@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 CLOSE_POLICY = 1008
 CLOSE_REASON_BYTES_MAX = 123
+MODEL_CHARS_MAX = 80  # of a model's name, which a client chose, in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,34 @@ def stopped(reason: str) -> Refusal:
 def unreadable(problem: str) -> Refusal:
     """Return the answer to a client message that could not be understood."""
     return Refusal("unreadable", 400, "invalid_request_error", "invalid_event", problem)
+
+
+def limit_reached(name: str, figure: str) -> Refusal:
+    """Return the refusal of a limit, by its name, that is set to `figure`."""
+    refusal_name, text = f"limit_{name}", _LIMITS[name].format(figure) + f" (limit {name})."
+    if code := _AT_THE_DOOR.get(name):
+        return Refusal(refusal_name, TOO_MANY_SESSIONS.http_status, "rate_limit_error", code, text)
+    return Refusal(refusal_name, 403, "insufficient_quota", "session_limit_exceeded", text)
+
+
+_LIMITS = {
+    "session_seconds": "A session may last {} here",
+    "idle_seconds": "Nothing was heard from the user for {}",
+    "session_cost": "A session may cost {} here",
+    "minute_cost": "A session may cost {} within a minute here",
+    "responses": "A session may have {} responses here",
+    "self_talk": "The model may answer {} times without anything from the user",
+    "input_tokens": "The input of a response may have {} tokens here, and this conversation has grown longer",
+    "sessions": "{} sessions may run at the same time here. Try again when one has ended",
+    "sessions_per_minute": "{} sessions may begin within a minute here. Try again shortly",
+}
+_AT_THE_DOOR = {"sessions": "too_many_sessions", "sessions_per_minute": "rate_limit_exceeded"}
+
+
+def model_not_allowed(model: str) -> Refusal:
+    """Return the refusal of a model that the rules of a tenant or a key exclude."""
+    text = f"The model {model[:MODEL_CHARS_MAX]!r} may not be used with this API key."
+    return Refusal("model_not_allowed", 403, "invalid_request_error", "model_not_allowed", text)
 
 
 def budget_spent(scope: str, window: str) -> Refusal:

@@ -20,6 +20,9 @@ database. The life of a response:
 | running, or  | client gone                                    | lingering | cancel; wait ≤ `LINGER_S`      |
 | transcribing |                                                |           |                                |
 | lingering    | upstream starts one                            | lingering | Journal(open), cancel          |
+| –            | client asks beyond a limit (`core/limits.py`)  | –         | Drop, the cut                  |
+| asked / –    | upstream starts one beyond a limit             | doomed    | Journal(open), the cut         |
+| any          | a limit is reached, a model is not allowed     | same      | as without it, then the cut    |
 | asked        | upstream refuses it, or 10 s pass              | void      | Forward                        |
 | any          | upstream `error` naming one of our event ids   | same      | Drop                           |
 | any          | transcription finished                         | –         | Journal(usage), Forward        |
@@ -58,16 +61,15 @@ from proxy.core.commands import (
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
 from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell, reserve_usage, tokens_for
+from proxy.core.limits import LimitWatch
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
-from proxy.core.records import BudgetCut, Entry, Kind, SessionBound, SessionClosed, SessionOpened
+from proxy.core.records import BudgetCut, Entry, Kind, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_usage
 from proxy.core.usage import Flag, Meter, measure
 
 OUR_EVENT_IDS = "tm_"
-
-Transcribed = events.TranscriptionEnded | events.TranscriptionFailed
 
 _CLIENT = Side.CLIENT  # an attribute of an enum takes long to find, and this is wanted for every message
 _FORWARD: tuple[Command, ...] = (Forward(),)
@@ -84,6 +86,7 @@ class Session:
         self.responses = 0
         self.unrated = 0
         self.settings = Settings(facts.model)
+        self.limits = LimitWatch(facts.opened_at)  # none, until somebody sets them
         self.allowance = allowance
         self._booker = Booker(facts, cards)
         self._conversation = Conversation()
@@ -113,6 +116,11 @@ class Session:
         """Return what open responses have cost so far, by estimate."""
         return sum(self._spent_nanousd(response) for response in self._opened.responses.values())
 
+    @property
+    def wants_ticks(self) -> bool:
+        """Say whether the time that passes can matter to it."""
+        return not self.is_settled or self.limits.limits.is_timed
+
     def open(self) -> Sequence[Command]:
         """Return what to do first. Entries wait for the disk, and this record stands before them."""
         return (Journal(self.facts, wait=False),)
@@ -139,7 +147,8 @@ class Session:
         self._has_asked = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        return commands
+        over = None if deaf else self.limits.after(event, self.cost_nanousd, self._opened, now)
+        return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> bool:
         """Note that bulk audio passed, `chars` base64 characters of it.
@@ -157,6 +166,11 @@ class Session:
 
     # Settings and input
 
+    def _update_asked(self, side: Side, event: events.SessionUpdateAsked, now: datetime) -> Sequence[Command]:
+        if refused := self.limits.names(event):
+            return (Drop(), self._explain(refused, event.event_id))
+        return self._input(side, event, now)
+
     def _input(self, side: Side, event: Input, now: datetime) -> Sequence[Command]:
         self._conversation.take(event)
         return _FORWARD
@@ -171,13 +185,7 @@ class Session:
         model, transcription_model = self.settings.model, self.settings.transcription_model
         if known == (self.upstream_session_id, model, transcription_model):
             return _FORWARD
-        bound = SessionBound(
-            session_id=self.facts.session_id,
-            upstream_session_id=self.upstream_session_id,
-            model=model or transcription_model,
-            at=now,
-        )
-        return (Journal(bound, wait=False), Forward())
+        return (Journal(self._booker.bound(model or transcription_model, now), wait=False), Forward())
 
     def _commit_asked(self, side: Side, event: events.CommitAsked, now: datetime) -> Sequence[Command]:
         if self.settings.transcription_model is not None:
@@ -231,6 +239,8 @@ class Session:
         if ask := self._ask(self._needs(amount, now), event, now):
             return (ask,)
         self._conversation.add(Meter.TEXT_IN, tokens)
+        if over := self.limits.asks(event, self._conversation.predict(), now):
+            return (Drop(), *self._cut(over, now))
         key = self._next_id("ask_")
         if refused := self._hold(key, amount, now):
             return self._refuse_asked(refused, event, now)
@@ -291,31 +301,23 @@ class Session:
         needs = () if is_free else self._needs(self._hold_nanousd(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
-        response = self._start(event, now)
+        response = self._booker.start(event, self.settings, self._conversation.predict(), now)
         room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
+        over = self.limits.starts(response, now)
         if self._farewell and not is_over:
             return (*room, journal, *self._start_farewell(self._farewell, response), Forward())
         refused = self._hold_for(response.id, now)
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
+        if over is not None:
+            return (*room, journal, Drop(), *self._cut(over, now))
         if refused is None:
             return (*room, journal, Forward())
         if refused.policy is OnExhausted.BLOCK:
             self._blocked = refused.refusal
             return (*room, journal, self._doom(response), Forward())
         return (*room, journal, *self._end_at_message(refused, now))
-
-    def _start(self, event: events.ResponseStarted, now: datetime) -> Response:
-        return Response(
-            id=event.response_id,
-            model=self.settings.model,
-            opened_at=now,
-            card=self._booker.card(self.settings.model, now),
-            predicted=self._conversation.predict(),
-            bytes_per_s=self.settings.output_bytes_per_s,
-            out_of_band=event.out_of_band,
-        )
 
     def _hold_for(self, response_id: str, now: datetime) -> Account | None:
         """Let the oldest request's hold pass to this response, or hold anew for one nobody asked for."""
@@ -474,23 +476,17 @@ class Session:
 
     # Transcriptions
 
-    def _transcription_ended(self, side: Side, event: Transcribed, now: datetime) -> Sequence[Command]:
-        usage = event.usage if isinstance(event, events.TranscriptionEnded) else None
+    def _transcription_ended(self, side: Side, event: events.Transcribed, now: datetime) -> Sequence[Command]:
         item_id = event.item_id or self._opened.only_item or self._next_id("unnamed_")
         opened = self._opened.transcriptions.pop(item_id, None)
         subject_id = f"{item_id}:{event.content_index}"
         if opened:
             self.allowance.rename(opened.subject_id, subject_id)
         known = opened or self._booker.settled(Kind.TRANSCRIPTION, subject_id)
-        entry = self._booker.entry(
-            Kind.TRANSCRIPTION,
-            subject_id,
-            measure(usage),
-            model=known.model if known else self.settings.transcription_model,
-            at=now,
-            status="completed" if isinstance(event, events.TranscriptionEnded) else "failed",
-            flags=() if opened else (Flag.NEVER_OPENED,),
-            passed=opened.usage() if opened else None,
+        model = known.model if known else self.settings.transcription_model
+        flags = () if opened else (Flag.NEVER_OPENED,)
+        entry = self._booker.transcribed(
+            event, subject_id, model, now, flags, opened.usage() if opened else None
         )
         return (*self._settle(entry), Forward())
 
@@ -541,7 +537,8 @@ class Session:
         records = [Journal(self._cut_record(one, account, now), wait=False) for one in running if account]
         cancels = [self._doom(response) for response in running]
         self._closing = why
-        return (*cancels, *records, self._explain(why), Close(CLOSE_POLICY, why.close_reason))
+        closing = Close(CLOSE_POLICY, why.close_reason, why)
+        return (*cancels, *records, self._explain(why), closing)
 
     def _cut_record(self, response: Response, account: Account, now: datetime) -> BudgetCut:
         return BudgetCut(
@@ -579,7 +576,7 @@ class Session:
 _Handler = Callable[[Session, Side, Any, datetime], Sequence[Command]]
 
 _HANDLERS: dict[type, _Handler] = {
-    events.SessionUpdateAsked: Session._input,
+    events.SessionUpdateAsked: Session._update_asked,
     events.SessionConfigured: Session._configured,
     events.ItemAsked: Session._input,
     events.InputAudio: Session._input,

@@ -8,9 +8,11 @@ from enum import Enum
 import msgspec
 
 from proxy.core import estimate
+from proxy.core.conversation import Settings
+from proxy.core.events import ResponseStarted, Transcribed, TranscriptionEnded
 from proxy.core.rating import CardBook, RateCard, Rated, rate
-from proxy.core.records import Entry, Kind, Progress, SessionOpened, SubjectOpened
-from proxy.core.usage import Flag, Meter, Usage
+from proxy.core.records import Entry, Kind, Progress, SessionBound, SessionOpened, SubjectOpened
+from proxy.core.usage import Flag, Meter, Usage, measure
 
 AUDIO_OUT_PER_S = 20  # tokens
 LOOK_MS_MAX = 1_000  # of speech between two looks at what it costs
@@ -147,6 +149,51 @@ class Booker:
         """Return what budgets are charged for `usage`: unpriced, the provider's dearest price."""
         cost = rate(usage, card).cost_nanousd
         return self.cards.dearest_nanousd(self.facts.provider, usage, at) if cost is None else cost
+
+    def start(
+        self, event: ResponseStarted, settings: Settings, predicted: Mapping[Meter, int], now: datetime
+    ) -> Response:
+        """Return the response that has started, on the card of the session's model."""
+        return Response(
+            id=event.response_id,
+            model=settings.model,
+            opened_at=now,
+            card=self.card(settings.model, now),
+            predicted=predicted,
+            bytes_per_s=settings.output_bytes_per_s,
+            out_of_band=event.out_of_band,
+        )
+
+    def transcribed(
+        self,
+        event: Transcribed,
+        subject_id: str,
+        model: str | None,
+        now: datetime,
+        flags: Iterable[Flag],
+        passed: Usage | None,
+    ) -> Entry:
+        """Return the entry of an input transcription that is over."""
+        usage = event.usage if isinstance(event, TranscriptionEnded) else None
+        return self.entry(
+            Kind.TRANSCRIPTION,
+            subject_id,
+            measure(usage),
+            model=model,
+            at=now,
+            status="completed" if isinstance(event, TranscriptionEnded) else "failed",
+            flags=flags,
+            passed=passed,
+        )
+
+    def bound(self, model: str | None, now: datetime) -> SessionBound:
+        """Return that the session is now the upstream's `upstream_session_id`, with `model`."""
+        return SessionBound(
+            session_id=self.facts.session_id,
+            upstream_session_id=self.upstream_session_id,
+            model=model,
+            at=now,
+        )
 
     def opened(self, one: Response | Transcription) -> SubjectOpened:
         rated = one.rated()

@@ -110,8 +110,13 @@ def _session_update(fields: Fields) -> Event:
 
 
 def _item_create(fields: Fields) -> Event:
-    text, audio, images = _contents(dict_in(fields.get("item")))
-    return events.ItemAsked(event_id_in(fields), text, audio, images)
+    item = dict_in(fields.get("item"))
+    text, audio, images = _contents(item)
+    return events.ItemAsked(event_id_in(fields), text, audio, images, _is_from_user(item))
+
+
+def _is_from_user(item: Fields) -> bool:
+    return item.get("role") == "user" and item.get("type", "message") == "message"
 
 
 def _contents(item: Fields) -> tuple[int, int, int]:
@@ -133,11 +138,12 @@ def _input_commit(fields: Fields) -> Event:
 
 def _response_create(fields: Fields) -> Event:
     response = dict_in(fields.get("response"))
-    inline = [_contents(dict_in(item)) for item in list_in(response.get("input"))]
+    items = [dict_in(item) for item in list_in(response.get("input"))]
     return events.ResponseAsked(
         event_id=event_id_in(fields),
         out_of_band=response.get("conversation") == "none",
-        text_chars=chars_in(response.get("instructions")) + sum(text for text, _, _ in inline),
+        text_chars=chars_in(response.get("instructions")) + sum(_contents(item)[0] for item in items),
+        from_user=any(_is_from_user(item) for item in items),
     )
 
 

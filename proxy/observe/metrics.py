@@ -75,6 +75,9 @@ class Metrics:
             "talkmeter_relayed_bytes_total", "Bytes relayed, by who sent them", "sender"
         )
         self.refusals = self._counter("talkmeter_refusals_total", "Refusals, by their name", "refusal")
+        self.cuts = self._counter(
+            "talkmeter_cuts_total", "Sessions that were ended in the middle, by the refusal's name", "refusal"
+        )
 
     def _declare_money(self) -> None:
         who_and_what = ("tenant", "model", "meter")
@@ -161,6 +164,10 @@ class Metrics:
     def asked_for_money(self, answer: str, seconds: float) -> None:
         """Count a wait for more of a budget: granted, refused, or unknown since nobody answered."""
         self.budget_asks.labels(answer).observe(seconds)
+
+    def cut(self, refusal: Refusal) -> None:
+        """Count a session that was ended in the middle."""
+        self.cuts.labels(refusal.name).inc()
 
     def relayed(self, sender: Side, messages: int, byte_count: int) -> None:
         """Count traffic; called once in a while with what has gathered, not for every message."""

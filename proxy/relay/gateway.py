@@ -16,6 +16,8 @@ from proxy.core.allowance import Allowance
 from proxy.core.commands import Ask as AskForMoney
 from proxy.core.events import Side
 from proxy.core.identity import Principal
+from proxy.core.limits import Limits, ModelRefusal
+from proxy.core.models import ModelRules
 from proxy.core.rating import CardBook, rate
 from proxy.core.records import Entry, Record, SessionOpened
 from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal, model_unpriced
@@ -28,6 +30,7 @@ from proxy.relay.ask import Ask
 from proxy.relay.dial import UpstreamConnection
 from proxy.relay.handover import TakenOver
 from proxy.relay.tunnel import Reason, RecordKeeper, Tunnel, TunnelConfig
+from proxy.relay.turnstile import Turnstile
 
 SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
 SWEEP_S = 1.0
@@ -46,6 +49,23 @@ class KeyCatalog(Protocol):
 
     def key_ok(self, api_key_id: str) -> Refusal | None:
         """Return why a key that was good when its session began is no longer."""
+
+    @property
+    def version(self) -> int:
+        """Return a number that is another one after every change of what follows."""
+
+    @property
+    def counts_sessions(self) -> bool:
+        """Say whether any limit asks how many sessions run at the same time."""
+
+    def limits_of(self, owner_id: str) -> Limits:
+        """Return the limits of a tenant, or of a key."""
+
+    def limits_for(self, principal: Principal) -> Limits:
+        """Return the limits that enclose a session: of its tenant and of its key."""
+
+    def models_for(self, principal: Principal) -> ModelRules:
+        """Return which models a session may use."""
 
 
 class Budgets(Protocol):
@@ -87,12 +107,13 @@ class GatewayConfig:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LiveSession:
     """A session that runs: whose it is, and its tunnel."""
 
     principal: Principal
     tunnel: Tunnel
+    version: int | None = None  # of the catalogue whose limits and rules it goes by
 
     @property
     def id(self) -> str:
@@ -140,7 +161,7 @@ class Admission:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._gateway.give_back(None if self._is_open else self.allowance)
+        self._gateway.give_back(self.principal, None if self._is_open else self.allowance)
 
     def open(self, client: TakenOver, upstream: UpstreamConnection) -> LiveSession:
         """Start the session on its two connections."""
@@ -168,6 +189,7 @@ class Gateway:
         self.catalog = catalog
         self.metrics = metrics
         self.is_draining = False
+        self.turnstile = Turnstile(catalog.limits_of)
         self._journal = journal
         self._budgets = budgets
         self._watch = watch
@@ -201,14 +223,21 @@ class Gateway:
             return refusal
         if len(self._sessions) + self._reserved >= self.config.sessions_max:
             return TOO_MANY_SESSIONS
+        if refusal := self.catalog.models_for(principal).refusal(ask.model):
+            return refusal
+        now = self.clock()
+        if refusal := self.turnstile.refusal(principal, now):
+            return refusal
+        self.turnstile.begin(principal, now)
+        self.turnstile.enter(principal)
         self._reserved += 1
         try:
             found = await self._afford(self._facts(ask, principal), principal)
         except BaseException:
-            self._reserved -= 1
+            self.give_back(principal, None)
             raise
         if isinstance(found, Refusal):
-            self._reserved -= 1
+            self.give_back(principal, None)
         return found
 
     async def _afford(self, facts: SessionOpened, principal: Principal) -> Admission | Refusal:
@@ -222,14 +251,15 @@ class Gateway:
         )
         if isinstance(allowance, Refusal):
             return allowance
-        if allowance.is_priced_only and facts.model is not None and card is None:
+        if refusal := self._unpriced(facts.model, allowance):
             self._budgets.leave(allowance)
-            return model_unpriced(facts.model)
+            return refusal
         return Admission(self, principal, facts, allowance)
 
-    def give_back(self, allowance: Allowance | None) -> None:
+    def give_back(self, principal: Principal, allowance: Allowance | None) -> None:
         """Free the place of an admission, and its allowance where no session has taken it over."""
         self._reserved -= 1
+        self.turnstile.leave(principal)
         if allowance is not None:
             self._budgets.leave(allowance)
 
@@ -244,9 +274,12 @@ class Gateway:
             record=self._record,
             ask=self._budgets.ask,
             clock=self.clock,
+            on_cut=self.metrics.cut,
             on_over=self._forget,
         )
         live = LiveSession(admission.principal, tunnel)
+        self._rule(live)
+        self.turnstile.enter(live.principal)
         share = min(self._shares, key=len)
         self._sessions[live.id] = share[live.id] = live
         self._empty.clear()
@@ -290,6 +323,7 @@ class Gateway:
         live = self._sessions.pop(session_id)
         for share in self._shares:
             share.pop(session_id, None)
+        self.turnstile.leave(live.principal)
         self._count([live])
         self._budgets.leave(tunnel.session.allowance)
         if not self._sessions:
@@ -310,11 +344,37 @@ class Gateway:
                 live.tunnel.fail()
 
     def _look_after(self, live: LiveSession, now_s: float) -> None:
-        if refusal := self.catalog.key_ok(live.facts.api_key_id):
-            live.tunnel.stop(refusal, Reason.REFUSED)
         if self._budgets.refresh(live.tunnel.session.allowance, self.clock()):
             live.tunnel.budgets_changed()
+        if refusal := self.catalog.key_ok(live.facts.api_key_id) or self._rule(live):
+            live.tunnel.stop(refusal, Reason.REFUSED)
         live.tunnel.sweep(now_s)
+
+    def _rule(self, live: LiveSession) -> Refusal | None:
+        """Let a session go by the limits and rules as they are now; return why it has to end by them."""
+        version, session = self.catalog.version, live.tunnel.session
+        if live.version == version:
+            return None
+        live.version = version
+        watch, models = session.limits, self._model_refusal(live.principal, session.allowance)
+        watch.limits, watch.model_refusal = self.catalog.limits_for(live.principal), models
+        return models(session.settings.model) or models(session.settings.transcription_model)
+
+    def _model_refusal(self, principal: Principal, allowance: Allowance) -> ModelRefusal:
+        """Return what tells why a model may not be used, as the rules are now."""
+        rules = self.catalog.models_for(principal)
+
+        def refusal(model: str | None) -> Refusal | None:
+            return rules.refusal(model) or self._unpriced(model, allowance)
+
+        return refusal
+
+    def _unpriced(self, model: str | None, allowance: Allowance) -> Refusal | None:
+        """Return why a model without a price is not let in: a budget with an amount could not count it."""
+        if model is None or not allowance.is_priced_only:
+            return None
+        card = self.catalog.cards.find(self.config.provider, model, self.clock())
+        return model_unpriced(model) if card is None else None
 
     def _count(self, sessions: Sequence[LiveSession]) -> None:
         """Move what was relayed since last time into the metrics; all at once, since metrics are slow."""

@@ -97,9 +97,10 @@ class Tunnel:
         record: Callable[[Record, Callable[[], None] | None], None],
         ask: Callable[[Ask, Callable[[], None]], None],
         clock: Callable[[], datetime],
+        on_cut: Callable[[Refusal], None],
         on_over: "Callable[[Tunnel], None]",
     ) -> None:
-        """`record` keeps a record; `on_over` is called once, when the session's last one is on disk.
+        """`record` keeps a record; `on_cut` hears of a cut; `on_over`, once, that the last one is on disk.
 
         `ask` gets more money into accounts, if there is any, and calls back whether there was or not.
         """
@@ -112,6 +113,7 @@ class Tunnel:
         self.is_watching = False  # something here waits for the session to be settled
         self._config = config
         self._record = record
+        self._on_cut = on_cut
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         said_by_client, said_by_upstream = self._scanner(Side.CLIENT), self._scanner(Side.UPSTREAM)
@@ -190,6 +192,8 @@ class Tunnel:
 
     def cut(self, command: Close) -> None:
         """The session refuses to go on; its error event was sent before this."""
+        if command.refusal is not None:
+            self._on_cut(command.refusal)
         self.dismiss(command.code, command.reason, Reason.REFUSED)
 
     # How the client's side ends
@@ -322,7 +326,7 @@ class Tunnel:
             self._check_client(now_s)
         if not self.upstream.is_shut:
             self._check_upstream(now_s)
-        if not self.session.is_settled and not self.upstream_lane.is_waiting:
+        if self.session.wants_ticks and not self.upstream_lane.is_waiting:
             self.upstream_lane.receive(Tick())
         if self.is_watching:
             self.watch()

@@ -26,12 +26,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.budgets import BudgetBook
 from proxy.core.identity import Principal
+from proxy.core.limits import NO_LIMITS, Limits, narrowest
+from proxy.core.models import ALL_MODELS, ModelRule, ModelRules
 from proxy.core.rating import CardBook
 from proxy.core.refusal import DATABASE_DOWN, KEY_EXPIRED, KEY_REVOKED, UNKNOWN_KEY, Refusal
 from proxy.store import StoreError, changes
 from proxy.store.budget_list import load_book
 from proxy.store.database import reading
 from proxy.store.keys import hash_secret, looks_like_secret
+from proxy.store.limits import load_limits, load_models
 from proxy.store.prices import load_cards
 from proxy.store.schema import api_key, project, tenant
 
@@ -65,10 +68,16 @@ class _Snapshot:
     by_hash: Mapping[str, _Known] = field(default_factory=dict)
     by_id: Mapping[str, _Known] = field(default_factory=dict)
     budgets: BudgetBook = field(default_factory=BudgetBook)
+    limits: Mapping[str, Limits] = field(default_factory=dict)  # by owner: a tenant's or a key's id
+    models: Mapping[str, tuple[ModelRule, ...]] = field(default_factory=dict)
+
+    @property
+    def counts_sessions(self) -> bool:
+        return any(one.sessions is not None for one in self.limits.values())
 
 
 class Catalog:
-    """API keys, rate cards and budgets in memory. `start` it before use and `stop` it in the end."""
+    """Keys, limits, budgets and rate cards in memory. `start` it before use and `stop` it in the end."""
 
     def __init__(
         self,
@@ -81,6 +90,7 @@ class Catalog:
         """`aliases` maps a deployment's name to the model whose cards it uses."""
         self._engine = engine
         self._pepper = pepper
+        self._aliases = dict(aliases or {})
         self.cards = CardBook(aliases=aliases)  # always the current ones, also for those who keep it
         self._poll_s = poll_s
         self._snapshot = _Snapshot()
@@ -118,6 +128,30 @@ class Catalog:
         """Return why a key that has opened a session may not keep it, or None while it may."""
         known = self._snapshot.by_id.get(api_key_id)
         return known.refusal(now or datetime.now(UTC)) if known else KEY_REVOKED
+
+    @property
+    def version(self) -> int:
+        """Return where the change counter stood when all of this was read."""
+        return self._snapshot.counter
+
+    @property
+    def counts_sessions(self) -> bool:
+        """Say whether any limit asks how many sessions run at the same time."""
+        return self._snapshot.counts_sessions
+
+    def limits_of(self, owner_id: str) -> Limits:
+        """Return the limits of a tenant, or of a key."""
+        return self._snapshot.limits.get(owner_id, NO_LIMITS)
+
+    def limits_for(self, principal: Principal) -> Limits:
+        """Return the limits that enclose a session: of its tenant and of its key, the smaller of each."""
+        return narrowest(self.limits_of(principal.tenant_id), self.limits_of(principal.api_key_id))
+
+    def models_for(self, principal: Principal) -> ModelRules:
+        """Return which models a session may use: both its tenant's rules and its key's have to agree."""
+        rules = (self._snapshot.models.get(one) for one in (principal.tenant_id, principal.api_key_id))
+        owners = tuple(found for found in rules if found)
+        return ModelRules(owners, self._aliases) if owners else ALL_MODELS
 
     async def authenticate(self, secret: str, now: datetime) -> Principal | Refusal:
         """Return whose key `secret` is, or why it opens nothing."""
@@ -198,7 +232,8 @@ def _load(connection: Connection, counter: int) -> _Snapshot:
     for row in connection.execute(_KEYS):
         known = _known(row)
         by_hash[row.secret_hmac] = by_id[row.id] = known
-    return _Snapshot(counter, by_hash, by_id, load_book(connection, counter))
+    book = load_book(connection, counter)
+    return _Snapshot(counter, by_hash, by_id, book, load_limits(connection), load_models(connection))
 
 
 _KEYS = (

@@ -4,12 +4,13 @@ An instance calls `publish` and `stop_orders` once a second; everybody else only
 a stop with `request_stop`.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
 
 from proxy.store import StoreError
 from proxy.store.audit import Act
@@ -89,6 +90,23 @@ def stop_orders(engine: Engine, instance_id: str) -> dict[str, str]:
     )
     with reading(engine) as connection:
         return {row.session_id: row.reason for row in connection.execute(query)}
+
+
+def elsewhere(engine: Engine, instance_id: str, now: datetime) -> dict[str, int]:
+    """Return how many sessions are live on other instances, by the id of their tenant and of their key."""
+    lives = live_session.c.seen_at > now - timedelta(seconds=LIVE_S)
+    query = (
+        select(session.c.tenant_id, session.c.api_key_id, func.count().label("n"))
+        .join(live_session, live_session.c.session_id == session.c.id)
+        .where(live_session.c.instance_id != instance_id, lives)
+        .group_by(session.c.tenant_id, session.c.api_key_id)
+    )
+    counts: Counter[str] = Counter()
+    with reading(engine) as connection:
+        for row in connection.execute(query):
+            counts[row.tenant_id] += row.n
+            counts[row.api_key_id] += row.n
+    return dict(counts)
 
 
 def request_stop(engine: Engine, session_id: str, act: Act) -> None:

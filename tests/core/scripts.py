@@ -35,6 +35,8 @@ from proxy.core.commands import (
     Send,
 )
 from proxy.core.events import Event, Side
+from proxy.core.limits import NO_LIMITS, Limits
+from proxy.core.models import ALL_MODELS, ModelRules
 from proxy.core.rating import CardBook, Price, RateCard
 from proxy.core.records import (
     BudgetCut,
@@ -93,6 +95,8 @@ class Play:
     accounts: Sequence[Account] = ()
     model: str | None = "talk"
     now: datetime = START
+    limits: Limits = NO_LIMITS
+    models: ModelRules = ALL_MODELS
     entries: list[Entry] = field(default_factory=list)
     opened: list[SubjectOpened] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
@@ -102,6 +106,8 @@ class Play:
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.accounts)
         self.session = Session(facts(self.model), CARDS, self.allowance)
+        self.session.limits.limits = self.limits
+        self.session.limits.model_refusal = self.models.refusal
         self.perform(self.session.open())
 
     def run(self, script: str) -> "Play":
@@ -180,7 +186,9 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
     first = plain[0] if plain else None
     match name:
         case "ask":
-            return events.ResponseAsked(first, text_chars=number.get("chars", 0))
+            return events.ResponseAsked(
+                first, "oob" in plain, text_chars=number.get("chars", 0), from_user="user" in plain
+            )
         case "started":
             return events.ResponseStarted(str(first), out_of_band="oob" in plain)
         case "text":
@@ -220,7 +228,11 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
         case "unreadable":
             return events.Unreadable("not JSON", first)
         case "item":
-            return events.ItemAsked(None, number.get("chars", 0), 0, number.get("images", 0))
+            return events.ItemAsked(
+                None, number.get("chars", 0), 0, number.get("images", 0), from_user="user" in plain
+            )
+        case "update":
+            return events.SessionUpdateAsked(first, named.get("model"), named.get("hear"))
         case _:
             return events.Other()
 

@@ -13,6 +13,9 @@ MADE = [
     refusal.budget_spent("tenant", "month"),
     refusal.stopped(""),
     refusal.stopped("runaway agent"),
+    refusal.limit_reached("session_seconds", "600 s"),
+    refusal.limit_reached("sessions", "3"),
+    refusal.model_not_allowed("whisper-1"),
 ]
 ALL = pytest.mark.parametrize("answer", CATALOGUE + MADE, ids=lambda answer: answer.name)
 
@@ -60,7 +63,11 @@ def test_what_may_be_retried_has_a_status_that_says_so() -> None:
 
 def test_a_cut_in_mid_session_is_one_that_every_sdk_takes_for_final() -> None:
     assert CLOSE_POLICY == 1008
-    for answer in (refusal.budget_spent("API key", "day"), refusal.stopped("")):
+    for answer in (
+        refusal.budget_spent("API key", "day"),
+        refusal.stopped(""),
+        refusal.limit_reached("responses", "3"),
+    ):
         assert answer.type == "insufficient_quota"
 
 

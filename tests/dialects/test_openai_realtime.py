@@ -322,3 +322,23 @@ def test_an_id_of_absurd_length_is_cut_and_stays_its_own() -> None:
         ids.append(event.response_id)
     assert ids[0] != ids[1]
     assert max(map(len, ids)) <= 256
+
+
+@pytest.mark.parametrize(
+    ("item", "wanted"),
+    [
+        ({"type": "message", "role": "user"}, True),
+        ({"role": "user"}, True),
+        ({"type": "message", "role": "assistant"}, False),
+        ({"type": "message", "role": "system"}, False),
+        ({"type": "function_call_output", "output": "{}"}, False),
+        ({"type": "function_call_output", "role": "user"}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_from_the_user(item: dict[str, str], wanted: bool) -> None:
+    created = parse(Side.CLIENT, json.dumps({"type": "conversation.item.create", "item": item}).encode())
+    assert isinstance(created, events.ItemAsked) and created.from_user is wanted
+    response = {"type": "response.create", "response": {"input": [{"type": "item_reference"}, item]}}
+    asked = parse(Side.CLIENT, json.dumps(response).encode())
+    assert isinstance(asked, events.ResponseAsked) and asked.from_user is wanted

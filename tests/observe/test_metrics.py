@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder
 from proxy.core.events import Side
 from proxy.core.rating import Line
 from proxy.core.records import Entry, Kind
-from proxy.core.refusal import KEY_MISSING
+from proxy.core.refusal import KEY_MISSING, limit_reached
 from proxy.core.usage import Flag, Meter
 from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, Metrics
 
@@ -137,3 +137,11 @@ def test_two_data_planes_in_one_process_do_not_meet() -> None:
 
 def _python() -> str:
     return platform.python_version()
+
+
+def test_cuts_are_counted_by_their_name() -> None:
+    metrics = fresh()
+    metrics.cut(limit_reached("responses", "3"))
+    metrics.cut(limit_reached("responses", "5"))
+    labels = {"refusal": "limit_responses"}
+    assert metrics.registry.get_sample_value("talkmeter_cuts_total", labels) == 2

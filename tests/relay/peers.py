@@ -19,6 +19,8 @@ from websockets.utils import accept_key, apply_mask
 from proxy.core.allowance import Account, Allowance
 from proxy.core.commands import Ask as AskForMoney
 from proxy.core.identity import Principal
+from proxy.core.limits import NO_LIMITS, Limits, narrowest
+from proxy.core.models import ALL_MODELS, ModelRules
 from proxy.core.rating import CardBook
 from proxy.core.records import Record, SessionOpened
 from proxy.core.refusal import UNKNOWN_KEY, Refusal
@@ -210,12 +212,25 @@ class Catalog:
             OTHER_KEY: Principal("key_2", "ten_2", "other"),
         }
         self.revoked: dict[str, Refusal] = {}
+        self.version = 0
+        self.counts_sessions = False
+        self.limits: dict[str, Limits] = {}
+        self.models = ALL_MODELS
 
     async def authenticate(self, secret: str, now: datetime) -> Principal | Refusal:
         return self.keys.get(secret, UNKNOWN_KEY)
 
     def key_ok(self, api_key_id: str) -> Refusal | None:
         return self.revoked.get(api_key_id)
+
+    def limits_of(self, owner_id: str) -> Limits:
+        return self.limits.get(owner_id, NO_LIMITS)
+
+    def limits_for(self, principal: Principal) -> Limits:
+        return narrowest(self.limits_of(principal.tenant_id), self.limits_of(principal.api_key_id))
+
+    def models_for(self, principal: Principal) -> ModelRules:
+        return self.models
 
 
 class Journal:

@@ -6,9 +6,11 @@ import logging
 import pytest
 
 from proxy.core.events import ResponseEnded
+from proxy.core.limits import Limits
+from proxy.core.models import ModelRule, ModelRules
 from proxy.core.records import Entry, SessionClosed, SessionOpened
 from proxy.core.session import Session
-from tests.relay.peers import stage, until
+from tests.relay.peers import OTHER_KEY, Stage, stage, until, upgrade
 
 STARTED = {"type": "response.created", "response": {"id": "resp_1"}}
 ENDED = {"type": "response.done", "response": {"id": "resp_1", "status": "completed", "usage": {}}}
@@ -160,3 +162,75 @@ async def test_many_sessions_at_once() -> None:
             await upstream.leave()
         await it.over()
         assert len(it.journal.of(SessionClosed)) == 50
+
+
+# Limits and models
+
+
+def counted(it: Stage, metric: str, refusal: str) -> float | None:
+    return it.metrics.registry.get_sample_value(f"talkmeter_{metric}_total", {"refusal": refusal})
+
+
+async def test_sessions_beyond_the_limit_are_refused_until_one_ends() -> None:
+    async with stage() as it:
+        it.catalog.limits["ten_1"] = Limits(sessions=1)
+        client, upstream = await it.pair()
+        head, body, _ = await it.ask(upgrade())
+        assert head.startswith("HTTP/1.1 429 ") and b'"too_many_sessions"' in body
+        await it.connect(authorization=f"Bearer {OTHER_KEY}")
+        assert counted(it, "refusals", "limit_sessions") == 1
+        await upstream.exactly(client.close(1000))
+        upstream.close(1000)
+        await until(lambda: len(it.gateway.sessions) == 1)
+        await it.connect()
+
+
+async def test_a_place_that_was_not_taken_is_given_back() -> None:
+    async with stage() as it:
+        it.catalog.limits["key_1"] = Limits(sessions=1)
+        it.upstream.answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+        for _ in range(2):
+            head, _, _ = await it.ask(upgrade())
+            assert head.startswith("HTTP/1.1 401 ")
+        it.upstream.answer = None
+        await it.connect()
+
+
+async def test_new_sessions_a_minute() -> None:
+    async with stage() as it:
+        it.catalog.limits["key_1"] = Limits(sessions_per_minute=2)
+        await it.connect()
+        await it.connect()
+        head, body, _ = await it.ask(upgrade())
+        assert head.startswith("HTTP/1.1 429 ") and b'"rate_limit_exceeded"' in body
+
+
+async def test_a_model_that_is_not_allowed_is_refused_at_the_url() -> None:
+    async with stage() as it:
+        it.catalog.models = ModelRules(((ModelRule("gpt-realtime-2*", True),),))
+        await it.connect()
+        head, body, _ = await it.ask(upgrade("/v1/realtime?model=gpt-realtime-mini"))
+        assert head.startswith("HTTP/1.1 403 ") and b'"model_not_allowed"' in body
+        assert counted(it, "refusals", "model_not_allowed") == 1
+        assert len(it.gateway.sessions) == 1
+
+
+async def test_a_limit_that_is_set_meanwhile_reaches_a_session_with_nothing_open() -> None:
+    async with stage() as it:
+        client, _ = await it.pair()
+        it.catalog.limits["key_1"] = Limits(session_s=0.001)
+        it.catalog.version += 1
+        assert (await client.get()).json["error"]["code"] == "session_limit_exceeded"
+        code, reason = (await client.get()).close
+        assert code == 1008 and "session_seconds" in reason
+        assert counted(it, "cuts", "limit_session_seconds") == 1
+
+
+async def test_a_model_that_is_denied_meanwhile_ends_its_sessions() -> None:
+    async with stage() as it:
+        client, _ = await it.pair()
+        it.catalog.models = ModelRules(((ModelRule("gpt-realtime-2.1", False),),))
+        it.catalog.version += 1
+        assert (await client.get()).json["error"]["code"] == "model_not_allowed"
+        assert (await client.get()).close[0] == 1008
+        assert counted(it, "cuts", "model_not_allowed") == 1

@@ -8,8 +8,9 @@ from sqlalchemy import Engine, select
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import reading
-from proxy.store.live import LIVE_S, SEEN_AGAIN_S, Live, publish, request_stop, stop_orders
+from proxy.store.live import LIVE_S, SEEN_AGAIN_S, Live, elsewhere, publish, request_stop, stop_orders
 from proxy.store.schema import live_session, stop_order
+from tests.ledgers import Books
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -71,3 +72,20 @@ def test_a_session_that_did_not_change_is_written_only_to_be_seen(database: Engi
     assert seen_at() == NOW + timedelta(seconds=SEEN_AGAIN_S)
     publish(database, "i1", [Live("s1", 11, 1)], NOW + timedelta(seconds=SEEN_AGAIN_S + 1))
     assert seen_at() == NOW + timedelta(seconds=SEEN_AGAIN_S + 1)
+
+
+def test_sessions_on_other_instances_are_counted_by_tenant_and_key(database: Engine) -> None:
+    books = Books(database)
+    for session_id, tenant in (("s1", "acme"), ("s2", "acme"), ("s3", "globex"), ("s4", "acme")):
+        books.open(session_id, tenant)
+    acme, globex = books.key("acme"), books.key("globex")
+    publish(database, "i1", [Live("s1", 0, 0)], NOW)
+    publish(database, "i2", [Live("s2", 0, 0), Live("s3", 0, 0)], NOW)
+    publish(database, "i3", [Live("s4", 0, 0)], NOW - timedelta(seconds=LIVE_S))  # it died
+    assert elsewhere(database, "i1", NOW) == {
+        acme.tenant_id: 1,
+        acme.id: 1,
+        globex.tenant_id: 1,
+        globex.id: 1,
+    }
+    assert elsewhere(database, "i4", NOW)[acme.id] == 2

@@ -1,0 +1,275 @@
+"""Limits and model rules of tenants and API keys: set, removed, listed.
+
+Functions over a connection; the writing ones belong into `database.writing`. Every change counts in
+the change counter, which is how running instances learn of it within half a second.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
+
+from proxy.core.limits import LimitName, Limits, Unit
+from proxy.core.models import ANY_END, ModelRule
+from proxy.core.money import AMOUNT_NANOUSD_MAX, parse_usd
+from proxy.store import StoreError
+from proxy.store.changes import bump
+from proxy.store.schema import api_key, limit_rule, model_rule, tenant
+from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
+
+MODEL_CHARS_MAX = 256
+RULES_MAX = 100  # of an owner: all of them are looked at for every model that is named
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose rule it is: a tenant's, or one of its API keys'."""
+
+    tenant_id: str
+    tenant: str
+    api_key_id: str | None
+
+    @property
+    def id(self) -> str:
+        return self.api_key_id or self.tenant_id
+
+    @property
+    def label(self) -> str:
+        """Return what a person calls it."""
+        return (
+            f"key {self.api_key_id} of tenant {self.tenant}" if self.api_key_id else f"tenant {self.tenant}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """A limit that is set. `value` is a whole number of `unit`."""
+
+    tenant_id: str
+    tenant: str
+    api_key_id: str | None
+    name: LimitName
+    value: int
+    unit: Unit
+
+    @property
+    def figure(self) -> str:
+        return self.name.figure(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A rule about a model, or about all that begin alike (`gpt-realtime*`)."""
+
+    tenant_id: str
+    tenant: str
+    api_key_id: str | None
+    model: str
+    allowed: bool
+
+
+def find_owner(connection: Connection, tenant_name: str, key_id: str | None = None) -> Owner:
+    """Return a tenant, or its key, as the owner of rules.
+
+    Raises:
+        StoreError: there is no such tenant, or it has no such key.
+    """
+    found = find_tenant(connection, tenant_name)
+    if key_id is not None:
+        mine = (api_key.c.id == key_id) & (api_key.c.tenant_id == found.id)
+        if connection.execute(select(api_key.c.id).where(mine)).first() is None:
+            raise StoreError(
+                f"Tenant {found.name!r} has no key {key_id[:NAME_CHARS_MAX]!r}:"
+                " see `talkmeter key list` for ids."
+            )
+    return Owner(found.id, found.name, key_id)
+
+
+# --- Limits
+
+
+def parse_value(name: LimitName, text: str) -> int:
+    """Return what a person wrote for a limit, in its unit: dollars, seconds or a number.
+
+    Raises:
+        StoreError: it is not such a value, or not above zero.
+    """
+    try:
+        value = _PARSE[name.unit](text)
+    except ValueError as problem:
+        raise StoreError(f"{name}: {problem}.") from None
+    if not 0 < value <= AMOUNT_NANOUSD_MAX:
+        raise StoreError(f"{name}: give a value above 0, or `talkmeter limit remove` it.")
+    return value
+
+
+def _milliseconds(text: str) -> int:
+    try:
+        value = Decimal(text) * 1_000
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not a number of seconds") from None
+    if not value.is_finite() or value != value.to_integral_value():
+        raise ValueError(f"{text!r} is not a number of seconds with at most three decimals")
+    return int(value)
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        raise ValueError(f"{text[:NAME_CHARS_MAX]!r} is not a whole number")
+    return int(text)
+
+
+_PARSE: dict[Unit, Callable[[str], int]] = {
+    Unit.MS: _milliseconds,
+    Unit.NANOUSD: parse_usd,
+    Unit.COUNT: _whole,
+}
+
+
+def set_limit(
+    connection: Connection, tenant_name: str, name: LimitName, value: int, *, key_id: str | None = None
+) -> LimitRow:
+    """Set a limit of a tenant, or of one of its keys, to `value` in its unit (`parse_value`).
+
+    Raises:
+        StoreError: there is no such tenant or key, or the value is not above zero.
+    """
+    owner = find_owner(connection, tenant_name, key_id)
+    if not 0 < value <= AMOUNT_NANOUSD_MAX:
+        raise StoreError(f"{name}: give a value above 0, or `talkmeter limit remove` it.")
+    connection.execute(delete(limit_rule).where(_limit(owner, name)))
+    row = {"owner_id": owner.id, "name": name.value, "tenant_id": owner.tenant_id, "value": value}
+    connection.execute(insert(limit_rule).values(**row))
+    bump(connection)
+    return _limit_row(owner, name, value)
+
+
+def remove_limit(
+    connection: Connection, tenant_name: str, name: LimitName, *, key_id: str | None = None
+) -> LimitRow:
+    """Remove a limit, and return what it was.
+
+    Raises:
+        StoreError: there is no such tenant, key or limit.
+    """
+    owner = find_owner(connection, tenant_name, key_id)
+    value = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
+    if value is None:
+        raise StoreError(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+    connection.execute(delete(limit_rule).where(_limit(owner, name)))
+    bump(connection)
+    return _limit_row(owner, name, value)
+
+
+def list_limits(connection: Connection, tenant_name: str | None = None) -> list[LimitRow]:
+    """Return the limits of one tenant and its keys, or of all: a tenant's own before its keys'."""
+    rows = connection.execute(_owned(connection, limit_rule, tenant_name))
+    order = list(LimitName)
+    known = [row for row in rows if row.name in order]
+    found = [_limit_row(_owner(row), LimitName(row.name), row.value) for row in known]
+    return sorted(found, key=lambda one: (one.tenant, one.api_key_id or "", order.index(one.name)))
+
+
+def load_limits(connection: Connection) -> dict[str, Limits]:
+    """Return all limits by their owners' ids."""
+    values: dict[str, dict[str, int]] = {}
+    for row in connection.execute(select(limit_rule)):
+        values.setdefault(row.owner_id, {})[row.name] = row.value
+    return {owner: Limits.of(named) for owner, named in values.items()}
+
+
+def _limit(owner: Owner, name: LimitName) -> Any:
+    return (limit_rule.c.owner_id == owner.id) & (limit_rule.c.name == name.value)
+
+
+def _limit_row(owner: Owner, name: LimitName, value: int) -> LimitRow:
+    return LimitRow(owner.tenant_id, owner.tenant, owner.api_key_id, name, value, name.unit)
+
+
+# --- Models
+
+
+def set_model(
+    connection: Connection, tenant_name: str, model: str, allowed: bool, *, key_id: str | None = None
+) -> ModelRow:
+    """Allow or deny a model, or all whose names begin with what stands before a `*` at the end.
+
+    Raises:
+        StoreError: there is no such tenant or key, it has too many rules, or no model has such a name.
+    """
+    owner, model = find_owner(connection, tenant_name, key_id), _checked_model(model)
+    connection.execute(delete(model_rule).where(_model(owner, model)))
+    others = select(model_rule.c.model).where(model_rule.c.owner_id == owner.id)
+    if len(connection.execute(others).all()) >= RULES_MAX:
+        raise StoreError(f"There are {RULES_MAX} model rules for {owner.label} already: remove some first.")
+    row = {"owner_id": owner.id, "model": model, "tenant_id": owner.tenant_id, "allowed": allowed}
+    connection.execute(insert(model_rule).values(**row))
+    bump(connection)
+    return _model_row(owner, model, allowed)
+
+
+def remove_model(
+    connection: Connection, tenant_name: str, model: str, *, key_id: str | None = None
+) -> ModelRow:
+    """Remove a rule about a model, and return what it was.
+
+    Raises:
+        StoreError: there is no such tenant, key or rule.
+    """
+    owner = find_owner(connection, tenant_name, key_id)
+    found = connection.execute(select(model_rule.c.allowed).where(_model(owner, model))).first()
+    if found is None:
+        raise StoreError(
+            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
+        )
+    connection.execute(delete(model_rule).where(_model(owner, model)))
+    bump(connection)
+    return _model_row(owner, model, found.allowed)
+
+
+def list_models(connection: Connection, tenant_name: str | None = None) -> list[ModelRow]:
+    """Return the model rules of one tenant and its keys, or of all: a tenant's own before its keys'."""
+    rows = connection.execute(_owned(connection, model_rule, tenant_name))
+    found = [_model_row(_owner(row), row.model, row.allowed) for row in rows]
+    return sorted(found, key=lambda one: (one.tenant, one.api_key_id or "", one.model))
+
+
+def load_models(connection: Connection) -> dict[str, tuple[ModelRule, ...]]:
+    """Return all model rules by their owners' ids."""
+    rules: dict[str, list[ModelRule]] = {}
+    for row in connection.execute(select(model_rule).order_by(model_rule.c.owner_id, model_rule.c.model)):
+        rules.setdefault(row.owner_id, []).append(ModelRule(row.model, row.allowed))
+    return {owner: tuple(found) for owner, found in rules.items()}
+
+
+def _model(owner: Owner, model: str) -> Any:
+    return (model_rule.c.owner_id == owner.id) & (model_rule.c.model == model)
+
+
+def _model_row(owner: Owner, model: str, allowed: bool) -> ModelRow:
+    return ModelRow(owner.tenant_id, owner.tenant, owner.api_key_id, model, allowed)
+
+
+def _checked_model(model: str) -> str:
+    model = model.strip()
+    if not 0 < len(model) <= MODEL_CHARS_MAX or not model.isprintable():
+        raise StoreError(f"A model's name has 1 to {MODEL_CHARS_MAX} printable characters.")
+    if ANY_END in model[:-1]:
+        raise StoreError(f"A `{ANY_END}` stands at the end of a model's name only.")
+    return model
+
+
+# --- Both
+
+
+def _owned(connection: Connection, table: Table, tenant_name: str | None) -> Select[Any]:
+    query = select(table, tenant.c.name.label("tenant")).join(tenant, tenant.c.id == table.c.tenant_id)
+    if tenant_name is not None:
+        query = query.where(table.c.tenant_id == find_tenant(connection, tenant_name).id)
+    return query
+
+
+def _owner(row: Row[Any]) -> Owner:
+    return Owner(row.tenant_id, row.tenant, None if row.owner_id == row.tenant_id else row.owner_id)
