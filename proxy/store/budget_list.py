@@ -21,9 +21,9 @@ from proxy.core.budgets import (
 from proxy.core.money import format_usd
 from proxy.core.windows import Span, Window
 from proxy.store import StoreError
-from proxy.store.budget_windows import spent_of
 from proxy.store.instants import format_instant, parse_zone
 from proxy.store.schema import api_key, budget, budget_raise, end_user, project, tenant
+from proxy.store.spend import spent_of
 
 _ORDER = {scope: place for place, scope in enumerate(Scope)}
 

@@ -1,32 +1,38 @@
-"""Announcements: written in the transaction of what they tell of, delivered by the control plane."""
+"""The outbox: what happened, for the webhooks, written in the transaction that made it happen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from proxy.store.rows import insert_new
-from proxy.store.schema import outbox
+from proxy.store.schema import outbox, storable
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What is told, once for each `key`. `tenant_id` None concerns the installation only."""
+class Announcement:
+    """Something that is announced once: `key` is unique for ever. No content, no names of end users."""
 
     key: str
     kind: str
-    tenant_id: str | None
+    tenant_id: str | None  # None: it concerns the installation
     at: datetime
     payload: Mapping[str, Any]
 
 
-def announce(connection: Connection, announcements: Sequence[News]) -> None:
-    """Write what was not announced before."""
-    rows = [
-        {"key": one.key, "kind": one.kind, "tenant_id": one.tenant_id, "at": one.at, "payload": one.payload}
-        for one in announcements
+def announce(connection: Connection, rows: Sequence[Announcement]) -> tuple[Announcement, ...]:
+    """Write what was not announced before; return that."""
+    by_key = {storable(row.key): row for row in rows}
+    if not by_key:
+        return ()
+    known = set(connection.scalars(select(outbox.c.key).where(outbox.c.key.in_(by_key))))
+    new = [(key, row) for key, row in by_key.items() if key not in known]
+    values = [
+        {"key": key, "kind": row.kind, "tenant_id": row.tenant_id, "at": row.at, "payload": row.payload}
+        for key, row in new
     ]
-    if rows:
-        insert_new(connection, outbox, ("key",), rows)
+    if values:
+        insert_new(connection, outbox, ("key",), values)
+    return tuple(row for _, row in new)

@@ -26,11 +26,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from proxy.store import StoreError
+from proxy.store.budget_cache import BudgetCache
 from proxy.store.database import writing
 from proxy.store.journal import Journal, JournalFailed
 from proxy.store.journal_file import Reader, Row
 from proxy.store.posting import Posting, post
-from proxy.store.spend import Books
 
 BATCH_MAX = 1_000
 PAUSE_S = 0.1  # between small batches: fewer, larger transactions, and less of the relay's interpreter
@@ -65,7 +65,7 @@ class Poster:
         self._clock = clock
         self._on_posted = on_posted
         self._batch_max = batch_max
-        self._books = Books()
+        self._budgets = BudgetCache()
         self._thread = threading.Thread(target=self._run, name="poster", daemon=True)
         self._bell = threading.Event()
         self._stopping = threading.Event()
@@ -195,7 +195,7 @@ class Poster:
                 upto=rows[-1].seq,
                 zone=self._zone,
                 now=self._clock(),
-                books=self._books,
+                budgets=self._budgets,
             )
 
     def _note_success(self, seq: int, posting: Posting) -> None:

@@ -7,7 +7,7 @@ place need not be known: done again, the same records are all found to be known.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any, TypeVar
 
@@ -15,16 +15,18 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from proxy.core.budgets import BudgetBook, Payer, Pot
+from proxy.core.budgets import Pot
 from proxy.core.rating import Line
 from proxy.core.records import BudgetCut, Entry, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Meter
-from proxy.store.chain import lock_chain
+from proxy.store import announcements
+from proxy.store.announcements import Completed, Crossed
+from proxy.store.budget_cache import BudgetCache
 from proxy.store.end_users import end_user_ids
-from proxy.store.ended import announce_ended
 from proxy.store.rows import insert_new
 from proxy.store.schema import (
     Words,
+    budget_cut,
     chain_head,
     entry_conflict,
     journal_checkpoint,
@@ -33,7 +35,7 @@ from proxy.store.schema import (
     session,
     storable,
 )
-from proxy.store.spend import Books, Charge, Completed, Spending, charge, complete_cuts, record_cuts
+from proxy.store.spend import Charge, charge, lock_chain
 
 R = TypeVar("R", bound=Record)
 
@@ -60,9 +62,16 @@ class Posting:
     new: tuple[Posted, ...] = ()
     duplicates: int = 0  # known keys with the same payload: nothing to do
     conflicts: int = 0  # known keys with another payload: on the alarm list
-    handled: tuple[str, ...] = ()  # the keys of all of these, as the records have them
-    charged: Mapping[Pot, Charge] = field(default_factory=dict)  # what the new ones cost budgets
-    cuts: tuple[Completed, ...] = ()  # those whose response was billed
+    handled: tuple[str, ...] = ()  # the keys of all its entries: they are in the ledger now, or were before
+    charged: Mapping[Pot, Charge] = field(default_factory=dict)
+    thresholds: tuple[Crossed, ...] = ()  # announced by this posting
+    cuts: tuple[Completed, ...] = ()  # whose bill this posting booked
+    ended: int = 0  # sessions whose end was announced
+
+    @property
+    def announced(self) -> int:
+        """Return how many announcements it wrote into the outbox."""
+        return len(self.thresholds) + len(self.cuts) + self.ended
 
 
 def post(
@@ -73,23 +82,41 @@ def post(
     upto: int,
     zone: tzinfo,
     now: datetime,
-    books: Books | None = None,
+    budgets: BudgetCache | None = None,
 ) -> Posting:
     """Book `records`, the rows of `instance_id`'s journal up to `upto`, within the caller's transaction.
 
-    Periods are calendar months in `zone`; `books` remembers the budgets from one posting to the next.
-    Raises SQLAlchemy's errors, and `Unpostable`.
+    Periods are calendar months in `zone`. `budgets` saves loading them again each time. Raises SQLAlchemy's
+    errors, and `Unpostable`.
     """
     booked = lock_chain(connection)
-    book = (books or Books()).read(connection)
     _open_sessions(connection, _of(SessionOpened, records), instance_id)
     _bind_sessions(connection, _of(SessionBound, records))
-    record_cuts(connection, _of(BudgetCut, records))
-    posting = _Entries(connection, zone, now, instance_id, book).post(_of(Entry, records), booked)
-    _close_sessions(connection, _of(SessionClosed, records))
-    announce_ended(connection, _of(SessionClosed, records), now)
+    _note_cuts(connection, _of(BudgetCut, records))
+    posting, rows = _Entries(connection, zone, now).post(_of(Entry, records), booked)
+    posting = _spend(connection, posting, rows, budgets or BudgetCache(), instance_id, booked, now)
+    ended = _close_sessions(connection, _of(SessionClosed, records), now)
     _set_checkpoint(connection, instance_id, upto, now)
-    return posting
+    return replace(posting, ended=ended)
+
+
+def _spend(
+    connection: Connection,
+    posting: Posting,
+    rows: Sequence[Mapping[str, Any]],
+    budgets: BudgetCache,
+    instance_id: str,
+    booked: int,
+    now: datetime,
+) -> Posting:
+    """Count the new `rows` in all budgets, and announce what that brings about."""
+    if not rows:
+        return posting
+    book = budgets.read(connection)
+    charged = charge(connection, book, rows, instance_id=instance_id, booked=booked)
+    crossed = announcements.announce_thresholds(connection, book.budgets, charged, now)
+    cuts = announcements.complete_cuts(connection, rows, now)
+    return replace(posting, charged=charged, thresholds=crossed, cuts=cuts)
 
 
 def _of(kind: type[R], records: Iterable[Record]) -> list[R]:
@@ -141,7 +168,9 @@ def _bind_sessions(connection: Connection, bound: Sequence[SessionBound]) -> Non
         connection.execute(changes, values)
 
 
-def _close_sessions(connection: Connection, closed: Sequence[SessionClosed]) -> None:
+def _close_sessions(connection: Connection, closed: Sequence[SessionClosed], now: datetime) -> int:
+    """Note how sessions ended; return how many of the ends were announced."""
+    wanted = announcements.sessions_to_announce(connection, closed)
     changes = (
         update(session)
         .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
@@ -153,6 +182,13 @@ def _close_sessions(connection: Connection, closed: Sequence[SessionClosed]) -> 
     ]
     if values:
         connection.execute(changes, values)
+    return announcements.announce_ends(connection, wanted, now)
+
+
+def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
+    rows = [announcements.cut_row(cut) for cut in cuts]
+    if rows:
+        insert_new(connection, budget_cut, ("session_id", "subject_id"), rows)
 
 
 # --- Entries
@@ -161,17 +197,16 @@ def _close_sessions(connection: Connection, closed: Sequence[SessionClosed]) -> 
 class _Entries:
     """The entries of one posting."""
 
-    def __init__(
-        self, connection: Connection, zone: tzinfo, now: datetime, instance_id: str, book: BudgetBook
-    ) -> None:
+    def __init__(self, connection: Connection, zone: tzinfo, now: datetime) -> None:
         self._connection = connection
         self._zone = zone
         self._now = now
-        self._instance_id = instance_id
-        self._book = book
 
-    def post(self, entries: Sequence[Entry], booked: int) -> Posting:
-        """Insert those whose key is new, numbered on from `booked`; look closer at the others."""
+    def post(self, entries: Sequence[Entry], booked: int) -> tuple[Posting, Sequence[Mapping[str, Any]]]:
+        """Insert those whose key is new, numbered on from `booked`; look closer at the others.
+
+        Returns with the posting the new rows of the ledger.
+        """
         known = self._known({storable(entry.entry_key) for entry in entries})
         new: list[Entry] = []
         conflicting: list[Entry] = []
@@ -182,21 +217,11 @@ class _Entries:
                 new.append(entry)
             elif known[key] != entry.digest:
                 conflicting.append(entry)
-        owners = self._owners({entry.session_id for entry in new})
-        spendings = [Spending(entry, _payer(owners[entry.session_id])) for entry in new]
-        charged = charge(
-            self._connection, self._book, spendings, instance_id=self._instance_id, now=self._now
-        )
-        posted = self._insert(new, owners, booked)
+        posted, rows = self._insert(new, booked)
         self._raise_alarm(conflicting)
-        return Posting(
-            posted,
-            len(entries) - len(new) - len(conflicting),
-            len(conflicting),
-            handled=tuple(entry.entry_key for entry in entries),
-            charged=charged,
-            cuts=complete_cuts(self._connection, spendings, self._now) if self._book.budgets else (),
-        )
+        duplicates = len(entries) - len(new) - len(conflicting)
+        handled = tuple(dict.fromkeys(entry.entry_key for entry in entries))
+        return Posting(posted, duplicates, len(conflicting), handled), rows
 
     def _known(self, keys: Collection[str]) -> dict[str, str]:
         """Return the digests of those entries that are in the ledger, by key."""
@@ -209,10 +234,11 @@ class _Entries:
         return {row.entry_key: row.digest for row in found}
 
     def _insert(
-        self, entries: Sequence[Entry], owners: Mapping[str, RowMapping], booked: int
-    ) -> tuple[Posted, ...]:
+        self, entries: Sequence[Entry], booked: int
+    ) -> tuple[tuple[Posted, ...], Sequence[Mapping[str, Any]]]:
         if not entries:
-            return ()
+            return (), ()
+        owners = self._owners({entry.session_id for entry in entries})
         numbered = list(enumerate(entries, booked + 1))
         rows = [self._row(number, entry, owners) for number, entry in numbered]
         self._connection.execute(insert(ledger_entry), rows)
@@ -220,14 +246,11 @@ class _Entries:
         if lines:
             self._connection.execute(insert(ledger_line), lines)
         self._connection.execute(update(chain_head).values(entries=booked + len(rows)))
-        return tuple(
-            Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered
-        )
+        posted = (Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered)
+        return tuple(posted), rows
 
     def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
         """Return who pays for each of these sessions."""
-        if not session_ids:
-            return {}
         columns = session.c
         found = self._connection.execute(
             select(
@@ -287,12 +310,6 @@ class _Entries:
                 payload = msgspec.json.encode(entry).decode()
                 row = {"entry_key": key, "digest": digest, "found_at": self._now, "payload": payload}
                 self._connection.execute(insert(entry_conflict), row)
-
-
-def _payer(owner: RowMapping) -> Payer:
-    return Payer(
-        owner["id"], owner["tenant_id"], owner["project_id"], owner["api_key_id"], owner["end_user_id"]
-    )
 
 
 def period_of(at: datetime, zone: tzinfo) -> str:

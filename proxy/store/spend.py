@@ -1,227 +1,303 @@
-"""What a posting does to budgets, in its transaction: counters, leases, thresholds and cuts.
+"""What budgets have spent: the poster counts every new ledger entry in all windows that enclose it.
 
-An entry counts in every budget that encloses who pays for it, in the window that contains its
-`occurred_at`. Budgets of the organisation count what the upstream charges, all others what the tenant owes;
-what has no price counts as the dearest. Adjustments and credits count nowhere.
+A window's row that is missing is made from the ledger's sum, be it that the budget is new, or the window, or
+the subject. That is done under the lock of the chain's head, so that no posting comes between the two.
+
+The order of locks, for everybody: the chain's head, then rows of `budget_window` sorted by their key. A row
+of `lease` is written only by who holds the window it belongs to.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 
-from proxy.core.announced import Announced
-from proxy.core.budgets import Budget, BudgetBook, Payer, Pot, Scope, pot_of
-from proxy.core.money import format_usd
-from proxy.core.records import BudgetCut, Entry
-from proxy.store import changes
-from proxy.store.budget_list import load_book
-from proxy.store.budget_windows import UNCOUNTED, WindowRow, ensure_windows, lock_windows
-from proxy.store.instants import format_instant
-from proxy.store.leases import take_from_lease
-from proxy.store.outbox import News, announce
-from proxy.store.rows import insert_new
-from proxy.store.schema import budget_cut, budget_window, to_micros
+from proxy.core.budgets import EPOCH, Budget, BudgetBook, Payer, Pot, Scope
+from proxy.core.records import Kind
+from proxy.core.windows import Span, Window
+from proxy.store.schema import Instant, budget_window, chain_head, lease, ledger_entry
+from proxy.store.sums import exact, parts
+
+POTS_MAX = 2_000  # in one statement: three parameters each, and SQLite takes 32,766
+SUBJECTS_MAX = 10_000
+
+METERED = (Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION)
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a posting has charged to one pot, how much of it was leased, and what is spent of it now."""
+    """What one posting did to a pot."""
 
     amount_nanousd: int
-    taken_nanousd: int
-    spent_nanousd: int
+    taken_nanousd: int  # of it, from this instance's lease
+    spent_nanousd: int  # in the window now
+    before_nanousd: int = 0  # in the window before; 0 when its row was made now, whatever it started from
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """An entry that is new in the ledger, and who pays for it."""
-
-    entry: Entry
-    payer: Payer
-
-    def amount_for(self, budget: Budget) -> int:
-        """Return what it charges to `budget`."""
-        if self.entry.cost_nanousd is None or budget.scope is Scope.ORGANISATION:
-            return self.entry.charged_nanousd
-        return sum(line.billed_nanousd or 0 for line in self.entry.lines)
+def lock_chain(connection: Connection) -> int:
+    """Return how many entries there are; nobody else books any until this transaction is over."""
+    head = connection.execute(select(chain_head.c.entries).where(chain_head.c.id == 1).with_for_update())
+    return int(head.scalar_one())
 
 
-@dataclass(slots=True)
-class Books:
-    """The book of budgets as a posting sees it, read again when the change counter has moved."""
-
-    _book: BudgetBook = field(default_factory=BudgetBook)
-
-    def read(self, connection: Connection) -> BudgetBook:
-        """Return the book; the chain is locked, so that a budget made later has not counted anything yet."""
-        counter = changes.current(connection)
-        if counter != self._book.version:
-            self._book = load_book(connection, counter)
-        return self._book
+# --- Counting
 
 
 def charge(
     connection: Connection,
     book: BudgetBook,
-    spendings: Iterable[Spending],
+    rows: Sequence[Mapping[str, Any]],
     *,
     instance_id: str,
-    now: datetime,
+    booked: int,
 ) -> Mapping[Pot, Charge]:
-    """Count `spendings`, which the ledger does not hold yet, in the budgets that enclose them."""
-    budgets: dict[Pot, Budget] = {}
-    amounts: dict[Pot, int] = {}
-    for one in spendings:
-        if one.entry.kind.value in UNCOUNTED:
-            continue
-        for budget in book.enclosing(one.payer):
-            pot = pot_of(budget, one.payer, one.entry.occurred_at)
-            budgets[pot] = budget
-            amounts[pot] = amounts.get(pot, 0) + one.amount_for(budget)
+    """Count the new ledger rows `rows`; `booked` entries were there before. The caller holds the chain."""
+    amounts = _amounts(book, rows)
     if not amounts:
         return {}
-    made = ensure_windows(connection, budgets)
-    windows = lock_windows(connection, sorted(amounts))
+    made = ensure_windows(connection, {pot: book.budgets[pot.budget_id] for pot in amounts}, upto=booked)
+    spent = lock_windows(connection, amounts)
+    taken = _take(connection, instance_id, amounts)
     _add(connection, amounts)
-    taken = take_from_lease(connection, instance_id, amounts)
-    _announce_thresholds(connection, budgets, windows, amounts, made, now)
     return {
-        pot: Charge(amount, taken[pot], windows[pot].spent_nanousd + amount)
+        pot: Charge(amount, taken.get(pot, 0), spent[pot] + amount, 0 if pot in made else spent[pot])
         for pot, amount in amounts.items()
     }
 
 
-_ADD = (
-    update(budget_window)
-    .where(
-        budget_window.c.budget_id == bindparam("of"),
-        budget_window.c.subject == bindparam("whose"),
-        budget_window.c.starts_at == bindparam("since"),
+def charged_nanousd(row: Mapping[str, Any], scope: Scope | None) -> int:
+    """Return what a ledger row is charged to a budget: `_charged` in Python."""
+    if row["cost_nanousd"] is None:
+        return row["charge_nanousd"] or 0
+    return row["cost_nanousd" if scope is Scope.ORGANISATION else "billed_nanousd"] or 0
+
+
+def _charged(scope: Scope) -> ColumnElement[int]:
+    entry = ledger_entry.c
+    amount = entry.cost_nanousd if scope is Scope.ORGANISATION else entry.billed_nanousd
+    unrated = func.coalesce(entry.charge_nanousd, 0)
+    return case((entry.cost_nanousd.is_(None), unrated), else_=func.coalesce(amount, 0))
+
+
+def _amounts(book: BudgetBook, rows: Iterable[Mapping[str, Any]]) -> dict[Pot, int]:
+    """Return what `rows` come to per pot, in the order of locking. Adjustments and credits never count."""
+    found: dict[Pot, int] = {}
+    enclosing: dict[str, list[tuple[Budget, str]]] = {}  # with its subject, by session
+    spans = _Spans()
+    for row in rows:
+        if row["kind"] not in METERED:
+            continue
+        around = enclosing.get(row["session_id"])
+        if around is None:
+            payer = _payer(row)
+            around = [(budget, budget.subject(payer)) for budget in book.enclosing(payer)]
+            enclosing[row["session_id"]] = around
+        for budget, subject in around:
+            span = spans.at(budget, row["occurred_at"])
+            pot = Pot(budget.id, subject, span.start if span else EPOCH)
+            found[pot] = found.get(pot, 0) + charged_nanousd(row, budget.scope)
+    return dict(sorted(found.items()))
+
+
+def _payer(row: Mapping[str, Any]) -> Payer:
+    return Payer(
+        row["session_id"], row["tenant_id"], row["project_id"], row["api_key_id"], row["end_user_id"]
     )
-    .values(spent_nanousd=budget_window.c.spent_nanousd + bindparam("more"))
-)
+
+
+class _Spans:
+    """The last span found of each budget: most entries of a posting lie in the same one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Span | None] = {}
+
+    def at(self, budget: Budget, at: datetime) -> Span | None:
+        span = self._found.get(budget.id)
+        if budget.id not in self._found or (span is not None and not span.start <= at < span.end):
+            span = self._found[budget.id] = budget.span(at)
+        return span
+
+
+def _take(connection: Connection, instance_id: str, amounts: Mapping[Pot, int]) -> dict[Pot, int]:
+    """Take the amounts from what this instance was granted, as far as that goes; return what was taken.
+
+    A correction that gives money back takes nothing: the lease it came from is long settled.
+    """
+    taken: dict[Pot, int] = {}
+    values = []
+    for row in rows_of(connection, lease, amounts, lease.c.instance_id == instance_id):
+        pot = pot_in(row)
+        taken[pot] = max(0, min(amounts[pot], row.granted_nanousd - row.taken_nanousd))
+        if taken[pot]:
+            values.append({**key_of(pot), "of_instance": instance_id, "amount": taken[pot]})
+    if values:
+        change = update(lease).where(at_key(lease), lease.c.instance_id == bindparam("of_instance"))
+        connection.execute(change.values(taken_nanousd=lease.c.taken_nanousd + bindparam("amount")), values)
+    return taken
 
 
 def _add(connection: Connection, amounts: Mapping[Pot, int]) -> None:
-    connection.execute(
-        _ADD,
-        [
-            {"of": pot.budget_id, "whose": pot.subject, "since": pot.starts_at, "more": amounts[pot]}
-            for pot in sorted(amounts)
-        ],
-    )
+    change = update(budget_window).where(at_key(budget_window))
+    spent = budget_window.c.spent_nanousd + bindparam("amount")
+    values = [{**key_of(pot), "amount": amount} for pot, amount in amounts.items() if amount]
+    if values:
+        connection.execute(change.values(spent_nanousd=spent), values)
 
 
-# --- Thresholds
+# --- Windows
 
 
-def _announce_thresholds(
+def ensure_windows(connection: Connection, budgets: Mapping[Pot, Budget], *, upto: int) -> Mapping[Pot, int]:
+    """Make the rows of `budgets` that are missing, from the ledger's first `upto` entries; return their sums.
+
+    The caller holds the lock of the chain's head.
+    """
+    missing = missing_windows(connection, budgets)
+    if not missing:
+        return {}
+    spent = ledger_sums(connection, {pot: budgets[pot] for pot in missing}, upto=upto)
+    ends = {(pot.budget_id, pot.starts_at): budgets[pot].span(pot.starts_at) for pot in missing}
+    rows = []
+    for pot in missing:
+        span = ends[pot.budget_id, pot.starts_at]
+        key = {"budget_id": pot.budget_id, "subject": pot.subject, "starts_at": pot.starts_at}
+        rows.append({**key, "ends_at": span.end if span else None, "spent_nanousd": spent[pot]})
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    key_names = ("budget_id", "subject", "starts_at")
+    connection.execute(dialect.insert(budget_window).on_conflict_do_nothing(index_elements=key_names), rows)
+    return spent
+
+
+def missing_windows(connection: Connection, pots: Collection[Pot]) -> list[Pot]:
+    """Return which of `pots` have no row. None is ever deleted, so this needs no lock."""
+    found = {pot_in(row) for row in rows_of(connection, budget_window, pots)}
+    return sorted(pot for pot in pots if pot not in found)
+
+
+def lock_windows(connection: Connection, pots: Collection[Pot]) -> dict[Pot, int]:
+    """Lock the rows of `pots` in their order; return what each has spent."""
+    return {pot_in(row): row.spent_nanousd for row in rows_of(connection, budget_window, pots, lock=True)}
+
+
+def ledger_sums(
+    connection: Connection, budgets: Mapping[Pot, Budget], *, upto: int | None = None
+) -> dict[Pot, int]:
+    """Return what the ledger says was spent from each pot, by its first `upto` entries or all."""
+    found = dict.fromkeys(budgets, 0)
+    groups: dict[tuple[str, datetime], list[Pot]] = {}
+    for pot in budgets:
+        groups.setdefault((pot.budget_id, pot.starts_at), []).append(pot)
+    for (budget_id, starts_at), pots in groups.items():
+        budget = budgets[pots[0]]
+        for some in chunks([pot.subject for pot in pots], SUBJECTS_MAX):
+            for row in connection.execute(_spent(budget, starts_at, some, upto)):
+                found[Pot(budget_id, row.subject or "", starts_at)] = exact(row, "spent")
+    return found
+
+
+def spent_of(connection: Connection, budgets: Mapping[Pot, Budget]) -> Mapping[Pot, int]:
+    """Return what was spent from each pot; where nobody has counted yet, what the ledger says."""
+    counted = {pot_in(row): row.spent_nanousd for row in rows_of(connection, budget_window, budgets)}
+    return ledger_sums(connection, {pot: budgets[pot] for pot in budgets.keys() - counted.keys()}) | counted
+
+
+def _spent(budget: Budget, starts_at: datetime, subjects: Sequence[str], upto: int | None) -> Select[Any]:
+    entry = ledger_entry.c
+    wanted: list[ColumnElement[bool]] = [entry.kind.in_(METERED), *_in_scope(budget)]
+    if upto is not None:
+        wanted.append(entry.id <= upto)
+    if span := budget.span(starts_at):
+        wanted += [entry.occurred_at >= span.start, entry.occurred_at < span.end]
+    spent = parts(_charged(budget.scope), "spent")
+    subject: ColumnElement[str | None] | None = None
+    if budget.window is Window.SESSION:
+        subject = entry.session_id
+    elif budget.scope is Scope.EACH_USER:
+        subject = entry.end_user_id
+    if subject is None:
+        return select(literal("").label("subject"), *spent).where(*wanted)
+    return select(subject.label("subject"), *spent).where(*wanted, subject.in_(subjects)).group_by(subject)
+
+
+def _in_scope(budget: Budget) -> list[ColumnElement[bool]]:
+    """Say which entries it counts: `Budget.encloses` in SQL."""
+    entry = ledger_entry.c
+    match budget.scope:
+        case Scope.ORGANISATION:
+            return []
+        case Scope.TENANT:
+            return [entry.tenant_id == budget.tenant_id]
+        case Scope.PROJECT:
+            return [entry.project_id == budget.project_id]
+        case Scope.KEY:
+            return [entry.api_key_id == budget.api_key_id]
+        case Scope.END_USER:
+            return [entry.end_user_id == budget.end_user_id]
+        case Scope.EACH_USER:
+            return [entry.tenant_id == budget.tenant_id, entry.end_user_id.is_not(None)]
+
+
+# --- Rows by their pot
+
+
+def rows_of(
     connection: Connection,
-    budgets: Mapping[Pot, Budget],
-    windows: Mapping[Pot, WindowRow],
-    amounts: Mapping[Pot, int],
-    made: set[Pot],
-    now: datetime,
-) -> None:
-    """Announce what was crossed upwards; in a window that was not counted before, all that is reached."""
-    found = []
-    for pot, budget in budgets.items():
-        limit, before = budget.amount_at(now), windows[pot].spent_nanousd
-        after = before + amounts[pot]
-        if not limit or limit < 0:
-            continue
-        for percent in budget.thresholds:
-            is_news = pot in made or before * 100 < limit * percent
-            if is_news and after * 100 >= limit * percent:
-                found.append(_threshold(pot, budget, percent, limit, after, now))
-    announce(connection, found)
+    table: Table,
+    pots: Collection[Pot],
+    *conditions: ColumnElement[bool],
+    lock: bool = False,
+) -> Iterator[Row[Any]]:
+    """Yield the rows of `table` that belong to `pots`, in the order of pots, locked one after another.
+
+    The order is that of Python's strings: PostgreSQL's own would depend on how the database was made.
+    """
+    key = (table.c.budget_id, table.c.subject, table.c.starts_at)
+    plain = connection.dialect.name == "postgresql"
+    order = (*(c.collate("C") if plain else c for c in key[:2]), key[2])
+    for some in chunks(sorted(pots), POTS_MAX):
+        among = tuple_(*key).in_([(pot.budget_id, pot.subject, pot.starts_at) for pot in some])
+        query = select(table).where(among, *conditions).order_by(*order)
+        yield from connection.execute(query.with_for_update() if lock else query).all()
 
 
-def _threshold(pot: Pot, budget: Budget, percent: int, limit: int, spent: int, now: datetime) -> News:
-    return News(
-        key=f"threshold/{pot.budget_id}/{pot.subject}/{to_micros(pot.starts_at)}/{percent}",
-        kind=Announced.BUDGET_THRESHOLD,
-        tenant_id=budget.tenant_id,
-        at=now,
-        payload={
-            "budget_id": budget.id,
-            "scope": budget.scope.value,
-            "window": budget.window.value,
-            "zone": budget.zone.key,
-            "subject": pot.subject or None,
-            "starts_at": format_instant(pot.starts_at),
-            "percent": percent,
-            "amount_nanousd": limit,
-            "amount_usd": format_usd(limit),
-            "spent_nanousd": spent,
-            "spent_usd": format_usd(spent),
-        },
+def pot_in(row: Row[Any]) -> Pot:
+    """Return the pot that a row of `budget_window` or `lease` belongs to."""
+    return Pot(row.budget_id, row.subject, row.starts_at)
+
+
+def at_key(table: Table) -> ColumnElement[bool]:
+    """Return the condition for one pot's row, with the parameters of `key_of`."""
+    return (
+        (table.c.budget_id == bindparam("of_budget"))
+        & (table.c.subject == bindparam("of_subject"))
+        & (table.c.starts_at == bindparam("of_start", type_=Instant))
     )
 
 
-# --- Cuts
+def key_of(pot: Pot) -> dict[str, Any]:
+    """Return the parameters of `at_key`."""
+    return {"of_budget": pot.budget_id, "of_subject": pot.subject, "of_start": pot.starts_at}
 
 
-def record_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
-    """Keep what was cut; its real cost comes with its entry."""
-    rows = [
-        {
-            "session_id": cut.session_id,
-            "subject_id": cut.subject_id,
-            "budget_id": cut.budget_id,
-            "cut_at": cut.cut_at,
-            "limit_nanousd": cut.limit_nanousd,
-            "spent_nanousd": cut.spent_nanousd,
-            "held_nanousd": cut.held_nanousd,
-            "estimate_nanousd": cut.estimate_nanousd,
-        }
-        for cut in cuts
-    ]
-    if rows:
-        insert_new(connection, budget_cut, ("session_id", "subject_id"), rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A cut whose response has been billed. Overshoot is what it cost beyond what was held for it."""
-
-    session_id: str
-    subject_id: str
-    overshoot_nanousd: int
-
-
-def complete_cuts(
-    connection: Connection, spendings: Iterable[Spending], now: datetime
-) -> tuple[Completed, ...]:
-    """Fill in what was cut with what it cost in the end, and announce it."""
-    bills = {(one.entry.session_id, one.entry.subject_id): one for one in spendings}
-    columns = budget_cut.c
-    open_cuts = select(budget_cut).where(
-        columns.session_id.in_({session_id for session_id, _ in bills}), columns.cost_nanousd.is_(None)
-    )
-    completed, announcements = [], []
-    for row in connection.execute(open_cuts).mappings().all():
-        bill = bills.get((row["session_id"], row["subject_id"]))
-        if bill is None:
-            continue
-        cost = bill.entry.charged_nanousd
-        figures = {"cost_nanousd": cost, "overshoot_nanousd": max(0, cost - row["held_nanousd"])}
-        this = (columns.session_id == row["session_id"]) & (columns.subject_id == row["subject_id"])
-        connection.execute(update(budget_cut).where(this).values(**figures))
-        completed.append(Completed(row["session_id"], row["subject_id"], figures["overshoot_nanousd"]))
-        announcements.append(_cut({**row, **figures}, bill.payer.tenant_id, now))
-    announce(connection, announcements)
-    return tuple(completed)
-
-
-def _cut(row: Mapping[str, Any], tenant_id: str, now: datetime) -> News:
-    return News(
-        key=f"cut/{row['session_id']}/{row['subject_id']}",
-        kind=Announced.BUDGET_CUT,
-        tenant_id=tenant_id,
-        at=now,
-        payload={**row, "cut_at": format_instant(row["cut_at"])},
-    )
+def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield `items` in lists of at most `size`."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

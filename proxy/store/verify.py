@@ -11,10 +11,13 @@ from proxy.core.money import divide_half_even
 from proxy.core.rating import Line, RateCard
 from proxy.core.records import Entry, Kind, Role
 from proxy.core.usage import Meter
+from proxy.store.budget_list import load_book
+from proxy.store.changes import current
 from proxy.store.database import reading
 from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
-from proxy.store.schema import chain_head, ledger_entry, ledger_line
+from proxy.store.schema import budget_window, chain_head, ledger_entry, ledger_line
+from proxy.store.spend import ledger_sums, pot_in
 
 PAGE_ENTRIES = 1_000
 _AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
@@ -31,7 +34,7 @@ class Verdict:
 
 
 def verify(engine: Engine, zone: tzinfo, progress: Callable[[int, int], None] | None = None) -> Verdict:
-    """Recompute every entry and report the first that differs.
+    """Recompute every entry, then the counters of budgets, and report the first that differs.
 
     `zone` decides an entry's period. `progress` is told how many entries of how many are done.
     """
@@ -48,7 +51,7 @@ def verify(engine: Engine, zone: tzinfo, progress: Callable[[int, int], None] | 
             progress(checked, total)
     if checked != total:
         return Verdict(checked, f"there should be {total} entries, and there are {checked}")
-    return Verdict(checked, _repeated_key(engine))
+    return Verdict(checked, _repeated_key(engine) or _counter_fault(engine))
 
 
 def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]]]]:
@@ -167,3 +170,19 @@ def _repeated_key(engine: Engine) -> str | None:
     with reading(engine) as connection:
         repeated = connection.execute(query.limit(1)).scalar_one_or_none()
     return f"the key {repeated} is booked more than once" if repeated is not None else None
+
+
+def _counter_fault(engine: Engine) -> str | None:
+    """Return which counter of a budget is not the ledger's sum; deleted budgets count no more."""
+    with reading(engine) as connection:
+        book = load_book(connection, current(connection))
+        rows = connection.execute(select(budget_window).order_by(*budget_window.primary_key.columns)).all()
+        spent = {pot_in(row): row.spent_nanousd for row in rows if row.budget_id in book.budgets}
+        sums = ledger_sums(connection, {pot: book.budgets[pot.budget_id] for pot in spent})
+    for pot, amount in spent.items():
+        if amount != sums[pot]:
+            of = f" of {pot.subject}" if pot.subject else ""
+            window = f"the window{of} from {pot.starts_at:%Y-%m-%d %H:%M} UTC"
+            wrong = f"spent_nanousd is {amount} in {window}, and the ledger sums to {sums[pot]}"
+            return f"budget {pot.budget_id}: {wrong}"
+    return None

@@ -40,7 +40,7 @@ class Stage:
 
     def answer(self, order: Order, given: int, left: int = 10_000, limit: int = 1_000) -> None:
         granted = self.granted[order.pot] = self.granted.get(order.pot, 0) + given - order.give_nanousd
-        self.accounts.take_over(order, Answer(granted, 0, limit, left))
+        self.accounts.take_over(order, Answer(granted, 0, 0, limit, left, contended=False, wanted=False))
 
     @property
     def account(self) -> Account:
@@ -116,7 +116,7 @@ def test_an_exchange_whose_end_is_not_known_is_told_by_the_next() -> None:
         (order,) = it.orders()
         assert (order.give_nanousd, order.need_nanousd) == (0, 0)
         granted = 0 if happened else 400
-        it.accounts.take_over(order, Answer(granted, 0, 1_000, 500))
+        it.accounts.take_over(order, Answer(granted, 0, 0, 1_000, 500, contended=False, wanted=False))
         assert it.account.free_nanousd == granted
 
 

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import (
     CLAIM_LASTS,
@@ -41,7 +42,7 @@ def hook(engine: Engine, tenant: str | None = None, *kinds: str) -> str:
 
 def test_each_webhook_gets_its_tenants_announcements_of_its_kinds(database: Engine) -> None:
     with writing(database) as connection:
-        acme, globex = (create_tenant(connection, name, NOW).id for name in ("acme", "globex"))
+        acme, globex = (create_tenant(connection, name, Act("test", NOW)).id for name in ("acme", "globex"))
     everything, acmes, cuts = hook(database), hook(database, "acme"), hook(database, "acme", "budget.cut")
     ids = [
         announce(database, "a", NOW, "session.ended", acme),

@@ -10,6 +10,7 @@ from proxy.core.identity import Principal
 from proxy.core.limits import NO_LIMITS, LimitName, Limits
 from proxy.core.models import ALL_MODELS, ModelRule
 from proxy.store import StoreError, changes, limits, tenants
+from proxy.store.audit import Act
 from proxy.store.catalog import Catalog
 from proxy.store.database import writing
 from proxy.store.schema import limit_rule
@@ -22,12 +23,12 @@ PEPPER = b"a pepper for tests only"
 def connection(database: Engine) -> Iterator[Connection]:
     with writing(database) as connection:
         for name in ("acme", "globex"):
-            tenants.create_tenant(connection, name, NOW)
+            tenants.create_tenant(connection, name, Act("test", NOW))
         yield connection
 
 
 def make_key(connection: Connection, tenant: str = "acme") -> tenants.Key:
-    return tenants.create_key(connection, PEPPER, tenant_name=tenant, now=NOW)[0]
+    return tenants.create_key(connection, PEPPER, tenant_name=tenant, act=Act("test", NOW))[0]
 
 
 def test_a_limit_is_set_replaced_and_removed(connection: Connection) -> None:
@@ -128,7 +129,7 @@ def test_values_that_are_none(name: LimitName, text: str) -> None:
 
 async def test_the_catalogue_knows_them(database: Engine) -> None:
     with writing(database) as connection:
-        tenants.create_tenant(connection, "acme", NOW)
+        tenants.create_tenant(connection, "acme", Act("test", NOW))
         key = make_key(connection)
     catalog = Catalog(database, PEPPER, aliases={"ours": "gpt-mini"})
     catalog.start()

@@ -1,16 +1,21 @@
 """Verification: silent about a good ledger, and it names the first thing that is wrong."""
 
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, delete, insert, select, text, update
 
+from proxy.core.budgets import Scope
 from proxy.core.usage import Meter
+from proxy.core.windows import Window
+from proxy.store.changes import bump
 from proxy.store.database import open_database, writing
-from proxy.store.schema import chain_head, ledger_entry, ledger_line, rate_price
+from proxy.store.schema import budget, budget_window, chain_head, ledger_entry, ledger_line, rate_price
 from proxy.store.verify import Verdict, verify
 from tests.ledgers import NOW, Books
+from tests.store.budgeting import add_budget
 
 UTC = ZoneInfo("UTC")
 
@@ -125,3 +130,28 @@ def test_a_key_that_is_booked_twice_is_named(migrated_postgres_url: str) -> None
     fault = verify(engine, UTC).fault
     engine.dispose()
     assert fault == "the key openai/sess_s1/r1/response/0/original is booked more than once"
+
+
+def test_counters_of_budgets_add_up(database: Engine) -> None:
+    books = Books(database)
+    books.open("s1")
+    books.bill("s1", "r0", {Meter.TEXT_IN: 7})
+    add_budget(database, "b_session", Scope.ORGANISATION, Window.SESSION)
+    for name in ("b_1", "b_gone"):
+        add_budget(database, name, Scope.ORGANISATION)
+    books.bill("s1", "r1", {Meter.TEXT_IN: 5})
+    books.bill("s1", "r2", {Meter.TEXT_IN: 1}, at=NOW + timedelta(days=1))
+    assert verify(database, UTC).fault is None
+    with writing(database) as connection:
+        gone = update(budget_window).where(budget_window.c.budget_id == "b_gone")
+        connection.execute(gone.values(spent_nanousd=0))
+        connection.execute(update(budget).where(budget.c.id == "b_gone").values(deleted_at=NOW))
+        bump(connection)
+    assert verify(database, UTC).fault is None, "a deleted budget counts no more"
+    with writing(database) as connection:
+        wrong = update(budget_window).where(budget_window.c.budget_id == "b_session")
+        connection.execute(wrong.values(spent_nanousd=14))
+    assert verify(database, UTC).fault == (
+        "budget b_session: spent_nanousd is 14 in the window of s1 from 1970-01-01 00:00 UTC,"
+        " and the ledger sums to 52000"
+    )

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.changes import current
 from proxy.store.database import open_database, reading, writing
 from proxy.store.schema import webhook
@@ -34,7 +35,7 @@ def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
 
 def test_made_listed_and_deleted(database: Engine) -> None:
     with writing(database) as connection:
-        create_tenant(connection, "acme", NOW)
+        create_tenant(connection, "acme", Act("test", NOW))
         before = current(connection)
         everything, secret = create_webhook(connection, url=URL, now=NOW)
         acmes, other = create_webhook(
@@ -98,8 +99,8 @@ def test_urls_that_can(sqlite_engine: Engine, url: str) -> None:
 
 def test_what_else_is_refused(sqlite_engine: Engine) -> None:
     with writing(sqlite_engine) as connection:
-        create_tenant(connection, "acme", NOW)
-        archive_tenant(connection, "acme", NOW)
+        create_tenant(connection, "acme", Act("test", NOW))
+        archive_tenant(connection, "acme", Act("test", NOW))
         with pytest.raises(StoreError, match="archived"):
             create_webhook(connection, url=URL, now=NOW, tenant_name="acme")
         with pytest.raises(StoreError, match="'budget.x' is not announced: there are budget.threshold,"):
