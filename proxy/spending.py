@@ -15,8 +15,9 @@ from proxy.core.refusal import DATABASE_DOWN
 from proxy.core.windows import Window, span_at
 from proxy.relay.handler import refuse
 from proxy.store.budget_list import usd
+from proxy.store.columns import storable
 from proxy.store.database import reading
-from proxy.store.schema import end_user, ledger_entry, storable
+from proxy.store.schema import end_user, ledger_entry
 from proxy.store.spend import spent_of
 from proxy.store.sums import UNRATED, exact, parts
 

@@ -10,9 +10,10 @@ from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select, up
 from proxy.core.budgets import Budget, Pot, Scope
 from proxy.core.money import format_usd
 from proxy.core.records import BudgetCut, Role, SessionClosed
+from proxy.store.columns import storable, to_micros
 from proxy.store.instants import format_instant
 from proxy.store.outbox import Announcement, announce
-from proxy.store.schema import budget, budget_cut, ledger_entry, session, storable, to_micros, webhook
+from proxy.store.schema import budget, budget_cut, ledger_entry, session, webhook
 from proxy.store.spend import METERED, Charge, charged_nanousd
 from proxy.store.sums import RESPONSES, UNRATED, exact, parts
 

@@ -6,8 +6,8 @@ from sqlalchemy import Connection
 
 from proxy.core.budgets import Scope
 from proxy.store import StoreError
+from proxy.store.columns import storable
 from proxy.store.end_users import end_user_ids
-from proxy.store.schema import storable
 from proxy.store.tenants import Tenant, active_tenant, find_key, find_project, find_tenant
 
 USER_CHARS_MAX = 200  # what the header Talkmeter-User may have

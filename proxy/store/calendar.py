@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal, type_coerce
 
-from proxy.store.schema import EPOCH, from_micros, to_micros
+from proxy.store.columns import EPOCH, from_micros, to_micros
 
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR

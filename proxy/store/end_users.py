@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import Connection, select
 
 from proxy.ids import new_id
+from proxy.store.columns import storable
 from proxy.store.rows import insert_new
-from proxy.store.schema import end_user, storable
+from proxy.store.schema import end_user
 
 
 def end_user_ids(connection: Connection, named: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], str]:

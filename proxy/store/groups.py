@@ -9,7 +9,8 @@ from sqlalchemy import JSON, Column, ColumnElement, Connection, Text, cast, func
 
 from proxy.store import StoreError
 from proxy.store.calendar import DAY, HOUR, day_text, hour_text, local_micros, month_of, offset_of
-from proxy.store.schema import EPOCH, api_key, end_user, ledger_entry, ledger_line, project, tenant
+from proxy.store.columns import EPOCH
+from proxy.store.schema import api_key, end_user, ledger_entry, ledger_line, project, tenant
 
 GROUPS_MAX = 6
 TAG = "tag:"

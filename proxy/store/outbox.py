@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from proxy.store.columns import storable
 from proxy.store.rows import insert_new
-from proxy.store.schema import outbox, storable
+from proxy.store.schema import outbox
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from proxy.core.usage import Meter
 from proxy.store import announcements
 from proxy.store.announcements import Completed, Crossed
 from proxy.store.budget_cache import BudgetCache
+from proxy.store.columns import Words, storable
 from proxy.store.end_users import end_user_ids
 from proxy.store.rows import insert_new
 from proxy.store.schema import (
-    Words,
     budget_cut,
     chain_head,
     entry_conflict,
@@ -33,7 +33,6 @@ from proxy.store.schema import (
     ledger_entry,
     ledger_line,
     session,
-    storable,
 )
 from proxy.store.spend import Charge, charge, lock_chain
 

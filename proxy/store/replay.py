@@ -16,9 +16,9 @@ import msgspec
 from proxy.core.records import Entry, Kind, Progress, SessionClosed, SessionOpened, SubjectOpened
 from proxy.core.usage import Flag
 from proxy.store import StoreError
+from proxy.store.columns import from_micros
 from proxy.store.journal import Journal
 from proxy.store.journal_file import Row
-from proxy.store.schema import from_micros
 
 STATUS_LOST = "lost"
 REASON_CRASH = "crash"

@@ -32,7 +32,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from proxy.core.budgets import EPOCH, Budget, BudgetBook, Payer, Pot, Scope
 from proxy.core.records import Kind
 from proxy.core.windows import Span, Window
-from proxy.store.schema import Instant, budget_window, chain_head, lease, ledger_entry
+from proxy.store.columns import Instant
+from proxy.store.schema import budget_window, chain_head, lease, ledger_entry
 from proxy.store.sums import exact, parts
 
 POTS_MAX = 2_000  # in one statement: three parameters each, and SQLite takes 32,766

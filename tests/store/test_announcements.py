@@ -10,9 +10,10 @@ from proxy.core.budgets import Scope
 from proxy.core.records import BudgetCut
 from proxy.core.windows import Window
 from proxy.store.announcements import Completed
+from proxy.store.columns import to_micros
 from proxy.store.database import writing
 from proxy.store.outbox import Announcement, announce
-from proxy.store.schema import budget_cut, end_user, outbox, to_micros
+from proxy.store.schema import budget_cut, end_user, outbox
 from tests.store import made
 from tests.store.budgeting import NOW, add_budget, add_raise, add_webhook, book, priced, rows
 

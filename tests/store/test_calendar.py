@@ -18,8 +18,8 @@ from proxy.store.calendar import (
     offset_changes,
     offset_of,
 )
+from proxy.store.columns import to_micros
 from proxy.store.database import reading
-from proxy.store.schema import to_micros
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia"]
 START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)

@@ -16,12 +16,13 @@ from sqlalchemy import Engine, select
 
 from proxy.core.records import Entry, Kind, Record
 from proxy.store import StoreError
+from proxy.store.columns import from_micros
 from proxy.store.database import open_database, reading
 from proxy.store.journal import Journal
 from proxy.store.journal_file import Reader
 from proxy.store.poster import Poster
 from proxy.store.replay import Replayed, replay
-from proxy.store.schema import from_micros, ledger_entry, session
+from proxy.store.schema import ledger_entry, session
 from tests.store import made
 
 

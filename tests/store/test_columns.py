@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
+from proxy.store.columns import from_micros, storable, to_micros
 from proxy.store.database import reading, writing
-from proxy.store.schema import api_key, from_micros, storable, tenant, to_micros
+from proxy.store.schema import api_key, tenant
 
 CET = timezone(timedelta(hours=1))
 
