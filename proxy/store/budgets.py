@@ -63,7 +63,7 @@ def set_budget(
     lock(connection)  # or two at once would both make one
     owner = find_owner(connection, scope, tenant, name)
     old = _same(connection, owner, window, act.at)
-    base = old.rule if old else Budget("", scope, window, None)
+    base = old.rule if old else Budget(id="", window=window, amount_nanousd=None, **asdict(owner))
     rule = _checked(_with_terms(replace(base, amount_nanousd=amount_nanousd), terms))
     _refuse_too_much(rule, act.at)
     if old and rule == old.rule:

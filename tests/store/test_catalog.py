@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, update
 
+from proxy.core.budgets import Scope
 from proxy.core.identity import Principal
 from proxy.core.rating import Price
 from proxy.core.refusal import DATABASE_DOWN, KEY_EXPIRED, KEY_REVOKED, UNKNOWN_KEY
 from proxy.core.usage import Meter
+from proxy.core.windows import Window
 from proxy.store import tenants
 from proxy.store.audit import Act
+from proxy.store.budgets import delete_budget, set_budget
 from proxy.store.catalog import Catalog
+from proxy.store.changes import bump
 from proxy.store.database import open_database, writing
 from proxy.store.keys import new_secret
 from proxy.store.prices import set_price
+from proxy.store.schema import budget
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ACT = Act("test", NOW)
@@ -195,3 +200,49 @@ async def test_a_look_that_does_not_come_back_is_given_up(
     waiting = [catalog.authenticate(new_secret(), NOW) for _ in range(3)]
     assert await asyncio.gather(*waiting) == [DATABASE_DOWN] * 3
     catalog.stop()
+
+
+async def test_a_changed_budget_arrives_by_itself(database: Engine, catalog: Catalog) -> None:
+    """And once there are none, the book is empty, not the last one that was not."""
+
+    def set_month(amount: int) -> str:
+        with writing(database) as connection:
+            made = set_budget(
+                connection,
+                ACT,
+                scope=Scope.TENANT,
+                window=Window.MONTH,
+                amount_nanousd=amount,
+                tenant="acme",
+            )
+        return made.rule.id
+
+    async def amounts(expected: list[int]) -> None:
+        while [one.amount_nanousd for one in catalog.budgets.budgets.values()] != expected:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)  # the test's own time limit is the failure
+
+    version = catalog.budgets.version
+    assert catalog.budgets.budgets == {} and version >= 0
+    set_month(50)
+    await amounts([50])
+    made = set_month(60)
+    await amounts([60])
+    assert catalog.budgets.version == version + 2
+    with writing(database) as connection:
+        delete_budget(connection, ACT, made)
+    await amounts([])
+
+
+async def test_a_budget_that_cannot_be_read_leaves_the_last_book(
+    database: Engine, catalog: Catalog, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writing(database) as connection:
+        made = set_budget(connection, ACT, scope=Scope.ORGANISATION, window=Window.MONTH, amount_nanousd=5)
+    await look(catalog)
+    book = catalog.budgets
+    with writing(database) as connection:
+        connection.execute(update(budget).values(zone="Mars/Olympus"))
+        bump(connection)
+    await look(catalog)
+    assert catalog.budgets is book and not catalog.healthy
+    assert f"Budget {made.rule.id} cannot be read" in caplog.text
