@@ -8,8 +8,9 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
+from proxy.store import schema  # noqa: F401  which declares the tables
+from proxy.store.columns import metadata
 from proxy.store.database import open_database
-from proxy.store.schema import metadata
 
 
 def run(connection: Connection) -> None:

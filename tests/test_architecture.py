@@ -15,6 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FUNCTION_LINES_MAX = 60
 MODULE_LINES_MAX = 400
+# Everything that is decided about a message stands under one table, in one place.
+LONGER = {"proxy/core/session.py": 540}
 
 # What each part may import of ours, besides itself. Parts that are not named may import everything.
 ARROWS: dict[str, set[str]] = {
@@ -84,7 +86,8 @@ def test_arrows(path: Path) -> None:
 
 @EVERY_MODULE
 def test_modules_fit_a_head(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MODULE_LINES_MAX
+    lines_max = LONGER.get(path.relative_to(ROOT).as_posix(), MODULE_LINES_MAX)
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= lines_max
 
 
 @EVERY_MODULE

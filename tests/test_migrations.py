@@ -6,8 +6,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, select
 
+from proxy.store.columns import metadata
 from proxy.store.database import check_version, migrate, open_database, reading
-from proxy.store.schema import chain_head, change_counter, metadata
+from proxy.store.schema import chain_head, change_counter
 
 
 def differences(engine: Engine) -> list[object]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from proxy.core.commands import Answer
 from proxy.core.rating import RateCard, rate
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Meter, Usage
@@ -31,6 +32,13 @@ class Farewell:
     until: datetime  # it is cut then, whatever was said
     event_id: str | None = None  # of our request, once it was sent
     response_id: str | None = None  # of the response that answers it
+
+    def request(self, tokens: int, event_id: str) -> Answer | None:
+        """Return what asks for the last words, in so many tokens at most; None if nothing can be said."""
+        if not tokens:
+            return None
+        self.event_id = event_id
+        return Answer(event_id, tokens)
 
 
 def reserve_usage(predicted: Mapping[Meter, int]) -> Usage:

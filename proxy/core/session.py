@@ -46,7 +46,6 @@ from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.asked import Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import (
-    Answer,
     Ask,
     Cancel,
     Close,
@@ -60,13 +59,15 @@ from proxy.core.commands import (
 )
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
-from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell, reserve_usage, tokens_for
+from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell
+from proxy.core.holds import Holds
 from proxy.core.limits import LimitWatch
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
-from proxy.core.records import BudgetCut, Entry, Kind, SessionClosed, SessionOpened
+from proxy.core.records import Kind, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
-from proxy.core.subjects import Booker, Response, State, Transcription, disputed, first_usage
+from proxy.core.subjects import Booker, Response, State, Transcription
+from proxy.core.till import Till
 from proxy.core.usage import Flag, Meter, measure
 
 OUR_EVENT_IDS = "tm_"
@@ -82,14 +83,13 @@ class Session:
 
     def __init__(self, facts: SessionOpened, cards: CardBook, allowance: Allowance) -> None:
         self.facts = facts
-        self.cost_nanousd = 0
-        self.responses = 0
-        self.unrated = 0
         self.settings = Settings(facts.model)
         self.limits = LimitWatch(facts.opened_at)  # none, until somebody sets them
         self.allowance = allowance
         self._booker = Booker(facts, cards)
         self._conversation = Conversation()
+        self._holds = Holds(allowance, self._booker, self._conversation, self.settings)
+        self._till = Till(self._booker, allowance)
         self._asked = AskedQueue()
         self._opened = Opened()
         self._client_gone = False
@@ -112,9 +112,19 @@ class Session:
         return not (self._opened or self._asked or is_parting)
 
     @property
+    def cost_nanousd(self) -> int:
+        """Return what was booked so far, what is unrated left out."""
+        return self._till.cost_nanousd
+
+    @property
+    def responses(self) -> int:
+        """Return how many responses were booked."""
+        return self._till.responses
+
+    @property
     def running_nanousd(self) -> int:
         """Return what open responses have cost so far, by estimate."""
-        return sum(self._spent_nanousd(response) for response in self._opened.responses.values())
+        return sum(self._holds.spent_nanousd(response) for response in self._opened.responses.values())
 
     @property
     def wants_ticks(self) -> bool:
@@ -204,11 +214,9 @@ class Session:
             return _FORWARD
         item_id = event.item_id or self._next_id("unnamed_")
         opened = Transcription(item_id, model, now, self._booker.card(model, now), ms)
-        room = self._lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
+        room = self._till.lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
         opening = (*room, Journal(self._booker.opened(opened)))
-        short = self.allowance.hold(
-            opened.subject_id, self._booker.charge_nanousd(opened.usage(), opened.card, now)
-        )
+        short = self.allowance.hold(opened.subject_id, self._holds.transcription_nanousd(opened))
         return (*opening, *self._admit(short, now))
 
     def _ask_for_transcription(self, event: events.InputCommitted, now: datetime) -> Ask | None:
@@ -217,8 +225,8 @@ class Session:
         if model is None or event.item_id in self._opened.transcriptions or not self.allowance.accounts:
             return None
         ms, card = self._conversation.user_audio.committed_ms, self._booker.card(model, now)
-        usage = Transcription("", model, now, card, ms).usage()
-        return self._ask(self.allowance.needs(self._booker.charge_nanousd(usage, card, now)), event, now)
+        amount = self._holds.transcription_nanousd(Transcription("", model, now, card, ms))
+        return self._ask(self.allowance.needs(amount), event, now)
 
     def _admit(self, short: Account | None, now: datetime) -> Sequence[Command]:
         """Forward what costs money at the upstream already, and refuse what follows if none is left."""
@@ -235,14 +243,14 @@ class Session:
         if self._closing or self._blocked or self._farewell:
             return _DROP
         tokens = estimate.text_tokens(event.text_chars)
-        amount = self._hold_nanousd(now, tokens)
-        if ask := self._ask(self._needs(amount, now), event, now):
+        amount = self._holds.first_nanousd(now, tokens)
+        if ask := self._ask(self._holds.needs(amount, now), event, now):
             return (ask,)
         self._conversation.add(Meter.TEXT_IN, tokens)
         if over := self.limits.asks(event, self._conversation.predict(), now):
             return (Drop(), *self._cut(over, now))
         key = self._next_id("ask_")
-        if refused := self._hold(key, amount, now):
+        if refused := self._holds.hold(key, amount, now):
             return self._refuse_asked(refused, event, now)
         self._void(self._asked.put(Asked(key, event.event_id, now)))
         return _FORWARD
@@ -253,33 +261,6 @@ class Session:
         if account.policy is OnExhausted.BLOCK:
             return (Drop(), self._explain(account.refusal, event.event_id))
         return (Drop(), *self._end(account, now))
-
-    def _hold(self, key: str, amount_nanousd: int, now: datetime) -> Account | None:
-        """Hold so much, and the reserve for the last words before it; return who has too little."""
-        missing = self._missing_reserve_nanousd(now)
-        if missing and (short := self.allowance.hold(RESERVE, missing)):
-            return short
-        return self.allowance.hold(key, amount_nanousd)
-
-    def _needs(self, amount_nanousd: int, now: datetime) -> tuple[Need, ...]:
-        return self.allowance.needs(amount_nanousd + self._missing_reserve_nanousd(now))
-
-    def _lacks_reserve(self, response: Response, now: datetime) -> bool:
-        """Let the reserve grow with what is being said, which the last words will have to read."""
-        missing = self._missing_reserve_nanousd(now, response)
-        return missing > 0 and self.allowance.grow(RESERVE, missing) < missing
-
-    def _missing_reserve_nanousd(self, now: datetime, running: Response | None = None) -> int:
-        if not any(account.policy is OnExhausted.WRAP_UP for account in self.allowance.accounts):
-            return 0
-        card = self._booker.card(self.settings.model, now)
-        context = self._conversation.predict()
-        if running is not None:
-            said = running.usage().counts
-            for spoken, read in ((Meter.AUDIO_OUT, Meter.AUDIO_IN), (Meter.TEXT_OUT, Meter.TEXT_IN)):
-                context[read] = context.get(read, 0) + said.get(spoken, 0)
-        wanted = self._booker.charge_nanousd(reserve_usage(context), card, now)
-        return max(0, wanted - self.allowance.held(RESERVE))
 
     def _ask(
         self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
@@ -298,11 +279,11 @@ class Session:
         is_over = self._client_gone or self._closing is not None
         is_free = is_over or self._asked.is_waiting  # no hold is made for it, or one was made
         is_free = is_free or self._farewell is not None
-        needs = () if is_free else self._needs(self._hold_nanousd(now), now)
+        needs = () if is_free else self._holds.needs(self._holds.first_nanousd(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
         response = self._booker.start(event, self.settings, self._conversation.predict(), now)
-        room = self._lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
+        room = self._till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         over = self.limits.starts(response, now)
         if self._farewell and not is_over:
@@ -324,16 +305,7 @@ class Session:
         if asked := self._asked.answer():
             self.allowance.rename(asked.key, response_id)
             return None
-        return self._hold(response_id, self._hold_nanousd(now), now)
-
-    def _hold_nanousd(self, now: datetime, text_tokens: int = 0) -> int:
-        """Return what to hold for the next response, to whose input so much text is added."""
-        if not self.allowance.accounts:
-            return 0
-        predicted = self._conversation.predict()
-        predicted[Meter.TEXT_IN] = predicted.get(Meter.TEXT_IN, 0) + text_tokens
-        card = self._booker.card(self.settings.model, now)
-        return self._booker.charge_nanousd(first_usage(predicted, card), card, now)
+        return self._holds.hold(response_id, self._holds.first_nanousd(now), now)
 
     def _response_text(self, side: Side, event: events.ResponseText, now: datetime) -> Sequence[Command]:
         if response := self._opened.find(event.response_id):
@@ -352,28 +324,15 @@ class Session:
         if not self.allowance.accounts or is_over:
             response.look_again()
             return _NOTHING
-        spent = self._spent_nanousd(response)
-        growth = response.growth_nanousd(spent, self.allowance.held(response.id))
-        if growth:
-            self.allowance.grow(response.id, growth)
-        lacks_reserve = self._farewell is None and self._lacks_reserve(response, now)
-        left = self.allowance.left(response.id)
-        response.look_again(left - spent)
-        if spent < left and not lacks_reserve:
+        need = self._holds.lacks(response, now, with_reserve=self._farewell is None)
+        if need is None:
             return _NOTHING
-        account = self.allowance.narrowest(response.id)
-        assert account is not None
-        need = Need(account, max(growth, 1))
         if ask := self._ask((need,), events.CostLook(response.id), now, partly=True):
             return (ask,)
-        if account.policy is OnExhausted.BLOCK:  # the running one finishes
-            self._blocked = account.refusal
+        if need.account.policy is OnExhausted.BLOCK:  # the running one finishes
+            self._blocked = need.account.refusal
             return _NOTHING
-        return self._end(account, now)
-
-    def _spent_nanousd(self, response: Response) -> int:
-        """Return what a running response has cost so far, by estimate."""
-        return self._booker.charge_nanousd(response.usage(), response.card, response.opened_at)
+        return self._end(need.account, now)
 
     def _cost_look(self, side: Side, event: events.CostLook, now: datetime) -> Sequence[Command]:
         response = self._opened.find(event.response_id)
@@ -405,21 +364,7 @@ class Session:
         if response and not (event.out_of_band or response.out_of_band):
             self._conversation.bill(usage)
         self._opened.responses.pop(subject_id, None)
-        return (*self._settle(entry), Forward(), *self._say_blocked(now))
-
-    def _settle(self, entry: Entry) -> Sequence[Command]:
-        """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
-        if before := self._booker.settled(entry.kind, entry.subject_id):
-            # Billed differently this time: the ledger keeps the first bill and raises an alarm.
-            return (Journal(disputed(entry)),) if before.is_news(entry.digest) else _NOTHING
-        self._booker.settle(entry)
-        cost = entry.cost_nanousd
-        if cost is None:
-            self.unrated += 1
-        self.allowance.settle(entry.subject_id, entry.charged_nanousd, entry.entry_key)
-        self.cost_nanousd += cost or 0
-        self.responses += entry.kind is Kind.RESPONSE
-        return (Journal(entry),)
+        return (*self._till.settle(entry), Forward(), *self._say_blocked(now))
 
     def _say_blocked(self, now: datetime) -> Sequence[Command]:
         """Say what could not be said while a response ran."""
@@ -437,7 +382,7 @@ class Session:
             return self._cut(account.refusal, now, account)
         self._farewell = Farewell(account.refusal, now + SECONDS_MAX)
         running = self._opened.running
-        records = [Journal(self._cut_record(one, account, now), wait=False) for one in running]
+        records = [Journal(self._holds.cut(one, account, now), wait=False) for one in running]
         cancels = [self._doom(response) for response in running]
         return (*cancels, *records, *self._say_blocked(now))
 
@@ -452,15 +397,10 @@ class Session:
             return self._cut(farewell.why, now)
         if farewell.event_id is not None or self._asked.is_waiting:
             return _NOTHING
-        card = self._booker.card(self.settings.model, now)
-        tokens = tokens_for(self.allowance.held(RESERVE), self._conversation.predict(), card)
-        if not tokens:
+        answer = farewell.request(self._holds.last_words_tokens(now), self._next_id(OUR_EVENT_IDS))
+        if answer is None:
             return self._cut(farewell.why, now)
-        remark, answer = (
-            Remark(self._next_id(OUR_EVENT_IDS), REMARK),
-            Answer(self._next_id(OUR_EVENT_IDS), tokens),
-        )
-        farewell.event_id = answer.event_id
+        remark = Remark(self._next_id(OUR_EVENT_IDS), REMARK)
         return (Send(Side.UPSTREAM, remark), Send(Side.UPSTREAM, answer))
 
     def _start_farewell(self, farewell: Farewell, response: Response) -> Sequence[Command]:
@@ -488,7 +428,7 @@ class Session:
         entry = self._booker.transcribed(
             event, subject_id, model, now, flags, opened.usage() if opened else None
         )
-        return (*self._settle(entry), Forward())
+        return (*self._till.settle(entry), Forward())
 
     # Refusals and endings
 
@@ -534,23 +474,11 @@ class Session:
     def _cut(self, why: Refusal, now: datetime, account: Account | None = None) -> Sequence[Command]:
         """Return the cut; what runs is recorded if `account` is why."""
         running = self._opened.running
-        records = [Journal(self._cut_record(one, account, now), wait=False) for one in running if account]
+        records = [Journal(self._holds.cut(one, account, now), wait=False) for one in running if account]
         cancels = [self._doom(response) for response in running]
         self._closing = why
         closing = Close(CLOSE_POLICY, why.close_reason, why)
         return (*cancels, *records, self._explain(why), closing)
-
-    def _cut_record(self, response: Response, account: Account, now: datetime) -> BudgetCut:
-        return BudgetCut(
-            session_id=self.facts.session_id,
-            subject_id=response.id,
-            budget_id=account.budget.id,
-            cut_at=now,
-            limit_nanousd=account.limit_nanousd,
-            spent_nanousd=account.spent_so_far_nanousd,
-            held_nanousd=self.allowance.held(response.id),
-            estimate_nanousd=self._spent_nanousd(response),
-        )
 
     def _doom(self, response: Response) -> Send:
         response.state = State.DOOMED
@@ -562,11 +490,7 @@ class Session:
     def _estimate_open(self, why: Flag, now: datetime) -> Sequence[Command]:
         """Book what is open as far as it has passed: nothing more will be heard of it."""
         self._void(self._asked.clear())
-        return self._lose(self._opened.clear(), why, now)
-
-    def _lose(self, lost: Iterable[Response | Transcription], why: Flag, now: datetime) -> Sequence[Command]:
-        """Book an estimate of each, in place of the bill that will not come."""
-        return [command for one in lost for command in self._settle(self._booker.estimate(one, why, now))]
+        return self._till.lose(self._opened.clear(), why, now)
 
     def _next_id(self, prefix: str) -> str:
         self._serial += 1

@@ -10,15 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from proxy.core.allowance import Allowance
-from proxy.core.commands import Ask as AskForMoney
 from proxy.core.events import Side
 from proxy.core.identity import Principal
-from proxy.core.limits import Limits, ModelRefusal
-from proxy.core.models import ModelRules
-from proxy.core.rating import CardBook, rate
+from proxy.core.limits import ModelRefusal
+from proxy.core.rating import rate
 from proxy.core.records import Entry, Record, SessionOpened
 from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal, model_unpriced
 from proxy.core.session import Session
@@ -29,59 +27,13 @@ from proxy.observe.sessions import SessionWatch
 from proxy.relay.ask import Ask
 from proxy.relay.dial import UpstreamConnection
 from proxy.relay.handover import TakenOver
-from proxy.relay.tunnel import Reason, RecordKeeper, Tunnel, TunnelConfig
+from proxy.relay.needs import Budgets, KeyCatalog, RecordKeeper
+from proxy.relay.tunnel import Reason, Tunnel, TunnelConfig
 from proxy.relay.turnstile import Turnstile
 
 SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
 SWEEP_S = 1.0
 ENDING_S = 10.0  # for the last close frames and records, beyond lingering
-
-
-class KeyCatalog(Protocol):
-    """What the relay needs of the catalog (`store/catalog.py`): keys and rate cards, in memory."""
-
-    @property
-    def cards(self) -> CardBook:
-        """Return the rate cards as they are now."""
-
-    async def authenticate(self, secret: str, now: datetime) -> Principal | Refusal:
-        """Return whose key this is."""
-
-    def key_ok(self, api_key_id: str) -> Refusal | None:
-        """Return why a key that was good when its session began is no longer."""
-
-    @property
-    def version(self) -> int:
-        """Return a number that is another one after every change of what follows."""
-
-    @property
-    def counts_sessions(self) -> bool:
-        """Say whether any limit asks how many sessions run at the same time."""
-
-    def limits_of(self, owner_id: str) -> Limits:
-        """Return the limits of a tenant, or of a key."""
-
-    def limits_for(self, principal: Principal) -> Limits:
-        """Return the limits that enclose a session: of its tenant and of its key."""
-
-    def models_for(self, principal: Principal) -> ModelRules:
-        """Return which models a session may use."""
-
-
-class Budgets(Protocol):
-    """What the relay needs of the keeper of this instance's leases (`store/lease_keeper.py`)."""
-
-    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
-        """Return the allowance of a new session, of which so much is free; `leave` it in the end."""
-
-    def ask(self, ask: AskForMoney, done: Callable[[], None]) -> None:
-        """Get more into accounts, if there is any; call `done` on the loop, whether there was or not."""
-
-    def refresh(self, allowance: Allowance, now: datetime) -> bool:
-        """Let the budgets enclose a session as they are now; tell whether anything is another way."""
-
-    def leave(self, allowance: Allowance) -> None:
-        """Take back the allowance of a session that is over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
-from typing import Protocol
 
 from proxy.core.commands import Ask, Close, Journal, Send
 from proxy.core.events import BudgetsChanged, Gone, LingerPassed, Side, StopAsked, Tick
@@ -61,17 +60,6 @@ class Reason(StrEnum):
     DRAINED = "drained"
     ABORTED = "aborted"
     FAILED = "failed"  # a bug of ours
-
-
-class RecordKeeper(Protocol):
-    """What the relay needs of the journal (`store/journal.py`)."""
-
-    @property
-    def accepting(self) -> bool:
-        """Tell whether new sessions may start."""
-
-    def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
-        """Keep `record`; call `durable` on the loop once it is on disk, never if that fails."""
 
 
 @dataclass(frozen=True, slots=True)

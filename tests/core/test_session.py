@@ -233,7 +233,7 @@ def test_a_request_without_an_answer_gives_its_hold_back_after_ten_seconds() -> 
 def test_errors_about_our_own_messages_stay_with_us() -> None:
     """any, upstream `error` naming one of our event ids: the client never sent that."""
     Play().run("""
-        upstream error for=tm_4 code=response_cancel_not_active -> drop
+        upstream error for=tm_3 code=response_cancel_not_active -> drop
         upstream error for=evt_3 code=invalid_value             -> forward
     """)
 
@@ -569,7 +569,7 @@ def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
         wait 1                      -> cancel:r2 error:insufficient_quota close:1008
     """)
     Play(parting(2_500)).run(start).run("""
-        upstream error for=tm_4     -> drop error:insufficient_quota close:1008 | settled
+        upstream error for=tm_3     -> drop error:insufficient_quota close:1008 | settled
     """)
 
 

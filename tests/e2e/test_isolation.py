@@ -13,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from proxy.observe import logs
+from proxy.store.columns import metadata
 from proxy.store.database import open_database, reading
-from proxy.store.schema import metadata
 from tests.e2e.place import UPSTREAM_KEY, Home, Place, add_key, reset
 from tests.e2e.tap import tapping
 from tests.simulator.talk import Client
