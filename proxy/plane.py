@@ -121,6 +121,8 @@ class _PostingWatch:
         self._metrics.conflicts.inc(posting.conflicts)
         if posting.conflicts:
             logger.error("the ledger has this with other figures", extra={"entries": posting.conflicts})
+        for cut in posting.cuts:
+            self._metrics.overshot(cut.overshoot_nanousd)
         for posted in posting.new:
             if Flag.ESTIMATE_CRASH in posted.entry.flags:  # no session of this run has counted it
                 self._metrics.booked(posted.entry, self._tenant_name(posted.tenant_id))

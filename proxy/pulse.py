@@ -7,7 +7,8 @@ relay needs neither.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -15,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.refusal import stopped
 from proxy.observe.metrics import Metrics
-from proxy.relay.gateway import Gateway
+from proxy.relay.gateway import Gateway, LiveSession
 from proxy.store import StoreError, instances, live
 from proxy.store.database import reachable
 from proxy.store.journal import Journal
@@ -24,8 +25,30 @@ from proxy.store.poster import Poster
 BEAT_S = 1.0
 SEEN_S = 5.0
 LAG_PROBE_S = 0.1
+MINUTE_S = 60.0
+SAMPLE_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+class Burn:
+    """How much each session has spent in about the last minute: a few samples of what it has cost."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, deque[tuple[float, int]]] = {}
+
+    def rate(self, session_id: str, total_nanousd: int, now_s: float) -> int:
+        """Return what was spent in the last minute, or since the session began."""
+        samples = self._samples.setdefault(session_id, deque([(now_s, 0)]))
+        if now_s - samples[-1][0] >= SAMPLE_S:
+            samples.append((now_s, total_nanousd))
+        while len(samples) > 1 and now_s - samples[1][0] >= MINUTE_S:
+            samples.popleft()
+        return max(0, total_nanousd - samples[0][1])
+
+    def forget(self, alive: Container[str]) -> None:
+        """Drop what is known of the sessions that are over."""
+        self._samples = {key: kept for key, kept in self._samples.items() if key in alive}
 
 
 class Pulse:
@@ -51,6 +74,7 @@ class Pulse:
         self._seen_at = 0.0
         self._is_down = False
         self._retries = 0
+        self._burn = Burn()
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -61,7 +85,8 @@ class Pulse:
     async def beat(self) -> None:
         """Show, hear, obey; once."""
         self._count_retries()
-        sessions = [live.Live(s.id, s.cost_nanousd, s.responses) for s in self._gateway.sessions.values()]
+        sessions = [self._show(one) for one in self._gateway.sessions.values()]
+        self._burn.forget(self._gateway.sessions)
         try:
             orders = await asyncio.to_thread(self._exchange, sessions)
         except (StoreError, SQLAlchemyError) as error:
@@ -71,6 +96,19 @@ class Pulse:
         for session_id, reason in orders.items():
             if self._gateway.stop(session_id, stopped(reason)):
                 logger.info("session stopped by an administrator", extra={"session": session_id})
+
+    def _show(self, one: LiveSession) -> live.Live:
+        session = one.tunnel.session
+        cost, running = session.cost_nanousd, session.running_nanousd
+        return live.Live(
+            one.id,
+            cost,
+            session.responses,
+            running_nanousd=running,
+            burn_nanousd=self._burn.rate(one.id, cost + running, time.monotonic()),
+            model=session.settings.model,
+            left_nanousd=session.allowance.remaining_nanousd,
+        )
 
     async def probe_loop(self) -> None:
         """Measure until cancelled how late the event loop wakes up."""

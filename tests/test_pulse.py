@@ -11,10 +11,13 @@ from websockets.exceptions import ConnectionClosed
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.core.budgets import Scope
 from proxy.core.limits import LimitName
+from proxy.core.windows import Window
 from proxy.plane import utc_now
-from proxy.pulse import Pulse
+from proxy.pulse import Burn, Pulse
 from proxy.store.audit import Act
+from proxy.store.budgets import set_budget
 from proxy.store.database import migrate, open_database, reading, writing
 from proxy.store.limits import set_limit
 from proxy.store.live import Live, publish, request_stop
@@ -169,3 +172,41 @@ async def test_sessions_on_other_instances_are_counted_where_a_limit_asks(app: A
                 await asyncio.sleep(0.1)
         who = live.principal
         assert dict(app.gateway.turnstile.elsewhere) == {who.tenant_id: 1, who.api_key_id: 1}
+
+
+async def test_a_live_session_is_shown_with_what_runs_its_rate_and_what_is_left(app: App) -> None:
+    beating, secret = pulse(app), make_key(app)
+    with writing(app.stores.engine) as connection:
+        act = Act("test", utc_now(), "a test")
+        amount = 10_000_000_000
+        set_budget(
+            connection,
+            act,
+            scope=Scope.TENANT,
+            window=Window.DAY,
+            amount_nanousd=amount,
+            tenant="acme",
+        )
+    while not app.catalog.budgets.budgets:  # noqa: ASYNC110  the catalogue polls
+        await asyncio.sleep(0.05)
+    async with call(app.url, secret) as socket:
+        await answer(socket)
+        await beating.beat()
+        with reading(app.stores.engine) as connection:
+            row = connection.execute(select(live_session)).one()
+        (live,) = app.gateway.sessions.values()
+        assert row.cost_nanousd == row.burn_nanousd == live.cost_nanousd > 0
+        assert row.running_nanousd == 0
+        assert row.model == "gpt-realtime"
+        assert row.left_nanousd == amount - live.cost_nanousd
+    await app.gateway.drain()
+
+
+def test_a_rate_is_what_was_spent_in_about_a_minute() -> None:
+    burn = Burn()
+    rates = [burn.rate("s_1", 100 * second, float(second)) for second in range(0, 200, 5)]
+    assert rates[0] == 0
+    assert rates[12] == 6_000
+    assert set(rates[13:]) == {6_000}
+    burn.forget({"s_2"})
+    assert burn.rate("s_1", 50, 200.0) == 50

@@ -102,6 +102,11 @@ class Allowance:
     version: int = -1  # of the book of budgets that this follows …
     until: datetime = FOREVER  # … and when that changes by itself: a window ends, a raise begins
 
+    @property
+    def remaining_nanousd(self) -> int | None:
+        """Return what is left of the narrowest budget, as far as is known here; None if none has an end."""
+        return min((one.limit_nanousd - one.spent_so_far_nanousd for one in self.accounts), default=None)
+
     def held(self, key: str) -> int:
         """Return how much is held under `key`."""
         hold = self.holds.get(key)

@@ -37,6 +37,7 @@ CLOSE_CODES = frozenset({*range(1000, 1016), 3000, 4000})  # the others come fro
 _FLAGS = frozenset(flag.value for flag in Flag)
 
 SESSION_S = (1, 5, 15, 30, 60, 120, 300, 600, 1_200, 1_800, 3_600, 7_200)
+OVERSHOOT_USD = (0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 ERROR_RATIOS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
@@ -113,6 +114,11 @@ class Metrics:
             COMMIT_S,
             "answer",
         )
+        self.overshoot = self._histogram(
+            "talkmeter_cut_overshoot_usd",
+            "By how much a response that a budget cut cost more than was held for it, in dollars",
+            OVERSHOOT_USD,
+        )
         self.estimate_error = self._histogram(
             "talkmeter_estimate_error_ratio",
             "By how much a response's estimated cost was off when it ended; below 0: too low",
@@ -164,6 +170,10 @@ class Metrics:
     def asked_for_money(self, answer: str, seconds: float) -> None:
         """Count a wait for more of a budget: granted, refused, or unknown since nobody answered."""
         self.budget_asks.labels(answer).observe(seconds)
+
+    def overshot(self, nanousd: int) -> None:
+        """Count what a cut response has cost beyond its hold."""
+        self.overshoot.observe(nanousd / NANOUSD_PER_USD)
 
     def cut(self, refusal: Refusal) -> None:
         """Count a session that was ended in the middle."""

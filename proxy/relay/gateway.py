@@ -81,11 +81,6 @@ class LiveSession:
         return self.tunnel.session.cost_nanousd
 
     @property
-    def running_nanousd(self) -> int:
-        """Return what its running responses have cost so far, by estimate."""
-        return self.tunnel.session.running_nanousd
-
-    @property
     def responses(self) -> int:
         return self.tunnel.session.responses
 
