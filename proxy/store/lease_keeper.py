@@ -25,7 +25,7 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.core.allowance import Allowance, Need
+from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.records import SessionOpened
@@ -110,12 +110,10 @@ class LeaseKeeper:
         allowance = Allowance(payer=payer, end_user=facts.end_user, unposted=self._accounts.unposted)
         self._enclose(allowance)
         try:
-            if needs := tuple(n for n in allowance.needs(need_nanousd) if n.account.may_ask(self._clock())):
-                await self._ask_and_wait(needs)
+            short = await self._short(allowance, need_nanousd)
         except BaseException:
             self.leave(allowance)
             raise
-        short = next((one for one in allowance.accounts if not one.can_hold(need_nanousd)), None)
         if short is None:
             return allowance
         self.leave(allowance)
@@ -193,12 +191,21 @@ class LeaseKeeper:
 
     # Asking
 
-    async def _ask_and_wait(self, needs: tuple[Need, ...]) -> None:
-        answered = asyncio.Event()
-        asking = _Asking(needs, False, answered.set, time.monotonic())
+    async def _short(self, allowance: Allowance, amount_nanousd: int) -> Account | None:
+        """Get so much into every account; return one that there is not enough for."""
+        needs = tuple(n for n in allowance.needs(amount_nanousd) if n.account.may_ask(self._clock()))
+        if not needs:
+            return _first_short(allowance, amount_nanousd)
+        answered: asyncio.Future[Account | None] = asyncio.get_running_loop().create_future()
+
+        def done() -> None:  # nothing is held yet, and what is free may go back in a moment
+            if not answered.done():
+                answered.set_result(_first_short(allowance, amount_nanousd))
+
+        asking = _Asking(needs, False, done, time.monotonic())
         self._put(asking, ADMIT_S)
         try:
-            await answered.wait()
+            return await answered
         finally:
             self._remove(asking)
 
@@ -365,3 +372,7 @@ class LeaseKeeper:
             except SQLAlchemyError as error:
                 self._note(error)
         self._thread.shutdown(wait=False)
+
+
+def _first_short(allowance: Allowance, amount_nanousd: int) -> Account | None:
+    return next((one for one in allowance.accounts if not one.can_hold(amount_nanousd)), None)

@@ -1,0 +1,263 @@
+"""The keeper of leases, on a real database: granted, refused, unknown, shared by two instances."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, insert, select
+
+from proxy.core.allowance import Allowance
+from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Scope
+from proxy.core.commands import Ask
+from proxy.core.events import BudgetsChanged
+from proxy.core.records import SessionOpened
+from proxy.core.refusal import Refusal
+from proxy.core.windows import Window
+from proxy.store.database import reading, writing
+from proxy.store.lease_keeper import LeaseKeeper
+from proxy.store.schema import instance, lease
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+TENANT = Budget("b_1", Scope.TENANT, Window.DAY, 1_000, tenant_id="t_1")
+
+
+def facts(session_id: str = "s_1", user: str | None = None) -> SessionOpened:
+    return SessionOpened(
+        session_id=session_id,
+        tenant_id="t_1",
+        project_id=None,
+        api_key_id="k_1",
+        end_user=user,
+        tags={},
+        provider="openai",
+        account=None,
+        model="talk",
+        opened_at=NOW,
+    )
+
+
+async def nothing() -> None:
+    """Everything is posted."""
+
+
+@asynccontextmanager
+async def keeping(
+    engine: Engine, *budgets: Budget, name: str = "i_1", told: list[str] | None = None
+) -> AsyncIterator[LeaseKeeper]:
+    """Run a keeper of an instance that the database knows."""
+    with writing(engine) as connection:
+        if connection.execute(select(instance.c.id).where(instance.c.id == name)).first() is None:
+            connection.execute(
+                insert(instance).values(id=name, started_at=NOW, seen_at=NOW, journal_path="j", version="0")
+            )
+    heard = told if told is not None else []
+    keeper = LeaseKeeper(engine, name, lambda: NOW, told=lambda answer, seconds: heard.append(answer))
+    keeper.book = lambda: BudgetBook.of(budgets, 1)
+    running = asyncio.create_task(keeper.run(nothing))
+    try:
+        yield keeper
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await keeper.stop(all_posted=True)
+
+
+async def admitted(keeper: LeaseKeeper, need: int = 100, **given: str) -> Allowance:
+    allowance = await keeper.admit(facts(**given), need)
+    assert isinstance(allowance, Allowance)
+    return allowance
+
+
+async def answered(keeper: LeaseKeeper, allowance: Allowance, amount: int) -> None:
+    """Ask for so much to be free, and wait for the answer."""
+    done = asyncio.Event()
+    keeper.ask(Ask(allowance.needs(amount), BudgetsChanged()), done.set)
+    await done.wait()
+
+
+@contextmanager
+def away(engine: Engine) -> Iterator[None]:
+    """Let the database answer nobody: somebody holds its chain, its windows and its write lock."""
+    with writing(engine) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("LOCK TABLE lease, budget_window IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def soon(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  a test looks from outside
+            await asyncio.sleep(0.01)
+
+
+def leased(engine: Engine) -> int:
+    with reading(engine) as connection:
+        rows = connection.execute(select(lease)).all()
+    return sum(row.granted_nanousd - row.taken_nanousd for row in rows)
+
+
+async def test_a_session_is_admitted_with_a_lease_and_it_goes_back_in_the_end(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        (account,) = allowance.accounts
+        assert account.free_nanousd >= 100
+        assert account.limit_nanousd == 1_000
+        assert leased(database) == account.leased_nanousd
+        keeper.leave(allowance)
+        await soon(lambda: leased(database) == 0)
+
+
+async def test_what_is_missing_is_asked_for_and_only_the_database_says_no(database: Engine) -> None:
+    told: list[str] = []
+    async with keeping(database, TENANT, told=told) as keeper:
+        allowance = await admitted(keeper)
+        await answered(keeper, allowance, 900)
+        assert allowance.hold("a", 900) is None
+        await answered(keeper, allowance, 101)
+        short = allowance.hold("b", 101)
+        assert short is not None
+        assert short.refusal.name == "budget_spent"
+        assert not short.may_ask(NOW)  # for a moment the no is remembered
+        await answered(keeper, allowance, 100)
+        assert allowance.hold("b", 100) is None
+        assert told == ["granted", "granted", "refused", "granted"]
+
+
+async def test_a_spent_budget_admits_nobody(database: Engine) -> None:
+    async with keeping(database, replace(TENANT, amount_nanousd=99)) as keeper:
+        refusal = await keeper.admit(facts(), 100)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.http_status, refusal.name) == (402, "budget_spent")
+
+
+async def test_all_who_wait_share_what_there_is_the_first_one_first(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper, 10)
+        held: list[int] = []
+
+        def take(key: int) -> None:
+            if allowance.hold(str(key), 300) is None:
+                held.append(key)
+
+        for key in range(5):
+            keeper.ask(Ask(allowance.needs(300), BudgetsChanged()), lambda key=key: take(key))  # type: ignore[misc]
+        await soon(lambda: len(held) == 3)
+        await asyncio.sleep(0.3)
+        assert held == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed", "is_held"),
+    [
+        (OnStoreDown.TERMINATE, 0, False),
+        (OnStoreDown.CONTINUE, 5_000, True),
+        (OnStoreDown.CONTINUE, 100, False),
+    ],
+)
+async def test_when_the_database_does_not_answer_the_budget_says_what_then(
+    database: Engine, policy: OnStoreDown, allowed: int, is_held: bool
+) -> None:
+    budget = replace(TENANT, on_store_down=policy, store_down_nanousd=allowed)
+    told: list[str] = []
+    async with keeping(database, budget, told=told) as keeper:
+        allowance = await admitted(keeper)
+        with away(database):
+            await answered(keeper, allowance, 600)
+            short = allowance.hold("a", 600)
+        assert (short is None) == is_held
+        assert told[-1] == "unknown"
+        if short is not None:
+            assert short.refusal.name == "budget_unknown"
+        await soon(lambda: not allowance.accounts[0].is_unknown and leased(database) <= 1_000)
+        await soon(lambda: allowance.accounts[0].leased_nanousd == leased(database))
+
+
+async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
+    budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
+    async with keeping(database, budget) as keeper:
+        allowance = await admitted(keeper)
+        with away(database):
+            asking = asyncio.create_task(answered(keeper, allowance, 600))
+            await asyncio.sleep(0.5)
+            assert not asking.done()
+        await asking
+        assert allowance.hold("a", 600) is None
+
+
+async def test_without_the_database_nobody_new_is_admitted_to_a_budget(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        await admitted(keeper)
+        with away(database):
+            refusal = await keeper.admit(facts("s_2"), 500)
+        assert isinstance(refusal, Refusal)
+        assert (refusal.http_status, refusal.name) == (503, "budget_unknown")
+
+
+async def test_what_lies_unheld_at_another_instance_comes_back_when_it_is_needed(database: Engine) -> None:
+    async with keeping(database, TENANT) as first, keeping(database, TENANT, name="i_2") as second:
+        rich = await admitted(first)
+        poor = await admitted(second, 100, session_id="s_2")
+        await answered(first, rich, 700)
+        rich.hold("a", 200)
+        await answered(second, poor, 600)
+        assert poor.hold("b", 600) is None
+        await answered(second, poor, 300)
+        assert poor.hold("c", 300) is not None
+        assert rich.hold("d", 300) is not None
+
+
+async def test_a_start_drops_what_the_last_run_left_behind(database: Engine) -> None:
+    row = {"budget_id": "b_1", "subject": "", "starts_at": NOW.replace(hour=0), "wanted": False}
+    with writing(database) as connection:
+        for name in ("i_1", "i_dead"):
+            connection.execute(
+                insert(lease).values(instance_id=name, granted_nanousd=300, taken_nanousd=50, **row)
+            )
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper, 750)
+        await answered(keeper, allowance, 750)
+        assert allowance.hold("a", 750) is None
+        await answered(keeper, allowance, 1)
+        assert allowance.hold("b", 1) is not None  # 250 are still counted for the one that died
+
+
+async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        await answered(keeper, allowance, 800)
+        allowance.hold("a", 800)
+        lowered = replace(TENANT, amount_nanousd=300)
+        keeper.book = lambda: BudgetBook.of([lowered], 2)
+        assert keeper.refresh(allowance, NOW)
+        await soon(lambda: allowance.left("a") == 300)
+        assert not keeper.refresh(allowance, NOW)
+
+
+async def test_an_end_user_is_known_from_the_first_session_or_when_a_budget_asks(database: Engine) -> None:
+    each = replace(TENANT, id="b_2", scope=Scope.EACH_USER, amount_nanousd=500)
+    async with keeping(database, TENANT) as keeper:
+        early = await admitted(keeper, user="bob")
+        assert [one.budget.id for one in early.accounts] == ["b_1"]
+        keeper.book = lambda: BudgetBook.of([TENANT, each], 2)
+        late = await admitted(keeper, user="bob", session_id="s_2")
+
+        def is_enclosed() -> bool:
+            keeper.refresh(early, NOW)
+            return len(early.accounts) == 2
+
+        await soon(is_enclosed)
+        assert early.accounts[1] is late.accounts[1]
+        other = await admitted(keeper, user="ann", session_id="s_3")
+        assert other.accounts[1] is not late.accounts[1]
+        assert len((await admitted(keeper, session_id="s_4")).accounts) == 1
+
+
+async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
+    async with keeping(database, replace(TENANT, on_exhausted=OnExhausted.NOTIFY)) as keeper:
+        allowance = await admitted(keeper, 10_000)
+        assert (allowance.accounts, allowance.is_priced_only) == ([], True)
+        assert allowance.needs(5) == ()
+        assert leased(database) == 0
