@@ -85,8 +85,9 @@ class Hold:
     accounts: list[Account]
 
 
-# What was settled and is not posted, by the entry's key: in which accounts, and how much.
-Unposted = dict[str, tuple[Sequence[Account], int]]
+# What was settled and is not posted, by the entry's key: in which accounts, and how much. An upstream that
+# uses its ids again settles two things under one key.
+Unposted = dict[str, list[tuple[Sequence[Account], int]]]
 
 
 @dataclass(slots=True)
@@ -159,7 +160,7 @@ class Allowance:
             account.settle(cost_nanousd)
         leased = [account for account in accounts if account.is_leased]
         if leased:
-            self.unposted[entry_key] = (leased, cost_nanousd)
+            self.unposted.setdefault(entry_key, []).append((leased, cost_nanousd))
 
     def narrowest(self, key: str) -> Account | None:
         """Return the account with the least left, of those that `key` is held in."""

@@ -226,9 +226,9 @@ class Accounts:
     def take_off(self, posting: Posting) -> None:
         """Take off what a posting has counted: it is spent in the database now, and off the leases there."""
         for key in posting.handled:
-            accounts, amount = self.unposted.pop(key, ((), 0))
-            for account in accounts:
-                account.unposted_nanousd -= amount
+            for accounts, amount in self.unposted.pop(key, ()):
+                for account in accounts:
+                    account.unposted_nanousd -= amount
         for pot, charge in posting.charged.items():
             for kept in self._those_of([pot]):
                 kept.account.leased_nanousd -= charge.taken_nanousd

@@ -69,7 +69,7 @@ def test_what_is_settled_stays_taken_from_a_lease_until_it_is_posted() -> None:
     allowance.hold("a", 40)
     allowance.settle("a", 30, "entry 1")
     assert (tenant.leased_nanousd, tenant.unposted_nanousd, tenant.free_nanousd) == (100, 30, 70)
-    assert allowance.unposted == {"entry 1": ([tenant], 30)}
+    assert allowance.unposted == {"entry 1": [([tenant], 30)]}
 
 
 def test_other_budgets_enclose_what_is_held_and_a_window_that_ended_keeps_it() -> None:

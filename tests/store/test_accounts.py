@@ -157,6 +157,15 @@ def test_what_is_posted_is_off_the_lease_and_no_longer_unposted() -> None:
     assert it.accounts.unposted == {}
 
 
+def test_two_things_under_one_key_are_both_taken_off() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    it.session.settle("a", 150, "entry 1")
+    it.session.settle("b", 100, "entry 1")
+    it.accounts.take_off(Posting(charged={POT: Charge(150, 150, 150)}, handled=("entry 1",)))
+    assert (it.account.unposted_nanousd, it.account.free_nanousd) == (0, 250)
+
+
 def test_an_overshoot_is_the_databases_once_it_is_posted() -> None:
     it = Stage(TENANT)
     it.lease(100)
