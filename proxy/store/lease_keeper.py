@@ -20,12 +20,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.core.allowance import Allowance, Need
+from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.records import SessionOpened
@@ -110,12 +111,12 @@ class LeaseKeeper:
         allowance = Allowance(payer=payer, end_user=facts.end_user, unposted=self._accounts.unposted)
         self._enclose(allowance)
         try:
+            short = self._short(allowance, need_nanousd)
             if needs := tuple(n for n in allowance.needs(need_nanousd) if n.account.may_ask(self._clock())):
-                await self._ask_and_wait(needs)
+                short = await self._ask_and_wait(needs, partial(self._short, allowance, need_nanousd))
         except BaseException:
             self.leave(allowance)
             raise
-        short = next((one for one in allowance.accounts if not one.can_hold(need_nanousd)), None)
         if short is None:
             return allowance
         self.leave(allowance)
@@ -193,14 +194,26 @@ class LeaseKeeper:
 
     # Asking
 
-    async def _ask_and_wait(self, needs: tuple[Need, ...]) -> None:
+    @staticmethod
+    def _short(allowance: Allowance, need_nanousd: int) -> Account | None:
+        return next((one for one in allowance.accounts if not one.can_hold(need_nanousd)), None)
+
+    async def _ask_and_wait(self, needs: tuple[Need, ...], decide: Callable[[], T]) -> T:
+        """Return what `decide` says when the answer comes: nobody holds it yet, so it may go back soon."""
         answered = asyncio.Event()
-        asking = _Asking(needs, False, answered.set, time.monotonic())
+        decided: list[T] = []
+
+        def done() -> None:
+            decided.append(decide())
+            answered.set()
+
+        asking = _Asking(needs, False, done, time.monotonic())
         self._put(asking, ADMIT_S)
         try:
             await answered.wait()
         finally:
             self._remove(asking)
+        return decided[0]
 
     def _put(self, asking: _Asking, wait_s: float) -> None:
         asking.timer = asyncio.get_running_loop().call_later(wait_s, self._expired, asking)
