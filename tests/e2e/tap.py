@@ -14,6 +14,7 @@ class Tapped:
 
     said_by_client: bytearray = field(default_factory=bytearray)
     said_by_server: bytearray = field(default_factory=bytearray)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def request(self) -> str:
@@ -39,6 +40,14 @@ class Tap:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tapped = Tapped()
         self.connections.append(tapped)
+        try:
+            await self._relay(reader, writer, tapped)
+        finally:
+            tapped.over.set()
+
+    async def _relay(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tapped: Tapped
+    ) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         try:
             async with asyncio.TaskGroup() as group:
@@ -71,3 +80,5 @@ async def tapping(target: int) -> AsyncIterator[Tap]:
     finally:
         server.close()
         await server.wait_closed()
+        for tapped in tap.connections:  # only newer Pythons have waited for them
+            await tapped.over.wait()

@@ -261,3 +261,9 @@ async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
         assert (allowance.accounts, allowance.is_priced_only) == ([], True)
         assert allowance.needs(5) == ()
         assert leased(database) == 0
+
+
+async def test_who_is_let_in_is_decided_when_the_answer_comes(database: Engine) -> None:
+    """So near its end that what nobody holds goes back at once, before the admitted one wakes up."""
+    async with keeping(database, TENANT) as keeper:
+        assert isinstance(await keeper.admit(facts(), 900), Allowance)
