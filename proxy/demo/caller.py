@@ -20,6 +20,10 @@ BOOKED_S_MAX = 20.0
 Json = dict[str, Any]
 
 
+class Refused(RuntimeError):
+    """The conversation was ended by an `error` event, whose message this is."""
+
+
 def speech(seconds: float) -> bytes:
     """Return `seconds` of a tone as PCM: to turn detection it is somebody speaking."""
     count = int(seconds * SAMPLES_PER_S)
@@ -64,7 +68,7 @@ class Caller:
                 if event["type"] == "response.output_audio.delta":
                     self.audio_s += len(event["delta"]) * 3 / 4 / (2 * SAMPLES_PER_S)
                 if event["type"] == "error":
-                    raise RuntimeError(f"the conversation failed: {event['error']['message']}")
+                    raise Refused(event["error"]["message"])
                 if event["type"] in kinds:
                     return event
 
@@ -99,6 +103,16 @@ class Caller:
         self.audio_s = 0.0
         await self.send("response.create")
         return await self.until("response.done")
+
+    async def refused(self) -> str:
+        """Ask for a response that will not be allowed to end; return what the client is told."""
+        self.audio_s = 0.0
+        await self.send("response.create")
+        try:
+            await self.until("response.done")
+        except Refused as refused:
+            return str(refused)
+        return ""
 
     async def hang_up(self) -> None:
         """Drop the connection as a lost phone does: without a word."""

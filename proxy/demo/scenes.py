@@ -36,11 +36,15 @@ WITH_TOOLS: Json = {
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was said from both sides, and the `response` of its `response.done` (None: nobody heard it)."""
+    """What was said from both sides, and the `response` of its `response.done` (None: nobody heard it).
+
+    `refusal` is what the client was told in its place.
+    """
 
     said: str
     heard_s: float
     response: Json | None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Scene:
     tags: str
     settings: Json
     play: Callable[[Caller], AsyncIterator[Turn]]
+    budget_usd: str | None = None  # of its tenant, a day
 
 
 async def order_bread(caller: Caller) -> AsyncIterator[Turn]:
@@ -102,6 +107,12 @@ async def hang_up(caller: Caller) -> AsyncIterator[Turn]:
     yield Turn("hangs up meanwhile", caller.audio_s, None)
 
 
+async def talk_without_end(caller: Caller) -> AsyncIterator[Turn]:
+    await caller.write("Tell me everything in 900 words.")
+    refusal = await caller.refused()
+    yield Turn("lets it talk for ever", caller.audio_s, None, refusal)
+
+
 def picture() -> str:
     """Return a small picture as a data URL: an orange square."""
     side = 64
@@ -146,5 +157,13 @@ SCENES = (
         "app=stories",
         MANUAL,
         hang_up,
+    ),
+    Scene(
+        "Hotline",
+        "A budget of $0.02. It is cut inside the answer that spends it.",
+        "app=phone",
+        MANUAL,
+        talk_without_end,
+        budget_usd="0.02",
     ),
 )

@@ -1,6 +1,7 @@
 """The demo as a person sees it: every turn with its cost as it is spoken, a report, and what to try."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -67,8 +68,10 @@ EXAMPLE = """\
 async def run(*, once: bool) -> None:
     """Play the demo; then stay up until Ctrl-C, unless `once`."""
     console = Console(highlight=False, soft_wrap=True)
+    _only_log_errors()
     tenants = sorted({scene.tenant for scene in SCENES})
-    async with set_up(tenants) as stage:
+    budgets = {scene.tenant: scene.budget_usd for scene in SCENES if scene.budget_usd}
+    async with set_up(tenants, budgets) as stage:
         _say_hello(console, tenants)
         for number, scene in enumerate(SCENES, start=1):
             await _play(console, stage, number, scene)
@@ -80,6 +83,13 @@ async def run(*, once: bool) -> None:
             _show_what_to_try(console, stage, tenants[0])
             await interrupted.wait()
             console.print("\nStopped. The demo's files were in a temporary folder and are gone.")
+
+
+def _only_log_errors() -> None:
+    """Keep warnings, such as of the budget that is spent on purpose, out of what is shown."""
+    errors = logging.StreamHandler()
+    errors.setLevel(logging.ERROR)
+    logging.getLogger("proxy").addHandler(errors)
 
 
 def _say_hello(console: Console, tenants: Sequence[str]) -> None:
@@ -102,6 +112,8 @@ async def _play(console: Console, stage: Stage, number: int, scene: Scene) -> No
             turns += 1
             told = await caller.bill(turn.response["id"] if turn.response else None)
             console.print(_turn(turns, turn, told))
+            if turn.refusal:
+                console.print(Text(f"   the client is told: {turn.refusal}", style="yellow"))
     console.print(_row(["", "with transcription", "", "", "", "", _dollars(told["cost_nanousd"])]))
 
 

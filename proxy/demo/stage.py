@@ -2,7 +2,7 @@
 
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,8 +13,12 @@ from pydantic import SecretStr
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.core.budgets import Scope
+from proxy.core.money import parse_usd
+from proxy.core.windows import Window
 from proxy.settings import Address, Settings
 from proxy.store.audit import Act
+from proxy.store.budgets import set_budget
 from proxy.store.database import ready_database, writing
 from proxy.store.keys import load_pepper
 from proxy.store.tenants import create_key, create_tenant
@@ -35,14 +39,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def set_up(tenants: Iterable[str]) -> AsyncIterator[Stage]:
-    """Set the stage in a temporary folder, which is removed in the end."""
+async def set_up(tenants: Iterable[str], budgets_usd: Mapping[str, str]) -> AsyncIterator[Stage]:
+    """Set the stage in a temporary folder, which is removed in the end. Budgets are for a day, by tenant."""
     with tempfile.TemporaryDirectory(prefix="talkmeter-demo-") as name:
         folder = Path(name)
         upstream = await simulator.serve(HOST, 0, api_keys={UPSTREAM_KEY}, speed=SPEED)
         try:
             settings = demo_settings(folder, upstream.url)
-            secrets = create_keys(settings, folder, tenants)
+            secrets = create_keys(settings, folder, tenants, budgets_usd)
             async with running(settings) as app:
                 yield Stage(app, secrets, folder)
         finally:
@@ -67,16 +71,27 @@ def demo_settings(folder: Path, upstream_url: str) -> Settings:
     return Settings(**chosen)
 
 
-def create_keys(settings: Settings, folder: Path, tenants: Iterable[str]) -> dict[str, str]:
-    """Create the tenants and a key for each; return the secrets by tenant."""
+def create_keys(
+    settings: Settings, folder: Path, tenants: Iterable[str], budgets_usd: Mapping[str, str]
+) -> dict[str, str]:
+    """Create the tenants with a key each, and their budgets; return the secrets by tenant."""
     engine = ready_database(settings.database_url)
     pepper = load_pepper(None, folder / "talkmeter.db", keys_exist=False)
     secrets = {}
+    act = Act("demo", datetime.now(UTC))
     with writing(engine) as connection:
         for tenant in tenants:
-            act = Act("demo", datetime.now(UTC))
             create_tenant(connection, tenant, act)
             _, secrets[tenant] = create_key(connection, pepper, tenant_name=tenant, act=act, name="demo")
+        for tenant, amount in budgets_usd.items():
+            set_budget(
+                connection,
+                act,
+                scope=Scope.TENANT,
+                window=Window.DAY,
+                amount_nanousd=parse_usd(amount),
+                tenant=tenant,
+            )
     engine.dispose()
     return secrets
 

@@ -32,14 +32,14 @@ def test_it_shows_each_kind_of_conversation_and_a_report_that_adds_up() -> None:
     shown, complaints = process.communicate(timeout=60)
     assert process.returncode == 0, complaints
     assert not complaints
-    for word in ("interrupts", "hangs up", "picture", "the app answers", "cancelled"):
+    for word in ("interrupts", "hangs up", "picture", "the app answers", "cancelled", "is spent"):
         assert word in shown
     conversations = re.findall(r"with transcription +\$([0-9.]+)$", shown, re.MULTILINE)
     rows = re.findall(r"(\d+\.\d{9})\s*$", shown, re.MULTILINE)
     *parts, total = map(parse_usd, rows)
     assert sum(parts) == total
-    assert len(conversations) == 4
-    assert abs(sum(map(parse_usd, conversations)) - total) < 4 * 1_000  # each shown to a millionth
+    assert len(conversations) == 5
+    assert abs(sum(map(parse_usd, conversations)) - total) < 5 * 1_000  # each shown to a millionth
 
 
 def test_it_stays_up_until_it_is_interrupted_and_names_no_real_key() -> None:
