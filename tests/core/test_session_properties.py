@@ -118,6 +118,7 @@ class Run:
             self.line("bank refuses")
             self.check()
         self.line("upstream gone")
+        self.line("client gone")
         self.led.append(("close", self._close()))
         self.check()
         return self
