@@ -690,3 +690,21 @@ def test_a_client_that_leaves_gets_no_last_words() -> None:
         client gone                 ->
         upstream done r1 in=0 a=40 status=cancelled -> entry:r1=400 drop
     """)
+
+
+def test_with_a_budget_a_bill_that_was_never_opened_is_charged_and_a_late_start_is_held() -> None:
+    Play(cutting(1_000)).run("""
+        upstream done r9 in=10 a=1 -> entry:r9=20 forward     | free 980
+        client   ask e1            -> forward                 | held 400
+        client   gone              ->                         | held 400, unsettled
+        upstream started r1        -> open:r1 drop cancel:r1  | held 400
+        upstream done r1 in=10 a=0 -> entry:r1=10 drop        | held 0, free 970, settled
+    """)
+
+
+def test_a_budget_with_last_words_speaks_them_when_nobody_asked_for_what_started() -> None:
+    """Turn detection, refused, `wrap_up`: cancelled, and the last words once its bill has come."""
+    Play(parting(2_300)).run("""
+        upstream started r1        -> open:r1 forward cancel:r1 cut:r1=0
+        upstream done r1 in=0 a=0 status=cancelled -> entry:r1=0 forward remark answer:200
+    """)
