@@ -266,7 +266,7 @@ class Session:
         self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
     ) -> Ask | None:
         """Return what to ask for, where that can help and was not done for this event."""
-        hopeful = not self._has_asked and needs and all(need.account.may_ask(now) for need in needs)
+        hopeful = not self._has_asked and needs and all(need.may_ask(now) for need in needs)
         return Ask(needs, again, partly) if hopeful else None
 
     def _response_started(
