@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from proxy.store import StoreError
-from proxy.store.audit import Act
+from proxy.store.audit import Act, list_audit
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import (
     CLAIM_LASTS,
@@ -130,6 +130,12 @@ def test_what_is_done_can_be_sent_again_and_what_is_not_cannot(database: Engine)
         (tried,) = claims(connection, NOW)
         record(connection, [Outcome(tried, 200, None)], NOW)
         redeliver(connection, number, there, Act("test", NOW))
+        noted = list_audit(connection)[-1]
+        assert (noted.action, noted.object, noted.after) == (
+            "webhook.redeliver",
+            there,
+            {"delivery": number},
+        )
         (again,) = claims(connection, NOW)
         assert again.attempts == 1
         with pytest.raises(StoreError, match="no delivery 99"):
