@@ -289,8 +289,8 @@ budget_cut = Table(
     Column("spent_nanousd", BigInteger, nullable=False),
     Column("held_nanousd", BigInteger, nullable=False),
     Column("estimate_nanousd", BigInteger, nullable=False),
-    Column("cost_nanousd", BigInteger),  # once its bill is posted, and what that went over the limit by
-    Column("overshoot_nanousd", BigInteger),
+    Column("cost_nanousd", BigInteger),  # null until its bill is posted …
+    Column("overshoot_nanousd", BigInteger),  # … and max(0, cost - held) then
 )
 
 # --- Limits and models, by their owner: a tenant's or an API key's id.
