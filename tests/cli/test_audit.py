@@ -11,6 +11,8 @@ from proxy.store.live import Live, publish
 from tests.cli.conftest import Talkmeter
 from tests.ledgers import Books
 
+ACTOR = f"cli:{getpass.getuser()}@{socket.gethostname()}"
+
 
 def test_every_command_that_changes_something_is_noted(talkmeter: Talkmeter, books: Books) -> None:
     talkmeter("tenant", "create", "acme")
@@ -41,7 +43,7 @@ def test_every_command_that_changes_something_is_noted(talkmeter: Talkmeter, boo
         ("tenant.archive", "r6"),
     ]
     assert key["secret"] not in listed.out and key["prefix"] not in listed.out
-    assert {one["actor"] for one in listed.json} == {f"cli:{getpass.getuser()}@{socket.gethostname()}"}
+    assert {one["actor"] for one in listed.json} == {ACTOR}
 
 
 def test_the_table_shows_what_changed(talkmeter: Talkmeter) -> None:
@@ -88,3 +90,84 @@ def test_a_reason_that_cannot_be_kept_changes_nothing(talkmeter: Talkmeter) -> N
     talkmeter("tenant", "create", "acme")
     assert "printable" in talkmeter.fails("tenant", "archive", "acme", "--reason", "x" * 501)
     assert talkmeter("tenant", "list", "--json").json[0]["archived_at"] is None
+
+
+def test_a_reason_is_on_one_printable_line(talkmeter: Talkmeter) -> None:
+    talkmeter("tenant", "create", "acme")
+    words = ("limit", "set", "--tenant", "acme", "responses", "3")
+    assert "printable" in talkmeter.fails(*words, "--reason", "one\ntwo")
+    assert talkmeter("limit", "list", "--json").json == []
+
+
+LIMIT = ("--tenant", "acme", "responses")
+MODEL = ("--tenant", "acme", "gpt-realtime*")
+
+
+@pytest.mark.parametrize(
+    ("first", "words", "action", "before", "after"),
+    [
+        ((), ("limit", "set", *LIMIT, "3"), "limit.set", None, {"responses": "3"}),
+        (
+            ("limit", "set", *LIMIT, "3"),
+            ("limit", "set", *LIMIT, "5"),
+            "limit.set",
+            {"responses": "3"},
+            {"responses": "5"},
+        ),
+        (
+            ("limit", "set", *LIMIT, "3"),
+            ("limit", "remove", *LIMIT),
+            "limit.remove",
+            {"responses": "3"},
+            None,
+        ),
+        (
+            (),
+            ("model", "allow", *MODEL),
+            "model.allow",
+            None,
+            {"model": "gpt-realtime*", "allowed": True},
+        ),
+        (
+            ("model", "allow", *MODEL),
+            ("model", "deny", *MODEL),
+            "model.deny",
+            {"model": "gpt-realtime*", "allowed": True},
+            {"model": "gpt-realtime*", "allowed": False},
+        ),
+        (
+            ("model", "deny", *MODEL),
+            ("model", "remove", *MODEL),
+            "model.remove",
+            {"model": "gpt-realtime*", "allowed": False},
+            None,
+        ),
+    ],
+)
+def test_limits_and_models_say_who_what_and_why(
+    talkmeter: Talkmeter,
+    first: tuple[str, ...],
+    words: tuple[str, ...],
+    action: str,
+    before: object,
+    after: object,
+) -> None:
+    talkmeter("tenant", "create", "acme")
+    if first:
+        talkmeter(*first)
+    talkmeter(*words, "--reason", "it ran away")
+    (noted,) = talkmeter("audit", "list", "--limit", "1", "--json").json
+    assert (noted["actor"], noted["reason"], noted["tenant"]) == (ACTOR, "it ran away", "acme")
+    assert (noted["action"], noted["before"], noted["after"]) == (action, before, after)
+
+
+def test_an_act_that_changes_nothing_is_not_noted(talkmeter: Talkmeter) -> None:
+    talkmeter("tenant", "create", "acme")
+    for reason in ("first", "again"):
+        talkmeter("limit", "set", *LIMIT, "3", "--reason", reason)
+        talkmeter("model", "deny", *MODEL, "--reason", reason)
+    noted = talkmeter("audit", "list", "--json").json[1:]
+    assert [(one["action"], one["reason"]) for one in noted] == [
+        ("limit.set", "first"),
+        ("model.deny", "first"),
+    ]

@@ -1,5 +1,7 @@
 """`talkmeter lease`."""
 
+import getpass
+import socket
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert
@@ -28,3 +30,10 @@ def test_what_a_dead_instance_holds_is_seen_and_freed(talkmeter: Talkmeter, book
     assert talkmeter("lease", "list", "--json").json == []
     (noted,) = talkmeter("audit", "list", "--json").json
     assert (noted["action"], noted["reason"]) == ("lease.write_off", "its disk is gone")
+    assert noted["actor"] == f"cli:{getpass.getuser()}@{socket.gethostname()}"
+    assert (noted["object"], noted["before"]) == ("ins_1", None)
+    assert noted["after"] == {"freed_usd": "5.000000000"}
+
+
+def test_a_write_off_wants_a_reason(talkmeter: Talkmeter) -> None:
+    assert "Missing option '--reason'" in talkmeter.fails("lease", "write-off", "ins_1", code=2)

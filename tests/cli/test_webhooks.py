@@ -1,5 +1,7 @@
 """`talkmeter webhook`."""
 
+import getpass
+import socket
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -60,3 +62,32 @@ def test_deliveries(talkmeter: Talkmeter, database: Engine) -> None:
     assert "is made again" in talkmeter("webhook", "redeliver", sent, "--webhook", hook).out
     assert "still being tried" in talkmeter.fails("webhook", "redeliver", failed, "--webhook", hook)
     assert talkmeter("webhook", "deliveries", "--webhook", "none", "--json").json == []
+
+
+def test_every_act_says_who_what_and_why(talkmeter: Talkmeter, database: Engine) -> None:
+    words = ("--url", f"{URL}?token=hidden", "--kind", "budget.cut", "--reason", "r1", "--json")
+    made = talkmeter("webhook", "create", *words).json
+    hook, noted = made["id"], {"url": URL, "kinds": ["budget.cut"]}
+    new = talkmeter("webhook", "rotate", hook, "--reason", "r2", "--json").json
+    announce(database, "sent", NOW, "budget.cut")
+    with writing(database) as connection:
+        fan_out(connection, NOW)
+        tried = claim(connection, NOW, lambda _: 8, 64)
+        record(connection, [Outcome(one, 200, None) for one in tried], NOW)
+    (delivery,) = talkmeter("webhook", "deliveries", "--json").json
+    talkmeter("webhook", "redeliver", str(delivery["id"]), "--webhook", hook, "--reason", "r3")
+    talkmeter("webhook", "delete", hook, "--reason", "r4")
+    listed = talkmeter("audit", "list", "--json")
+    assert [(one["action"], one["object"], one["reason"]) for one in listed.json] == [
+        ("webhook.create", hook, "r1"),
+        ("webhook.rotate", hook, "r2"),
+        ("webhook.redeliver", hook, "r3"),
+        ("webhook.delete", hook, "r4"),
+    ]
+    create, rotate, redeliver, delete = listed.json
+    assert (create["before"], create["after"]) == (None, noted)
+    assert (rotate["before"], rotate["after"]) == (None, None)
+    assert (redeliver["before"], redeliver["after"]) == (None, {"delivery": delivery["id"]})
+    assert (delete["before"], delete["after"]) == (noted, None)
+    assert {one["actor"] for one in listed.json} == {f"cli:{getpass.getuser()}@{socket.gethostname()}"}
+    assert not [secret for secret in (made["secret"], new["secret"], "hidden") if secret in listed.out]
