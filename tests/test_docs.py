@@ -1,5 +1,6 @@
 """What the docs say is true: settings, commands, meters, flags, links."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,15 @@ import pytest
 import typer
 from pydantic.fields import FieldInfo
 
+from proxy.core import refusal
 from proxy.core.limits import LimitName, Unit
+from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.usage import Flag, Meter
+from proxy.relay.handler import NO_SUCH_SESSION, UPSTREAM_REFUSED
+from proxy.relay.tunnel import GOING_AWAY, SERVICE_RESTART, Reason
 from proxy.settings import PREFIX, Settings
 from proxy.store.card_files import FileFormat, parse_cards
+from proxy.store.replay import REASON_CRASH
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -149,3 +155,74 @@ def test_the_limits_table_names_every_limit_in_order() -> None:
 def test_every_limit_is_explained() -> None:
     page = (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
     assert [name for name in LimitName if f"`{name}`" not in page] == []
+
+
+TRANSPARENCY = (ROOT / "docs" / "transparency.md").read_text(encoding="utf-8")
+REFUSALS = {
+    *(value for value in vars(refusal).values() if isinstance(value, Refusal)),
+    *(name.refusal(1) for name in LimitName),
+    refusal.budget_spent("tenant", "month"),
+    refusal.budget_unknown("tenant", "month"),
+    refusal.model_not_allowed("m"),
+    refusal.model_unpriced("m"),
+    refusal.stopped(""),
+    refusal.unreadable("not JSON"),
+    NO_SUCH_SESSION,
+}
+AT_THE_DOOR = (LimitName.SESSIONS, LimitName.SESSIONS_PER_MINUTE)
+
+
+def rows(page: str, name: str) -> list[list[str]]:
+    """Return the cells of the table that stands between the comments `name` and `/name`."""
+    written = page.partition(f"<!-- {name}:")[2].partition(f"<!-- /{name}")[0]
+    lines = [line for line in written.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_what_makes_refusals_is_known_here() -> None:
+    made = [f for _, f in inspect.getmembers(refusal, inspect.isfunction)]
+    assert {f.__name__ for f in made if inspect.signature(f).return_annotation is Refusal} == {
+        "budget_spent",
+        "budget_unknown",
+        "limit_reached",
+        "model_not_allowed",
+        "model_unpriced",
+        "stopped",
+        "unreadable",
+    }
+
+
+def test_the_table_of_refusals_is_the_catalogue() -> None:
+    known = {one.name: one for one in REFUSALS}
+    table = {row[0].strip("`"): row for row in rows(TRANSPARENCY, "refusals")}
+    assert table.keys() == known.keys()
+    for name, (_, status, in_session, kind, code, _when) in table.items():
+        assert (kind, code) == (f"`{known[name].type}`", f"`{known[name].code}`"), name
+        assert status in ("–", str(known[name].http_status)), name
+        assert (status, in_session) != ("–", "–"), name
+    assert f"`{UPSTREAM_REFUSED.name}`" in TRANSPARENCY
+
+
+def test_the_table_of_endings_has_every_reason_and_its_close_code() -> None:
+    table = [(row[1].strip("`"), row[2]) for row in rows(TRANSPARENCY, "endings")]
+    assert {reason for reason, _ in table} == {*Reason, REASON_CRASH}
+    codes = {
+        Reason.REFUSED: CLOSE_POLICY,
+        Reason.STOPPED: CLOSE_POLICY,
+        Reason.CLIENT_IDLE: GOING_AWAY,
+        Reason.DRAINED: SERVICE_RESTART,
+    }
+    for reason, gets in table:
+        if reason in codes:
+            assert gets.endswith(f"close {codes[Reason(reason)]}"), reason
+
+
+@pytest.mark.parametrize("name", LimitName)
+def test_the_limits_table_says_what_an_app_gets_and_what_counts_it(name: LimitName) -> None:
+    (row,) = (row for row in rows(README.read_text(encoding="utf-8"), "limits") if row[0] == f"`{name}`")
+    refused = name.refusal(1)
+    if name in AT_THE_DOOR:
+        metric, gets = "talkmeter_refusals_total", f"HTTP {refused.http_status} `{refused.code}`"
+    else:
+        metric, gets = "talkmeter_cuts_total", f"close {CLOSE_POLICY}"
+    assert row[3:] == [gets, f'`{metric}{{refusal="{refused.name}"}}`']
