@@ -339,7 +339,8 @@ class Session:
         return self._watch(response, now) if response else _NOTHING
 
     def _budgets_changed(self, side: Side, event: events.BudgetsChanged, now: datetime) -> Sequence[Command]:
-        """Look at what runs now, and do not wait for it to move on."""
+        """Look at what runs now, and do not wait for it to move on; what was blocked may go on again."""
+        self._blocked = None
         for response in self._opened.running:
             if commands := self._watch(response, now):
                 return commands

@@ -116,6 +116,24 @@ def test_a_running_response_finishes_under_block() -> None:
     """)
 
 
+def test_a_budget_that_is_raised_while_a_response_finishes_under_block_goes_on() -> None:
+    Play(blocking(400)).run("""
+        upstream started r1        -> open:r1 forward | free 0
+        upstream hear r1 ms=2500   ->
+        budgets 1000               ->
+        upstream done r1 in=0 a=50 -> entry:r1=500 forward
+        client ask                 -> forward
+    """)
+
+
+def test_a_budget_made_while_a_response_finishes_under_block_cuts_it() -> None:
+    Play(blocking(400)).run("""
+        upstream started r1        -> open:r1 forward | free 0
+        upstream hear r1 ms=2500   ->
+        budgets 0                  -> cancel:r1 cut:r1=500 error:insufficient_quota close:1008
+    """)
+
+
 def test_every_status_is_booked() -> None:
     """any, unknown id included: `response.done` is booked whatever it says."""
     play = Play().run("""

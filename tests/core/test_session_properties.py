@@ -247,7 +247,7 @@ def test_an_account_has_spent_what_was_booked(script: list[str], budgets: list[B
     first = {(entry.kind, entry.subject_id): entry for entry in reversed(run.played.entries)}
     booked = sum(entry.charged_nanousd for entry in first.values())
     assert [one.used_nanousd for one in run.accounts] == [booked] * len(run.accounts)
-    unposted = sum(amount for _, amount in run.played.allowance.unposted.values())
+    unposted = sum(amount for charges in run.played.allowance.unposted.values() for _, amount in charges)
     assert all(one.unposted_nanousd == (unposted if one.is_leased else 0) for one in run.accounts)
 
 

@@ -433,6 +433,7 @@ async def test_an_upstream_that_breaks_the_protocol() -> None:
         (frame(b"\xff\xfe", mask=True), 1007),
         (b"\x81\xff" + (1 << 30).to_bytes(8, "big") + b"mask", 1009),
     ],
+    ids=["unmasked", "not utf-8", "too large"],
 )
 async def test_a_client_that_breaks_the_protocol(bad: bytes, code: int) -> None:
     async with stage() as it:

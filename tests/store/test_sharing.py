@@ -1,0 +1,136 @@
+"""One budget, many instances, whatever goes wrong: never overspent, never full of what nobody has.
+
+`TEST_SEED` repeats one run. Two mutants show that the runs would tell.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, Engine, select
+
+from proxy.core.budgets import Pot
+from proxy.store.accounts import Accounts
+from proxy.store.database import open_database
+from proxy.store.leases import Answer, Order, drop_leases
+from proxy.store.schema import lease
+from tests.postgres import Server, as_text
+from tests.store.sharing import Run, Unsound
+
+SEED = os.environ.get("TEST_SEED")
+SEEDS = [int(SEED)] if SEED else range(200)
+SQLITE_SEEDS = SEEDS if SEED else range(20)
+MUTANT_SEEDS = range(100)
+UNSEEN_S = 15.0
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_server: Server, _postgres_template: str) -> Iterator[Engine]:
+    """One migrated database for all runs."""
+    url = postgres_server.create(_postgres_template)
+    engine = open_database(as_text(url))
+    yield engine
+    engine.dispose()
+    postgres_server.drop(url)
+
+
+@pytest.fixture
+def sqlite(sqlite_url: str) -> Iterator[Engine]:
+    engine = open_database(sqlite_url, checkpoints=True)
+    yield engine
+    engine.dispose()
+
+
+def tell(engine: Engine, seed: int) -> Run:
+    """Let one run happen. Raises `Unsound`, with its seed."""
+    run = Run(engine, seed, next(_numbers))
+    try:
+        run.tell()
+    except Unsound as found:
+        raise Unsound(f"TEST_SEED={seed}: {found}") from found
+    return run
+
+
+def test_a_budget_is_kept_by_all_who_share_it(postgres: Engine) -> None:
+    told = [tell(postgres, seed) for seed in SEEDS]
+    refusals, overshoot = sum(run.refusals for run in told), max(run.oracle.overshoot for run in told)
+    print(f"{len(told)} runs, {refusals} refusals, the largest overshoot is {overshoot}")
+    assert SEED or (refusals > 500 and overshoot > 0)  # or the runs would show little
+
+
+def test_a_budget_is_kept_on_the_embedded_database_too(sqlite: Engine) -> None:
+    for seed in SQLITE_SEEDS:
+        tell(sqlite, seed)
+
+
+# --- What would be noticed
+
+
+def noticed(engine: Engine) -> str:
+    """Return what the first run that shows anything says; empty if none does."""
+    for seed in MUTANT_SEEDS:
+        try:
+            tell(engine, seed)
+        except Unsound as found:
+            return str(found)
+    return ""
+
+
+def test_leases_that_expire_with_their_instance_would_be_noticed(
+    postgres: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freed once it has not been seen for a while, though its journal is not posted."""
+    real = Run.exchange
+
+    def impatient(
+        run: Run, connection: Connection, instance_id: str, orders: Sequence[Order]
+    ) -> Mapping[Pot, Answer]:
+        for one in run.instances:
+            if not one.is_reachable and run.now_s - one.seen_s >= UNSEEN_S:
+                drop_leases(connection, one.id)
+        return real(run, connection, instance_id, orders)
+
+    monkeypatch.setattr(Run, "exchange", impatient)
+    assert "spent or held of" in noticed(postgres)
+
+
+def test_lost_answers_that_are_taken_for_a_no_would_be_noticed(
+    postgres: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer tells only what it has changed, and one that is lost changes nothing."""
+    real_exchange, real_take_over = Run.exchange, Accounts.take_over
+
+    def tell_changes(
+        run: Run, connection: Connection, instance_id: str, orders: Sequence[Order]
+    ) -> Mapping[Pot, Answer]:
+        rows = connection.execute(select(lease).where(lease.c.instance_id == instance_id)).all()
+        before = {Pot(row.budget_id, row.subject, row.starts_at): row.granted_nanousd for row in rows}
+        answers = real_exchange(run, connection, instance_id, orders)
+        return {
+            pot: replace(one, granted_nanousd=one.granted_nanousd - before.get(pot, 0))
+            for pot, one in answers.items()
+        }
+
+    def add_up(accounts: Accounts, order: Order, answer: Answer) -> int:
+        kept = accounts._kept.get(order.pot)
+        if kept is None:
+            return 0
+        before = answer.taken_nanousd if kept.is_new else kept.granted_nanousd + order.give_nanousd
+        return real_take_over(
+            accounts, order, replace(answer, granted_nanousd=before + answer.granted_nanousd)
+        )
+
+    def undo(accounts: Accounts, orders: Iterable[Order]) -> None:
+        for order in orders:
+            kept = accounts._kept[order.pot]
+            kept.account.leased_nanousd += order.give_nanousd
+            kept.granted_nanousd += order.give_nanousd
+
+    monkeypatch.setattr(Run, "exchange", tell_changes)
+    monkeypatch.setattr(Accounts, "take_over", add_up)
+    monkeypatch.setattr(Accounts, "failed", undo)
+    assert noticed(postgres)
