@@ -3,11 +3,13 @@
 
 PY := .venv/bin/python
 ARGS ?=
+JOBS ?= 2
+TESTS := -m pytest -n $(JOBS) --dist loadfile
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench faults lock venv-run venv-dev clean
+.PHONY: help run test check format bench faults soak lock venv-run venv-dev clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 @/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -15,14 +17,14 @@ help: ## say what there is
 run: venv-run ## a demonstration that needs nothing: conversations through the proxy, with their cost
 	@$(PY) -m proxy demo $(ARGS)
 
-test: venv-dev ## all tests (ARGS="-k money" for some)
-	@$(PY) -m pytest $(ARGS)
+test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
+	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix
 	@$(PY) -m ruff format
@@ -37,6 +39,10 @@ faults: export TEST_KILLS ?= 300
 faults: export TEST_UNKNOWN_KEYS ?= 100000
 faults: venv-dev ## crash and fault tests at length: 600 times kill -9, 100,000 unknown keys (15 minutes)
 	@$(PY) -m pytest -q -s tests/faults tests/store/test_kill.py $(ARGS)
+
+soak: export TEST_SHARING_RUNS ?= 300
+soak: venv-dev ## eight instances share a budget, are killed and cut off: 300 runs (over an hour)
+	@$(PY) -m pytest -q -s tests/faults/test_sharing.py $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what
 # runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.

@@ -39,6 +39,9 @@ def lines(output: io.StringIO) -> list[dict[str, object]]:
 def configured(log_format: str = "json", level: str = "info") -> io.StringIO:
     output = io.StringIO()
     logs.configure(log_format, level, output)
+    root = logging.getLogger()
+    for of_pytest in [h for h in root.handlers if not isinstance(h, logs.Handler)]:
+        root.removeHandler(of_pytest)  # it could not pass on half a character between its processes
     return output
 
 
