@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from proxy.observe.metrics import Metrics
+from proxy.observe.metrics import ControlMetrics, Metrics
 
 DASHBOARDS = sorted((Path(__file__).parents[1] / "dashboards").glob("*.json"))
 EVERY = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
@@ -32,8 +32,8 @@ def queries(dashboard: dict[str, Any]) -> list[str]:
 def series() -> dict[str, set[str]]:
     """Return the name of every series that Talkmeter exposes, with its labels."""
     registry = CollectorRegistry()
-    declared = Metrics(registry, "0")
-    metrics = [m for m in vars(declared).values() if isinstance(m, MetricWrapperBase)]
+    declared = {**vars(Metrics(registry, "0")), **vars(ControlMetrics(registry))}
+    metrics = [m for m in declared.values() if isinstance(m, MetricWrapperBase)]
     labels = {family.name: set(metric._labelnames) for metric in metrics for family in metric.describe()}
     names: dict[str, set[str]] = {}
     for family in registry.collect():

@@ -164,7 +164,7 @@ async def test_sessions_on_other_instances_are_counted_where_a_limit_asks(app: A
         await beating.beat()
         assert app.gateway.turnstile.elsewhere == {}
         with writing(app.stores.engine) as connection:
-            set_limit(connection, "acme", LimitName.SESSIONS, 5)
+            set_limit(connection, "acme", LimitName.SESSIONS, 5, act=Act("test", utc_now()))
         async with asyncio.timeout(SOON_S):
             while not app.gateway.turnstile.elsewhere:
                 publish(app.stores.engine, "another", [Live("ses_2", 0, 0)], utc_now())

@@ -1,6 +1,19 @@
 """The command line: a readable table for people, `--json` for programs, errors in one line."""
 
-from proxy.cli import audit, budgets, costs, demo, ledger, limits, payers, prices, serving, sessions, webhooks
+from proxy.cli import (
+    audit,
+    budgets,
+    costs,
+    demo,
+    leases,
+    ledger,
+    limits,
+    payers,
+    prices,
+    serving,
+    sessions,
+    webhooks,
+)
 from proxy.cli.root import app
 
 __all__ = [
@@ -9,6 +22,7 @@ __all__ = [
     "budgets",
     "costs",
     "demo",
+    "leases",
     "ledger",
     "limits",
     "main",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.output import ID, JsonOption, database, fail, print_json, print_table
+from proxy.cli.output import ID, JsonOption, ReasonOption, act, database, fail, print_json, print_table
 from proxy.cli.payers import AnyTenantOption, TenantOption
 from proxy.cli.root import app
 from proxy.core.limits import LimitName
@@ -30,6 +30,7 @@ def set_limit(
     value: Annotated[str, typer.Argument(help="Costs in dollars, times in seconds, else a number.")],
     tenant: TenantOption,
     key: KeyOption = None,
+    reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
     """Set a limit. It reaches live sessions within two seconds."""
@@ -38,15 +39,21 @@ def set_limit(
     except StoreError as problem:
         fail(problem)
     with database() as engine, writing(engine) as connection:
-        made = store.set_limit(connection, tenant, name, parsed, key_id=key)
+        made = store.set_limit(connection, tenant, name, parsed, act=act(reason), key_id=key)
     print_json(made) if json else typer.echo(f"Limit {name} of {_whose(made)} is {made.figure}.")
 
 
 @limit.command("remove")
-def remove_limit(name: Name, tenant: TenantOption, key: KeyOption = None, json: JsonOption = False) -> None:
+def remove_limit(
+    name: Name,
+    tenant: TenantOption,
+    key: KeyOption = None,
+    reason: ReasonOption = None,
+    json: JsonOption = False,
+) -> None:
     """Remove a limit."""
     with database() as engine, writing(engine) as connection:
-        removed = store.remove_limit(connection, tenant, name, key_id=key)
+        removed = store.remove_limit(connection, tenant, name, act=act(reason), key_id=key)
     if json:
         print_json(removed)
     else:
@@ -67,33 +74,47 @@ def list_limits(tenant: AnyTenantOption = None, json: JsonOption = False) -> Non
 
 @model.command("allow")
 def allow_model(
-    pattern: Pattern, tenant: TenantOption, key: KeyOption = None, json: JsonOption = False
+    pattern: Pattern,
+    tenant: TenantOption,
+    key: KeyOption = None,
+    reason: ReasonOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Allow a model. Once there is such a rule, only models that one of them covers are allowed."""
-    _set_model(pattern, True, tenant, key, json)
+    _set_model(pattern, True, tenant, key, reason, json)
 
 
 @model.command("deny")
 def deny_model(
-    pattern: Pattern, tenant: TenantOption, key: KeyOption = None, json: JsonOption = False
+    pattern: Pattern,
+    tenant: TenantOption,
+    key: KeyOption = None,
+    reason: ReasonOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Deny a model, whatever else allows it. Its live sessions end within two seconds."""
-    _set_model(pattern, False, tenant, key, json)
+    _set_model(pattern, False, tenant, key, reason, json)
 
 
-def _set_model(pattern: str, allowed: bool, tenant: str, key: str | None, json: bool) -> None:
+def _set_model(
+    pattern: str, allowed: bool, tenant: str, key: str | None, reason: str | None, json: bool
+) -> None:
     with database() as engine, writing(engine) as connection:
-        made = store.set_model(connection, tenant, pattern, allowed, key_id=key)
+        made = store.set_model(connection, tenant, pattern, allowed, act=act(reason), key_id=key)
     print_json(made) if json else typer.echo(f"{made.model} is {_word(made)} for {_whose(made)}.")
 
 
 @model.command("remove")
 def remove_model(
-    pattern: Pattern, tenant: TenantOption, key: KeyOption = None, json: JsonOption = False
+    pattern: Pattern,
+    tenant: TenantOption,
+    key: KeyOption = None,
+    reason: ReasonOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Remove the rule that was made with this very pattern."""
     with database() as engine, writing(engine) as connection:
-        removed = store.remove_model(connection, tenant, pattern, key_id=key)
+        removed = store.remove_model(connection, tenant, pattern, act=act(reason), key_id=key)
     print_json(removed) if json else typer.echo(
         f"{removed.model} is no longer {_word(removed)} for {_whose(removed)}."
     )

@@ -8,9 +8,10 @@ from proxy.cli.output import (
     ID,
     NUMBER,
     JsonOption,
+    ReasonOption,
+    act,
     as_json,
     database,
-    now,
     print_json,
     print_table,
 )
@@ -37,12 +38,13 @@ def create_webhook(
     kind: Annotated[
         list[str] | None, typer.Option(help=f"What it is sent: {KINDS}; repeatable. All, if not given.")
     ] = None,
+    reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
     """Create a webhook. The secret that signs its messages is shown this once."""
     with database() as engine, writing(engine) as connection:
         made, secret = webhooks.create_webhook(
-            connection, url=url, tenant_name=tenant, kinds=kind or (), now=now()
+            connection, url=url, tenant_name=tenant, kinds=kind or (), act=act(reason)
         )
     if json:
         print_json({"id": made.id, "secret": secret, **as_json(made)})
@@ -65,10 +67,10 @@ def list_webhooks(tenant: AnyTenantOption = None, json: JsonOption = False) -> N
 
 
 @webhook.command("rotate")
-def rotate_secret(id: str, json: JsonOption = False) -> None:
+def rotate_secret(id: str, reason: ReasonOption = None, json: JsonOption = False) -> None:
     """Give a webhook a new secret. For a day the one before signs beside it."""
     with database() as engine, writing(engine) as connection:
-        found, secret = webhooks.rotate_secret(connection, id, now())
+        found, secret = webhooks.rotate_secret(connection, id, act(reason))
     if json:
         print_json({"id": found.id, "secret": secret, **as_json(found)})
         return
@@ -77,10 +79,10 @@ def rotate_secret(id: str, json: JsonOption = False) -> None:
 
 
 @webhook.command("delete")
-def delete_webhook(id: str, json: JsonOption = False) -> None:
+def delete_webhook(id: str, reason: ReasonOption = None, json: JsonOption = False) -> None:
     """Delete a webhook: nothing more is sent to it."""
     with database() as engine, writing(engine) as connection:
-        found = webhooks.delete_webhook(connection, id, now())
+        found = webhooks.delete_webhook(connection, id, act(reason))
     print_json(found) if json else typer.echo(f"Webhook {found.id} is deleted.")
 
 
@@ -128,11 +130,12 @@ def list_deliveries(
 def redeliver(
     id: Annotated[int, typer.Argument(help="The delivery's id, as `webhook deliveries` shows it.")],
     webhook: Annotated[str, typer.Option(help="The webhook it is sent to again.")],
+    reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
     """Send an announcement once more, with all its retries: delivered or given up, it is due now."""
     with database() as engine, writing(engine) as connection:
-        deliveries.redeliver(connection, id, webhook, now())
+        deliveries.redeliver(connection, id, webhook, act(reason))
     if json:
         print_json({"id": id, "webhook_id": webhook, "state": "pending"})
     else:

@@ -30,7 +30,7 @@ class Account:
     used_nanousd: int = 0  # settled in all, to know the rate
     limit_nanousd: int = 0  # the budget's amount …
     spent_nanousd: int = 0  # … and what of it was spent, as last heard
-    asked_nanousd: int = 0  # the last amount that was too much
+    asked_nanousd: int = 0  # the last amount that the database did not have, on top of what was free
     refused_until: datetime | None = None  # the database said no a moment ago: it need not be asked again
     is_unknown: bool = False  # the database was asked for more, and did not answer
 
@@ -52,9 +52,17 @@ class Account:
         """Return what is known to be spent: by all until last heard, and by this instance since."""
         return self.spent_nanousd + self.unposted_nanousd
 
-    def may_ask(self, now: datetime) -> bool:
-        """Say whether the database might have more."""
-        return self.is_leased and (self.refused_until is None or now >= self.refused_until)
+    def may_ask(self, now: datetime, more_nanousd: int | None = None) -> bool:
+        """Say whether the database might have more: so much, or whatever there is.
+
+        A no holds for a moment, and for as much as was asked for: there may be less than that.
+        """
+        is_open = self.refused_until is None or now >= self.refused_until
+        return self.is_leased and (is_open or (more_nanousd or self.asked_nanousd) < self.asked_nanousd)
+
+    def refuse(self, more_nanousd: int, until: datetime) -> None:
+        """Note that the database does not have so much more."""
+        self.asked_nanousd, self.refused_until = more_nanousd, until
 
     def can_hold(self, amount_nanousd: int) -> bool:
         return self.free_nanousd >= max(amount_nanousd, 1)
@@ -75,6 +83,14 @@ class Need:
 
     account: Account
     nanousd: int
+
+    @property
+    def missing_nanousd(self) -> int:
+        return self.nanousd - self.account.free_nanousd
+
+    def may_ask(self, now: datetime) -> bool:
+        """Say whether the database might have what is missing."""
+        return self.account.may_ask(now, self.missing_nanousd)
 
 
 @dataclass(slots=True)

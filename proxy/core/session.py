@@ -230,7 +230,7 @@ class Session:
 
     def _admit(self, short: Account | None, now: datetime) -> Sequence[Command]:
         """Forward what costs money at the upstream already, and refuse what follows if none is left."""
-        if short is None or self._closing:
+        if short is None or self._closing or self._client_gone:
             return _FORWARD
         if short.policy is OnExhausted.BLOCK:
             self._blocked = short.refusal
@@ -240,7 +240,7 @@ class Session:
     # Responses
 
     def _response_asked(self, side: Side, event: events.ResponseAsked, now: datetime) -> Sequence[Command]:
-        if self._closing or self._blocked or self._farewell:
+        if self._closing or self._blocked or self._farewell or self._client_gone:
             return _DROP
         tokens = estimate.text_tokens(event.text_chars)
         amount = self._holds.first_nanousd(now, tokens)
@@ -266,7 +266,7 @@ class Session:
         self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
     ) -> Ask | None:
         """Return what to ask for, where that can help and was not done for this event."""
-        hopeful = not self._has_asked and needs and all(need.account.may_ask(now) for need in needs)
+        hopeful = not self._has_asked and needs and all(need.may_ask(now) for need in needs)
         return Ask(needs, again, partly) if hopeful else None
 
     def _response_started(

@@ -24,6 +24,7 @@ class Till:
     def settle(self, entry: Entry) -> Sequence[Command]:
         """Book `entry` in place of the hold; a bill that was booked already is not booked again."""
         if before := self.booker.settled(entry.kind, entry.subject_id):
+            self.allowance.void(entry.subject_id)
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
             return (Journal(disputed(entry)),) if before.is_news(entry.digest) else ()
         self.booker.settle(entry)

@@ -5,8 +5,9 @@ No I/O here, and no clock: `now` is the instant, `now_s` a monotonic time in sec
 * A lease is topped up once less than half of its last slice is free, if money was moved lately.
 * What is not held goes back after `IDLE_S`, and at once when another instance wants it or the budget is so
   nearly spent that every hold is leased by itself.
-* `granted` is what the database has given in all, less what was given back. After an exchange whose end
-  is not known the next answer tells by it what has happened.
+* `granted` is what the database has given in all, less what was given back, and `taken` what postings have
+  taken of it in all. After an exchange or a posting whose end is not known the next answer tells by these
+  sums what has happened.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ class _Kept:
     account: Account
     sessions: int = 0
     granted_nanousd: int = 0
+    taken_nanousd: int = 0
     borrowed_nanousd: int = 0  # taken unasked while the database was away
     slice_nanousd: int = 0
     moved_nanousd: int = 0  # used and held, when last looked at
@@ -41,6 +43,14 @@ class _Kept:
     is_near_end: bool = False
     is_wanted: bool = False  # by another instance
     is_stale: bool = True  # the database has to be heard
+    is_new: bool = True  # it was never heard
+    is_unsure: bool = False  # whether the last exchange was carried out
+
+    def take(self, taken_nanousd: int) -> None:
+        """Note how much of the lease is taken in all."""
+        more = max(0, taken_nanousd - self.taken_nanousd)
+        self.taken_nanousd += more
+        self.account.leased_nanousd -= more
 
     def look(self, now_s: float) -> None:
         """Note what has moved since the last look, and how fast."""
@@ -167,11 +177,12 @@ class Accounts:
         return active and free < kept.slice_nanousd // 2 and kept.account.may_ask(now)
 
     def _forget(self) -> None:
-        """Drop accounts that nobody uses and nothing is in."""
+        """Drop accounts that nobody uses and nothing is in, as far as the database agrees."""
         unused = [
             pot
             for pot, kept in self._kept.items()
             if not kept.sessions
+            and not kept.is_unsure
             and not (
                 kept.account.leased_nanousd or kept.account.held_nanousd or kept.account.unposted_nanousd
             )
@@ -182,7 +193,7 @@ class Accounts:
     def failed(self, orders: Iterable[Order]) -> None:
         """Note that nobody knows whether `orders` were carried out."""
         for kept in self._those_of(order.pot for order in orders):
-            kept.is_stale = True
+            kept.is_stale = kept.is_unsure = True
 
     # What the database answers
 
@@ -191,12 +202,16 @@ class Accounts:
         given = 0
         for kept in self._those_of([order.pot]):
             account = kept.account
+            if kept.is_new:  # the lease may be older: an account that was forgotten had spent so much of it
+                kept.granted_nanousd += answer.taken_nanousd
+                account.leased_nanousd += answer.taken_nanousd
+                kept.take(answer.taken_nanousd)
             given = answer.granted_nanousd - kept.granted_nanousd
-            account.leased_nanousd += answer.granted_nanousd - kept.granted_nanousd - kept.borrowed_nanousd
+            account.leased_nanousd += given - kept.borrowed_nanousd
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0
             account.limit_nanousd, account.spent_nanousd = answer.limit_nanousd, answer.spent_nanousd
             account.is_unknown = False
-            kept.is_stale = kept.is_wanted = False
+            kept.is_stale = kept.is_wanted = kept.is_new = kept.is_unsure = False
             if order.need_nanousd:
                 kept.slice_nanousd = max(account.free_nanousd, order.need_nanousd)
                 kept.is_near_end = answer.left_nanousd // 4 // self.instances <= order.need_nanousd
@@ -231,8 +246,11 @@ class Accounts:
                     account.unposted_nanousd -= amount
         for pot, charge in posting.charged.items():
             for kept in self._those_of([pot]):
-                kept.account.leased_nanousd -= charge.taken_nanousd
+                kept.take(charge.taken_nanousd)
                 kept.account.spent_nanousd = charge.spent_nanousd
+        for pot, taken in posting.taken.items():
+            for kept in self._those_of([pot]):
+                kept.take(taken)
 
     def _those_of(self, pots: Iterable[Pot]) -> Iterator[_Kept]:
         for pot in pots:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from proxy.core.announced import Announced, Announcement
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.schema import delivery, outbox, webhook
 from proxy.store.webhooks import DELETED, find_webhook
 
@@ -223,7 +224,7 @@ def list_deliveries(
     ]
 
 
-def redeliver(connection: Connection, outbox_id: int, webhook_id: str, now: datetime) -> None:
+def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act) -> None:
     """Send an announcement to a webhook once more, with all its retries.
 
     Raises:
@@ -237,11 +238,13 @@ def redeliver(connection: Connection, outbox_id: int, webhook_id: str, now: date
             f"Webhook {hook.id} has no delivery {outbox_id}: see `talkmeter webhook deliveries`."
         )
     again = mine & delivery.c.next_at.is_(None)
-    fresh = {"attempts": 0, "next_at": now, "delivered_at": None, "status": None, "error": None}
+    fresh = {"attempts": 0, "next_at": act.at, "delivered_at": None, "status": None, "error": None}
     if not connection.execute(update(delivery).where(again).values(**fresh)).rowcount:
         raise StoreError(
             f"Delivery {outbox_id} to webhook {hook.id} is still being tried: nothing to repeat."
         )
+    after = {"delivery": outbox_id}
+    act.note(connection, "webhook.redeliver", hook.id, tenant_id=hook.tenant_id, after=after)
 
 
 # --- What is not kept

@@ -193,7 +193,7 @@ class LeaseKeeper:
 
     async def _short(self, allowance: Allowance, amount_nanousd: int) -> Account | None:
         """Get so much into every account; return one that there is not enough for."""
-        needs = tuple(n for n in allowance.needs(amount_nanousd) if n.account.may_ask(self._clock()))
+        needs = tuple(n for n in allowance.needs(amount_nanousd) if n.may_ask(self._clock()))
         if not needs:
             return _first_short(allowance, amount_nanousd)
         answered: asyncio.Future[Account | None] = asyncio.get_running_loop().create_future()
@@ -237,8 +237,8 @@ class LeaseKeeper:
     def _refuse(self, asking: _Asking) -> None:
         until = self._clock() + timedelta(seconds=REFUSED_S)
         for need in asking.needs:
-            if need.account.free_nanousd < need.nanousd:
-                need.account.refused_until = until
+            if need.missing_nanousd > 0:
+                need.account.refuse(1 if asking.partly else need.missing_nanousd, until)
         self._finish(asking, "refused")
 
     def _wishes(self) -> Mapping[Pot, Wish]:

@@ -15,8 +15,10 @@ from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Budget, Pot
+from proxy.core.money import format_usd
 from proxy.store import StoreError
 from proxy.store.announcements import announce_thresholds
+from proxy.store.audit import Act
 from proxy.store.schema import instance, lease
 from proxy.store.spend import (
     Charge,
@@ -186,6 +188,32 @@ def live_instances(connection: Connection, now: datetime) -> int:
     return max(1, int(connection.execute(seen).scalar_one()))
 
 
+# --- What people see
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """What an instance still holds of one budget's window."""
+
+    instance_id: str
+    seen_at: datetime | None
+    budget_id: str
+    subject: str
+    starts_at: datetime
+    reserved_nanousd: int
+
+
+def list_leases(connection: Connection) -> list[LeaseRow]:
+    """Return what is reserved, by instance and budget; leases with nothing left in them are left out."""
+    reserved = (lease.c.granted_nanousd - lease.c.taken_nanousd).label("reserved_nanousd")
+    key = (lease.c.instance_id, lease.c.budget_id, lease.c.subject, lease.c.starts_at)
+    query = select(*key, reserved, instance.c.seen_at).join(
+        instance, instance.c.id == lease.c.instance_id, isouter=True
+    )
+    rows = connection.execute(query.where(reserved > 0).order_by(*key))
+    return [LeaseRow(**row._mapping) for row in rows]
+
+
 # --- The end of leases
 
 
@@ -203,7 +231,7 @@ def drop_leases(connection: Connection, instance_id: str) -> int:
     return freed
 
 
-def write_off(connection: Connection, instance_id: str, *, now: datetime) -> int:
+def write_off(connection: Connection, instance_id: str, act: Act) -> int:
     """Delete the leases of a dead instance whose journal will not be posted; return what that frees.
 
     Raises:
@@ -211,10 +239,14 @@ def write_off(connection: Connection, instance_id: str, *, now: datetime) -> int
     """
     seen_at = connection.execute(select(instance.c.seen_at).where(instance.c.id == instance_id)).scalar()
     if seen_at is None:
-        raise StoreError(f"There is no instance {instance_id}: `talkmeter status` lists them.")
-    if seen_at > now - LIVE_FOR:
+        raise StoreError(f"There is no instance {instance_id}: see `talkmeter lease list`.")
+    if seen_at > act.at - LIVE_FOR:
         raise StoreError(
             f"Instance {instance_id} still runs, seen less than {LIVE_FOR.seconds} s ago: stop it first."
             " One that runs gives back by itself what it does not need."
         )
-    return drop_leases(connection, instance_id)
+    had_any = connection.execute(select(lease.c.budget_id).where(lease.c.instance_id == instance_id)).first()
+    freed = drop_leases(connection, instance_id)
+    if had_any:
+        act.note(connection, "lease.write_off", instance_id, after={"freed_usd": format_usd(freed)})
+    return freed

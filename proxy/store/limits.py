@@ -1,7 +1,8 @@
 """Limits and model rules of tenants and API keys: set, removed, listed.
 
 Functions over a connection; the writing ones belong into `database.writing`. Every change counts in
-the change counter, which is how running instances learn of it within half a second.
+the change counter, which is how running instances learn of it within half a second, and stands in the
+audit log.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from proxy.core.limits import LimitName, Limits, Unit
 from proxy.core.models import ANY_END, ModelRule
 from proxy.core.money import AMOUNT_NANOUSD_MAX, parse_usd
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.changes import bump
 from proxy.store.schema import api_key, limit_rule, model_rule, tenant
 from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
@@ -129,7 +131,13 @@ _PARSE: dict[Unit, Callable[[str], int]] = {
 
 
 def set_limit(
-    connection: Connection, tenant_name: str, name: LimitName, value: int, *, key_id: str | None = None
+    connection: Connection,
+    tenant_name: str,
+    name: LimitName,
+    value: int,
+    *,
+    act: Act,
+    key_id: str | None = None,
 ) -> LimitRow:
     """Set a limit of a tenant, or of one of its keys, to `value` in its unit (`parse_value`).
 
@@ -139,15 +147,21 @@ def set_limit(
     owner = find_owner(connection, tenant_name, key_id)
     if not 0 < value <= AMOUNT_NANOUSD_MAX:
         raise StoreError(f"{name}: give a value above 0, or `talkmeter limit remove` it.")
+    old = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
+    if old == value:
+        return _limit_row(owner, name, value)
     connection.execute(delete(limit_rule).where(_limit(owner, name)))
     row = {"owner_id": owner.id, "name": name.value, "tenant_id": owner.tenant_id, "value": value}
     connection.execute(insert(limit_rule).values(**row))
     bump(connection)
+    before = None if old is None else {name.value: name.figure(old)}
+    after = {name.value: name.figure(value)}
+    act.note(connection, "limit.set", owner.id, tenant_id=owner.tenant_id, before=before, after=after)
     return _limit_row(owner, name, value)
 
 
 def remove_limit(
-    connection: Connection, tenant_name: str, name: LimitName, *, key_id: str | None = None
+    connection: Connection, tenant_name: str, name: LimitName, *, act: Act, key_id: str | None = None
 ) -> LimitRow:
     """Remove a limit, and return what it was.
 
@@ -160,6 +174,8 @@ def remove_limit(
         raise StoreError(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
     connection.execute(delete(limit_rule).where(_limit(owner, name)))
     bump(connection)
+    before = {name.value: name.figure(value)}
+    act.note(connection, "limit.remove", owner.id, tenant_id=owner.tenant_id, before=before)
     return _limit_row(owner, name, value)
 
 
@@ -192,7 +208,13 @@ def _limit_row(owner: Owner, name: LimitName, value: int) -> LimitRow:
 
 
 def set_model(
-    connection: Connection, tenant_name: str, model: str, allowed: bool, *, key_id: str | None = None
+    connection: Connection,
+    tenant_name: str,
+    model: str,
+    allowed: bool,
+    *,
+    act: Act,
+    key_id: str | None = None,
 ) -> ModelRow:
     """Allow or deny a model, or all whose names begin with what stands before a `*` at the end.
 
@@ -200,6 +222,9 @@ def set_model(
         StoreError: there is no such tenant or key, it has too many rules, or no model has such a name.
     """
     owner, model = find_owner(connection, tenant_name, key_id), _checked_model(model)
+    old = connection.execute(select(model_rule.c.allowed).where(_model(owner, model))).scalar_one_or_none()
+    if old == allowed:
+        return _model_row(owner, model, allowed)
     connection.execute(delete(model_rule).where(_model(owner, model)))
     others = select(model_rule.c.model).where(model_rule.c.owner_id == owner.id)
     if len(connection.execute(others).all()) >= RULES_MAX:
@@ -207,11 +232,14 @@ def set_model(
     row = {"owner_id": owner.id, "model": model, "tenant_id": owner.tenant_id, "allowed": allowed}
     connection.execute(insert(model_rule).values(**row))
     bump(connection)
+    before = None if old is None else _noted(model, old)
+    action, after = "model.allow" if allowed else "model.deny", _noted(model, allowed)
+    act.note(connection, action, owner.id, tenant_id=owner.tenant_id, before=before, after=after)
     return _model_row(owner, model, allowed)
 
 
 def remove_model(
-    connection: Connection, tenant_name: str, model: str, *, key_id: str | None = None
+    connection: Connection, tenant_name: str, model: str, *, act: Act, key_id: str | None = None
 ) -> ModelRow:
     """Remove a rule about a model, and return what it was.
 
@@ -226,6 +254,8 @@ def remove_model(
         )
     connection.execute(delete(model_rule).where(_model(owner, model)))
     bump(connection)
+    before = _noted(model, found.allowed)
+    act.note(connection, "model.remove", owner.id, tenant_id=owner.tenant_id, before=before)
     return _model_row(owner, model, found.allowed)
 
 
@@ -250,6 +280,10 @@ def _model(owner: Owner, model: str) -> Any:
 
 def _model_row(owner: Owner, model: str, allowed: bool) -> ModelRow:
     return ModelRow(owner.tenant_id, owner.tenant, owner.api_key_id, model, allowed)
+
+
+def _noted(model: str, allowed: bool) -> dict[str, object]:
+    return {"model": model, "allowed": allowed}
 
 
 def _checked_model(model: str) -> str:

@@ -34,7 +34,7 @@ from proxy.store.schema import (
     ledger_line,
     session,
 )
-from proxy.store.spend import Charge, charge, lock_chain
+from proxy.store.spend import Charge, charge, lock_chain, taken_by
 
 R = TypeVar("R", bound=Record)
 
@@ -63,6 +63,7 @@ class Posting:
     conflicts: int = 0  # known keys with another payload: on the alarm list
     handled: tuple[str, ...] = ()  # the keys of all its entries: they are in the ledger now, or were before
     charged: Mapping[Pot, Charge] = field(default_factory=dict)
+    taken: Mapping[Pot, int] = field(default_factory=dict)  # as in `Charge`, where an earlier posting took it
     thresholds: tuple[Crossed, ...] = ()  # announced by this posting
     cuts: tuple[Completed, ...] = ()  # whose bill this posting booked
     ended: int = 0  # sessions whose end was announced
@@ -94,6 +95,8 @@ def post(
     _note_cuts(connection, _of(BudgetCut, records))
     posting, rows = _Entries(connection, zone, now).post(_of(Entry, records), booked)
     posting = _spend(connection, posting, rows, budgets or BudgetCache(), instance_id, booked, now)
+    if posting.duplicates:  # booked by a posting whose commit nobody heard of, perhaps
+        posting = replace(posting, taken=taken_by(connection, instance_id))
     ended = _close_sessions(connection, _of(SessionClosed, records), now)
     _set_checkpoint(connection, instance_id, upto, now)
     return replace(posting, ended=ended)

@@ -47,7 +47,7 @@ class Charge:
     """What one posting did to a pot."""
 
     amount_nanousd: int
-    taken_nanousd: int  # of it, from this instance's lease
+    taken_nanousd: int  # from this instance's lease in all: with what earlier postings took
     spent_nanousd: int  # in the window now
     before_nanousd: int = 0  # in the window before; 0 when its row was made now, whatever it started from
 
@@ -137,7 +137,7 @@ class _Spans:
 
 
 def _take(connection: Connection, instance_id: str, amounts: Mapping[Pot, int]) -> dict[Pot, int]:
-    """Take the amounts from what this instance was granted, as far as that goes; return what was taken.
+    """Take the amounts from what this instance was granted, as far as that goes; return what is taken in all.
 
     A correction that gives money back takes nothing: the lease it came from is long settled.
     """
@@ -145,13 +145,20 @@ def _take(connection: Connection, instance_id: str, amounts: Mapping[Pot, int]) 
     values = []
     for row in rows_of(connection, lease, amounts, lease.c.instance_id == instance_id):
         pot = pot_in(row)
-        taken[pot] = max(0, min(amounts[pot], row.granted_nanousd - row.taken_nanousd))
-        if taken[pot]:
-            values.append({**key_of(pot), "of_instance": instance_id, "amount": taken[pot]})
+        amount = max(0, min(amounts[pot], row.granted_nanousd - row.taken_nanousd))
+        taken[pot] = row.taken_nanousd + amount
+        if amount:
+            values.append({**key_of(pot), "of_instance": instance_id, "amount": amount})
     if values:
         change = update(lease).where(at_key(lease), lease.c.instance_id == bindparam("of_instance"))
         connection.execute(change.values(taken_nanousd=lease.c.taken_nanousd + bindparam("amount")), values)
     return taken
+
+
+def taken_by(connection: Connection, instance_id: str) -> dict[Pot, int]:
+    """Return what postings have taken from each lease of an instance. The caller holds the chain."""
+    mine = select(lease).where(lease.c.instance_id == instance_id)
+    return {pot_in(row): row.taken_nanousd for row in connection.execute(mine)}
 
 
 def _add(connection: Connection, amounts: Mapping[Pot, int]) -> None:

@@ -18,6 +18,7 @@ from proxy.core.announced import Announced
 from proxy.core.signing import secret_from
 from proxy.ids import new_id
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.changes import bump
 from proxy.store.schema import delivery, tenant, webhook
 from proxy.store.tenants import find_tenant
@@ -46,7 +47,7 @@ def create_webhook(
     connection: Connection,
     *,
     url: str,
-    now: datetime,
+    act: Act,
     tenant_name: str | None = None,
     kinds: Iterable[str] = (),
 ) -> tuple[Webhook, str]:
@@ -59,12 +60,13 @@ def create_webhook(
     if owner is not None and owner.archived_at is not None:
         raise StoreError(f"Tenant {owner.name!r} is archived.")
     owner_id, name = (owner.id, owner.name) if owner else (None, None)
-    made = Webhook(new_id("whk"), owner_id, name, _checked_url(url), _checked_kinds(kinds), now)
+    made = Webhook(new_id("whk"), owner_id, name, _checked_url(url), _checked_kinds(kinds), act.at)
     _refuse_too_many(connection, owner_id)
     secret = _new_secret()
-    row = {"id": made.id, "tenant_id": owner_id, "url": made.url, "kinds": made.kinds, "created_at": now}
+    row = {"id": made.id, "tenant_id": owner_id, "url": made.url, "kinds": made.kinds, "created_at": act.at}
     connection.execute(insert(webhook).values(**row, secret=secret))
     bump(connection)
+    act.note(connection, "webhook.create", made.id, tenant_id=owner_id, after=noted(made))
     return made, secret
 
 
@@ -84,7 +86,7 @@ def find_webhook(connection: Connection, webhook_id: str) -> Webhook:
     return _webhook(row)
 
 
-def delete_webhook(connection: Connection, webhook_id: str, now: datetime) -> Webhook:
+def delete_webhook(connection: Connection, webhook_id: str, act: Act) -> Webhook:
     """Delete a webhook: what it has not been sent yet, it is not sent any more.
 
     Raises:
@@ -92,15 +94,16 @@ def delete_webhook(connection: Connection, webhook_id: str, now: datetime) -> We
     """
     found = find_webhook(connection, webhook_id)
     # The secrets go; the row stays for the record of what was delivered.
-    gone = {"deleted_at": now, "secret": "", "old_secret": None, "old_until": None}
+    gone = {"deleted_at": act.at, "secret": "", "old_secret": None, "old_until": None}
     connection.execute(update(webhook).where(webhook.c.id == found.id).values(**gone))
     pending = (delivery.c.webhook_id == found.id) & delivery.c.next_at.is_not(None)
     connection.execute(update(delivery).where(pending).values(next_at=None, error=DELETED))
     bump(connection)
+    act.note(connection, "webhook.delete", found.id, tenant_id=found.tenant_id, before=noted(found))
     return found
 
 
-def rotate_secret(connection: Connection, webhook_id: str, now: datetime) -> tuple[Webhook, str]:
+def rotate_secret(connection: Connection, webhook_id: str, act: Act) -> tuple[Webhook, str]:
     """Return a webhook and its new secret. For a day the one before signs beside it, and none older.
 
     Raises:
@@ -108,10 +111,18 @@ def rotate_secret(connection: Connection, webhook_id: str, now: datetime) -> tup
     """
     found = find_webhook(connection, webhook_id)
     secret = _new_secret()
-    changed = {"secret": secret, "old_secret": webhook.c.secret, "old_until": now + OLD_SECRET_LASTS}
+    changed = {"secret": secret, "old_secret": webhook.c.secret, "old_until": act.at + OLD_SECRET_LASTS}
     connection.execute(update(webhook).where(webhook.c.id == found.id).values(**changed))
     bump(connection)
+    act.note(connection, "webhook.rotate", found.id, tenant_id=found.tenant_id)
     return found, secret
+
+
+def noted(hook: Webhook) -> dict[str, object]:
+    """Return what the audit log says of a webhook: no secret, and of its URL neither query nor user."""
+    parts = urlsplit(hook.url)
+    host = parts.netloc.rpartition("@")[2]
+    return {"url": f"{parts.scheme}://{host}{parts.path}", "kinds": list(hook.kinds)}
 
 
 def _webhooks() -> Select[Any]:

@@ -13,6 +13,7 @@ import trustme
 from proxy.admin.control import ControlConfig, serve
 from proxy.admin.listen import ListenError, bind
 from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.database import open_database, writing
 from proxy.store.webhooks import create_webhook
 from tests.admin.data_plane import data_plane
@@ -120,7 +121,7 @@ async def test_announcements_are_delivered_beside_it(tmp_path: Path, sqlite_url:
     engine = open_database(sqlite_url)
     async with receiver() as there, data_plane(tmp_path / "dp"):
         with writing(engine) as connection:
-            _, secret = create_webhook(connection, url=there.url, now=NOW)
+            _, secret = create_webhook(connection, url=there.url, act=Act("test", NOW))
         announce(engine, "a", NOW, "budget.cut")
         async with control(config(tmp_path, database_url=sqlite_url)) as url, aiohttp.ClientSession() as http:
             (got,) = await there.has(1)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from proxy.admin import webhooks
 from proxy.admin.webhooks import Deliverer
 from proxy.observe.metrics import ControlMetrics
+from proxy.store.audit import Act
 from proxy.store.database import open_database, reading, writing
 from proxy.store.deliveries import CLAIM_LASTS, DeliveryRow, list_deliveries
 from proxy.store.webhooks import create_webhook, rotate_secret
@@ -41,7 +42,7 @@ class Place:
     def hook(self, url: str) -> tuple[str, str]:
         """Make a webhook for everything; return its id and its secret."""
         with writing(self.engine) as connection:
-            made, secret = create_webhook(connection, url=url, now=self.now)
+            made, secret = create_webhook(connection, url=url, act=Act("test", self.now))
         return made.id, secret
 
     def rows(self) -> list[DeliveryRow]:
@@ -238,7 +239,7 @@ async def test_for_a_day_both_secrets_sign(place: Place) -> None:
     async with receiver() as there:
         hook, old = place.hook(there.url)
         with writing(place.engine) as connection:
-            _, new = rotate_secret(connection, hook, place.now)
+            _, new = rotate_secret(connection, hook, Act("test", place.now))
         announce(place.engine, "a", NOW)
         async with place.delivering():
             (got,) = await there.has(1)

@@ -8,14 +8,15 @@ A command is written `open:ID`, `entry:ID=COST` (`~` before the cost: estimated,
 `progress:ID=COST`, `bound`, `forward`, `drop`, `cancel:ID`, `error:CODE@CAUSE`, `close:CODE`,
 `cut:ID=ESTIMATE` for the record of a cut, `remark` and `answer:TOKENS` for what asks for last words, and
 `ask:NEED` where more money is asked for: a line that begins with `bank` says what the answer is, `gives N`
-or `refuses`. `budgets FREE…` puts the session under other accounts, of new budgets. After a bar stand any
-of `held N`, `free N`, `settled`, `unsettled`, `cost N`. Prices are chosen for mental arithmetic, in
-nano-dollars a token: all input 1, text output 5, audio output 10 (so a hold's two seconds of speech are
-400), and transcription 1 a millisecond.
+or `refuses`, to what was asked first, or first by the side that stands there. `budgets FREE…` puts the
+session under other accounts, of new budgets, and `rolls FREE` begins new windows of those it has. After a
+bar stand any of `held N`, `free N`, `settled`, `unsettled`, `cost N`. Prices are chosen for mental
+arithmetic, in nano-dollars a token: all input 1, text output 5, audio output 10 (so a hold's two seconds of
+speech are 400), and transcription 1 a millisecond.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from proxy.core import events, refusal
@@ -101,14 +102,14 @@ class Play:
     opened: list[SubjectOpened] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
     cuts: list[BudgetCut] = field(default_factory=list)
-    asked: Ask | None = None
+    asked: list[tuple[Side, Ask]] = field(default_factory=list)  # and not answered yet
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.accounts)
         self.session = Session(facts(self.model), CARDS, self.allowance)
         self.session.limits.limits = self.limits
         self.session.limits.model_refusal = self.models.refusal
-        self.perform(self.session.open())
+        self.perform(Side.UPSTREAM, self.session.open())
 
     def run(self, script: str) -> "Play":
         """Play `script`; a failed line is shown as it should be beside what happened."""
@@ -124,13 +125,17 @@ class Play:
     def step(self, words: list[str]) -> list[str]:
         side_word, *rest = words
         if side_word == "bank":
-            return self.answer(int(rest[1]) if rest[0] == "gives" else 0)
+            given = int(rest[1]) if rest[0] == "gives" else 0
+            return self.answer(given, next((one for one in Side if one.value in rest), None))
         if side_word == "budgets":
             self.allowance.enclose([account(int(free), name=f"new {free}") for free in rest])
-            return self.perform(self.session.receive(Side.UPSTREAM, events.BudgetsChanged(), self.now))
+            return self.receive(Side.UPSTREAM, events.BudgetsChanged())
+        if side_word == "rolls":
+            self.allowance.enclose([rolled(one, int(rest[0])) for one in self.allowance.accounts])
+            return self.receive(Side.UPSTREAM, events.BudgetsChanged())
         if side_word == "wait":
             self.now += timedelta(seconds=float(rest[0]))
-            return self.perform(self.session.receive(Side.UPSTREAM, events.Tick(), self.now))
+            return self.receive(Side.UPSTREAM, events.Tick())
         side = Side(side_word)
         named = dict(word.split("=", 1) for word in rest[1:] if "=" in word)
         plain = [word for word in rest[1:] if "=" not in word]
@@ -138,19 +143,21 @@ class Play:
             chars = int(named["ms"]) * CHARS_PER_MS
             response_id = plain[0] if plain else None
             due = self.session.hear(side, chars, response_id)
-            look = events.CostLook(response_id)
-            return self.perform(self.session.receive(side, look, self.now) if due else ())
-        return self.perform(self.session.receive(side, event(rest[0], plain, named), self.now))
+            return self.receive(side, events.CostLook(response_id)) if due else []
+        return self.receive(side, event(rest[0], plain, named))
 
-    def answer(self, given: int) -> list[str]:
-        """Let the last `Ask` be answered: so much for each account that needs it, or no."""
-        assert self.asked is not None
-        ask, self.asked = self.asked, None
-        for need in ask.needs:
+    def receive(self, side: Side, event: Event, *, has_asked: bool = False) -> list[str]:
+        return self.perform(side, self.session.receive(side, event, self.now, has_asked=has_asked))
+
+    def answer(self, given: int, side: Side | None = None) -> list[str]:
+        """Let an `Ask` be answered: so much for each account that needs it, or no."""
+        found = next(one for one in self.asked if side in (None, one[0]))
+        self.asked.remove(found)
+        for need in found[1].needs:
             need.account.leased_nanousd += given
-        return self.perform(self.session.receive(Side.UPSTREAM, ask.again, self.now, has_asked=True))
+        return self.receive(found[0], found[1].again, has_asked=True)
 
-    def perform(self, commands: Sequence[Command]) -> list[str]:
+    def perform(self, side: Side, commands: Sequence[Command]) -> list[str]:
         for command in commands:
             match command:
                 case Journal(Entry() as entry):
@@ -162,7 +169,7 @@ class Play:
                 case Journal(BudgetCut() as cut):
                     self.cuts.append(cut)
                 case Ask():
-                    self.asked = command
+                    self.asked.append((side, command))
         return [name for name in map(spell, commands) if name]
 
     def check(self, fact: str, line: str) -> None:
@@ -178,6 +185,12 @@ class Play:
             "unsettled": not self.session.is_settled,
             "cost": self.session.cost_nanousd,
         }
+
+
+def rolled(before: Account, free: int) -> Account:
+    """Return the account of the window that follows."""
+    pot = replace(before.pot, starts_at=before.pot.starts_at + timedelta(days=1))
+    return Account(before.budget, pot, is_leased=before.is_leased, leased_nanousd=free, limit_nanousd=free)
 
 
 def event(name: str, plain: list[str], named: dict[str, str]) -> Event:

@@ -3,8 +3,11 @@
 from proxy.core.allowance import Account
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Cancel
+from proxy.core.events import Side
 from tests.core.accounts import account
 from tests.core.scripts import Play
+
+CUT = "error:insufficient_quota close:1008"
 
 
 def cutting(free: int) -> list[Account]:
@@ -397,7 +400,10 @@ def test_too_many_open_things_are_estimated_from_the_oldest_on() -> None:
 
 def test_closing_books_what_is_still_open() -> None:
     play = Play().run("upstream started r1 -> open:r1 forward")
-    assert play.perform(play.session.close(play.now, 1006, "upstream_lost")) == ["entry:r1=~?", "closed"]
+    assert play.perform(Side.UPSTREAM, play.session.close(play.now, 1006, "upstream_lost")) == [
+        "entry:r1=~?",
+        "closed",
+    ]
 
 
 # Asking for more
@@ -459,7 +465,104 @@ def test_under_block_a_transcription_is_heard_to_its_end_and_then_the_session_cl
     """)
 
 
+def test_a_request_whose_answer_comes_late_is_not_passed_on_for_nobody() -> None:
+    """The client has gone, the upstream has gone, or the session was stopped in the meantime."""
+    Play(leased(100)).run("""
+        client   ask e1           -> ask:400
+        client   gone             ->
+        bank gives 1000           -> drop                     | held 0, settled
+    """)
+    Play(leased(100)).run("""
+        client   ask e1           -> ask:400
+        client   stop             -> error:session_stopped close:1008
+        bank gives 1000           -> drop                     | held 0, settled
+    """)
+    play = Play(leased(100)).run("""
+        client   ask e1           -> ask:400
+        upstream gone             ->
+        bank gives 1000           -> forward                  | held 400
+    """)
+    play.perform(Side.UPSTREAM, play.session.close(play.now, None, "upstream_lost"))
+    assert play.state()["held"] == 0
+
+
+def test_a_response_whose_answer_comes_late_is_opened_and_cancelled() -> None:
+    for ending in ("client gone ->", "upstream stop -> error:session_stopped close:1008"):
+        Play(leased(100)).run(f"""
+            upstream started r1   -> ask:400
+            {ending}
+            bank gives 1000       -> open:r1 drop cancel:r1
+            upstream done r1 in=5 -> entry:r1=5 drop          | held 0, settled
+        """)
+
+
+def test_both_sides_may_ask_at_once_and_are_answered_in_either_order() -> None:
+    start = """
+        upstream started r1       -> open:r1 forward          | free 0
+        upstream hear r1 ms=2000  -> ask:400
+        client   ask e1           -> ask:400
+    """
+    Play(leased(400)).run(start).run("""
+        bank gives 800 client     -> forward                  | held 800
+        bank gives 0 upstream     ->                          | held 1200
+    """)
+    Play(leased(400)).run(start).run("""
+        bank refuses upstream     -> cancel:r1 cut:r1=400 error:insufficient_quota close:1008
+        bank gives 500 client     -> drop                     | held 400
+    """)
+
+
+def test_a_client_that_is_gone_is_told_nothing() -> None:
+    Play(cutting(500)).run("""
+        upstream configured hear=hear -> bound forward
+        client   gone                 ->
+        upstream speech from=0 to=700 -> drop
+        upstream committed i1         -> open:i1 drop
+        upstream transcribed i1 s=0.6 -> entry:i1:0=600 drop  | held 0, free -100
+    """)
+
+
+def test_what_was_billed_before_gives_its_second_hold_back() -> None:
+    Play(cutting(1_500)).run("""
+        upstream configured hear=hear -> bound forward
+        upstream speech from=0 to=700 -> forward
+        upstream committed i1         -> open:i1 forward      | held 700
+        upstream transcribed i1 s=0.6 -> entry:i1:0=600 forward | held 0, free 900
+        upstream speech from=0 to=500 -> forward
+        upstream committed i1         -> open:i1 forward      | held 500
+        upstream transcribed i1 s=0.6 -> forward              | held 0, free 900, settled
+    """)
+
+
+def test_parallel_and_out_of_band_responses_share_what_there_is() -> None:
+    Play(cutting(900)).run(f"""
+        upstream started r1       -> open:r1 forward          | held 400
+        upstream started r2 oob   -> open:r2 forward          | held 800
+        upstream hear r2 ms=2500  -> cancel:r1 cancel:r2 cut:r1=0 cut:r2=500 {CUT}
+        upstream done r1 in=0 a=1 -> entry:r1=10 drop
+        upstream done r2 oob in=0 a=50 -> entry:r2=500 drop   | held 0, free 390, settled
+    """)
+
+
 # Budgets that change while a response runs
+
+
+def test_a_budget_that_is_deleted_before_the_answer_refuses_nobody() -> None:
+    Play(leased(0)).run("""
+        client   ask e1           -> ask:400
+        budgets                   ->
+        bank refuses              -> forward
+    """)
+
+
+def test_a_response_stays_in_the_window_it_began_in() -> None:
+    Play(cutting(1_000)).run("""
+        upstream started r1       -> open:r1 forward          | held 400
+        rolls 600                 ->                          | free 600, held 400
+        upstream hear r1 ms=2000  ->                          | free 600, held 800
+        upstream started r2       -> open:r2 forward          | free 200
+        upstream done r1 in=0 a=50 -> entry:r1=500 forward    | free 200, held 400
+    """)
 
 
 def test_a_new_budget_without_anything_left_cuts_what_runs() -> None:
@@ -586,4 +689,22 @@ def test_a_client_that_leaves_gets_no_last_words() -> None:
         upstream hear r1 ms=2000    -> cancel:r1 cut:r1=400
         client gone                 ->
         upstream done r1 in=0 a=40 status=cancelled -> entry:r1=400 drop
+    """)
+
+
+def test_with_a_budget_a_bill_that_was_never_opened_is_charged_and_a_late_start_is_held() -> None:
+    Play(cutting(1_000)).run("""
+        upstream done r9 in=10 a=1 -> entry:r9=20 forward     | free 980
+        client   ask e1            -> forward                 | held 400
+        client   gone              ->                         | held 400, unsettled
+        upstream started r1        -> open:r1 drop cancel:r1  | held 400
+        upstream done r1 in=10 a=0 -> entry:r1=10 drop        | held 0, free 970, settled
+    """)
+
+
+def test_a_budget_with_last_words_speaks_them_when_nobody_asked_for_what_started() -> None:
+    """Turn detection, refused, `wrap_up`: cancelled, and the last words once its bill has come."""
+    Play(parting(2_300)).run("""
+        upstream started r1        -> open:r1 forward cancel:r1 cut:r1=0
+        upstream done r1 in=0 a=0 status=cancelled -> entry:r1=0 forward remark answer:200
     """)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from proxy.core import events, refusal
 from proxy.core.allowance import Allowance
-from proxy.core.commands import Cancel, Explain, Journal
+from proxy.core.budgets import OnExhausted
+from proxy.core.commands import Cancel, Drop, Explain, Journal, Send
 from proxy.core.events import Other, Side, Unreadable
 from proxy.core.rating import CardBook, RateCard, rate
 from proxy.core.records import Entry
@@ -18,6 +19,7 @@ from proxy.core.session import Session
 from proxy.core.usage import ReportedSeconds, ReportedTokens, measure
 from proxy.dialects.openai_realtime import parse, render
 from proxy.store.prices import shipped_cards
+from tests.core.accounts import account
 from tests.core.scripts import facts
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -262,6 +264,22 @@ def test_an_ambiguous_client_message_is_unreadable(payload: bytes) -> None:
 
 def test_an_escaped_type_is_still_that_type() -> None:
     assert isinstance(parse(Side.CLIENT, b'{"\\u0074ype":"response\\u002ecreate"}'), events.ResponseAsked)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b'{"\\u0074ype":"response\\u002ecreate"}', "insufficient_quota"),
+        (b'{"type":"session.update","\\u0074ype":"response.create"}', "invalid_event"),
+        (b'{"type":"response.create","response":{},"response":{"input":[]}}', "invalid_event"),
+    ],
+)
+def test_a_disguised_request_does_not_pass_a_spent_budget(payload: bytes, code: str) -> None:
+    session = Session(facts("gpt-realtime-2.1"), CARDS, Allowance([account(0, OnExhausted.BLOCK)]))
+    drop, said = session.receive(Side.CLIENT, parse(Side.CLIENT, payload), NOW)
+    assert drop == Drop()
+    assert isinstance(said, Send) and isinstance(said.message, Explain)
+    assert said.message.refusal.code == code
 
 
 @pytest.mark.parametrize("payload", [b"", b"[1]", b'{"type":', b'{"type":["response.done"]}', b"\xff"])

@@ -14,7 +14,7 @@ class Tapped:
 
     said_by_client: bytearray = field(default_factory=bytearray)
     said_by_server: bytearray = field(default_factory=bytearray)
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None  # nobody else keeps it from being collected in mid-life
 
     @property
     def request(self) -> str:
@@ -38,16 +38,8 @@ class Tap:
     connections: list[Tapped] = field(default_factory=list)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tapped = Tapped()
+        tapped = Tapped(task=asyncio.current_task())
         self.connections.append(tapped)
-        try:
-            await self._relay(reader, writer, tapped)
-        finally:
-            tapped.over.set()
-
-    async def _relay(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tapped: Tapped
-    ) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
         try:
             async with asyncio.TaskGroup() as group:
@@ -80,5 +72,5 @@ async def tapping(target: int) -> AsyncIterator[Tap]:
     finally:
         server.close()
         await server.wait_closed()
-        for tapped in tap.connections:  # only newer Pythons have waited for them
-            await tapped.over.wait()
+        if tasks := [tapped.task for tapped in tap.connections if tapped.task]:
+            await asyncio.wait(tasks)  # only newer Pythons have waited for them

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 
 from proxy.core.limits import LimitName
 from proxy.store import limits
+from proxy.store.audit import Act
 from proxy.store.database import open_database, writing
 from tests.e2e.place import Home, Place
 from tests.relay.peers import until
@@ -33,11 +35,21 @@ def change(home: Home, act: Callable[[Connection], object]) -> None:
 def limit(home: Home, name: LimitName, text: str) -> None:
     """Set a limit of the tenant, as a person writes it."""
     value = limits.parse_value(name, text)
-    change(home, lambda connection: limits.set_limit(connection, "acme", name, value))
+    change(
+        home,
+        lambda connection: limits.set_limit(
+            connection, "acme", name, value, act=Act("test", datetime.now(UTC))
+        ),
+    )
 
 
 def rule(home: Home, model: str, allowed: bool) -> None:
-    change(home, lambda connection: limits.set_model(connection, "acme", model, allowed))
+    change(
+        home,
+        lambda connection: limits.set_model(
+            connection, "acme", model, allowed, act=Act("test", datetime.now(UTC))
+        ),
+    )
 
 
 async def cut(client: Client) -> tuple[str, int, str]:

@@ -228,3 +228,41 @@ def test_an_account_that_nobody_uses_is_forgotten_once_nothing_is_in_it() -> Non
     assert not it.accounts.have_spare
     it.enclose(TENANT)
     assert it.account.leased_nanousd == 0
+
+
+def test_what_is_posted_again_is_off_the_lease_though_nobody_heard_of_the_first_time() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    it.session.hold("a", 100)
+    it.session.settle("a", 150, "entry 1")
+    it.accounts.take_off(Posting(duplicates=1, handled=("entry 1",), taken={POT: 150}))
+    account = it.account
+    assert (account.leased_nanousd, account.unposted_nanousd, account.free_nanousd) == (250, 0, 250)
+
+
+def spend_all(it: Stage) -> None:
+    """Spend a lease of 400, post it, and let the only session leave."""
+    it.lease(400)
+    it.session.settle("a", 400, "entry 1")
+    it.accounts.take_off(Posting(charged={POT: Charge(400, 400, 400)}, handled=("entry 1",)))
+    it.accounts.release(it.session.accounts)
+    it.session.accounts = ()
+
+
+def test_an_account_that_was_forgotten_comes_back_with_what_is_left_of_its_lease() -> None:
+    it = Stage(TENANT)
+    spend_all(it)
+    assert it.orders() == []
+    it.enclose(TENANT)
+    (order,) = it.orders(Wish(100, False))
+    given = it.accounts.take_over(order, Answer(500, 400, 400, 1_000, 500, contended=False, wanted=False))
+    assert (given, it.account.free_nanousd) == (100, 100)
+
+
+def test_an_account_is_not_forgotten_while_nobody_knows_what_it_was_granted() -> None:
+    it = Stage(TENANT)
+    it.accounts.failed(it.orders(Wish(400, False)))
+    it.accounts.release(it.session.accounts)
+    (order,) = it.orders()
+    it.answer(order, 400)
+    assert [one.give_nanousd for one in it.orders()] == [400]

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select
 
 from proxy.core.budgets import Scope
+from proxy.core.limits import LimitName
 from proxy.core.rating import Price
 from proxy.core.usage import Meter
 from proxy.core.windows import Window
-from proxy.store import StoreError, tenants
+from proxy.store import StoreError, limits, tenants, webhooks
 from proxy.store.audit import ACTOR_CHARS_MAX, REASON_CHARS_MAX, Act, Noted, list_audit, note
 from proxy.store.budget_list import list_budgets
 from proxy.store.budgets import delete_budget, raise_budget, set_budget
@@ -63,6 +64,14 @@ def delete_noted(connection: Connection) -> None:
     delete_budget(connection, ACT, first.all()[0])
 
 
+def hook(connection: Connection) -> None:
+    webhooks.create_webhook(connection, url="https://example.com/h?token=canary", tenant_name="acme", act=ACT)
+
+
+def hook_id(connection: Connection) -> str:
+    return webhooks.list_webhooks(connection)[0].id
+
+
 # Each act, and whether doing it again is an act too (None: it is refused).
 STEPS: list[tuple[str, Callable[[Connection], object], bool | None]] = [
     ("tenant.create", lambda c: tenants.create_tenant(c, "acme", ACT), None),
@@ -73,6 +82,14 @@ STEPS: list[tuple[str, Callable[[Connection], object], bool | None]] = [
     ("budget.set", month_budget, False),
     ("budget.raise", raised, True),
     ("budget.delete", delete_noted, False),
+    ("limit.set", lambda c: limits.set_limit(c, "acme", LimitName.RESPONSES, 7, act=ACT), False),
+    ("limit.remove", lambda c: limits.remove_limit(c, "acme", LimitName.RESPONSES, act=ACT), None),
+    ("model.allow", lambda c: limits.set_model(c, "acme", "gpt-*", True, act=ACT), False),
+    ("model.deny", lambda c: limits.set_model(c, "acme", "gpt-*", False, act=ACT), False),
+    ("model.remove", lambda c: limits.remove_model(c, "acme", "gpt-*", act=ACT), None),
+    ("webhook.create", hook, True),
+    ("webhook.rotate", lambda c: webhooks.rotate_secret(c, hook_id(c), ACT), True),
+    ("webhook.delete", lambda c: webhooks.delete_webhook(c, hook_id(c), ACT), True),
     ("project.archive", lambda c: tenants.archive_project(c, "acme", "web", ACT), False),
     ("key.revoke", lambda c: tenants.revoke_key(c, tenants.list_keys(c)[0].id, ACT), False),
     ("tenant.archive", lambda c: tenants.archive_tenant(c, "acme", ACT), False),
@@ -143,6 +160,18 @@ def test_no_secret_is_noted(database: Engine) -> None:
         assert hidden not in rows
     said = {"name": "app", "project": None, "tags": {"team": "a"}, "expires_at": None}
     assert noted(database)[1].after == said == noted(database)[2].before
+
+
+def test_of_a_webhook_neither_secret_nor_query_is_noted(database: Engine) -> None:
+    with writing(database) as connection:
+        tenants.create_tenant(connection, "acme", ACT)
+        hook(connection)
+        made = hook_id(connection)
+        _, secret = webhooks.rotate_secret(connection, made, ACT)
+        webhooks.delete_webhook(connection, made, ACT)
+        rows = str(connection.execute(select(audit)).all())
+    assert secret not in rows and "whsec_" not in rows and "canary" not in rows
+    assert (noted(database)[-1].before or {})["url"] == "https://example.com/h"
 
 
 def test_amounts_are_readable_and_exact(database: Engine) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, select
 
 from proxy.store import StoreError
-from proxy.store.audit import Act
+from proxy.store.audit import Act, list_audit
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import (
     CLAIM_LASTS,
@@ -36,7 +36,7 @@ def claims(connection: Connection, now: datetime, room: int = 8, limit: int = 64
 
 def hook(engine: Engine, tenant: str | None = None, *kinds: str) -> str:
     with writing(engine) as connection:
-        made, _ = create_webhook(connection, url=URL, tenant_name=tenant, kinds=kinds, now=NOW)
+        made, _ = create_webhook(connection, url=URL, tenant_name=tenant, kinds=kinds, act=Act("test", NOW))
     return made.id
 
 
@@ -114,7 +114,7 @@ def test_a_deleted_webhook_is_sent_nothing_more(database: Engine) -> None:
     announce(database, "a", NOW)
     with writing(database) as connection:
         fan_out(connection, NOW)
-        delete_webhook(connection, gone, NOW)
+        delete_webhook(connection, gone, Act("test", NOW))
         assert claims(connection, NOW) == []
         (row,) = list_deliveries(connection, webhook_id=gone)
         assert (row.error, row.next_at, row.delivered_at) == (DELETED, None, None)
@@ -126,16 +126,22 @@ def test_what_is_done_can_be_sent_again_and_what_is_not_cannot(database: Engine)
     with writing(database) as connection:
         fan_out(connection, NOW)
         with pytest.raises(StoreError, match="still being tried"):
-            redeliver(connection, number, there, NOW)
+            redeliver(connection, number, there, Act("test", NOW))
         (tried,) = claims(connection, NOW)
         record(connection, [Outcome(tried, 200, None)], NOW)
-        redeliver(connection, number, there, NOW)
+        redeliver(connection, number, there, Act("test", NOW))
+        noted = list_audit(connection)[-1]
+        assert (noted.action, noted.object, noted.after) == (
+            "webhook.redeliver",
+            there,
+            {"delivery": number},
+        )
         (again,) = claims(connection, NOW)
         assert again.attempts == 1
         with pytest.raises(StoreError, match="no delivery 99"):
-            redeliver(connection, 99, there, NOW)
+            redeliver(connection, 99, there, Act("test", NOW))
         with pytest.raises(StoreError, match="no webhook 'x'"):
-            redeliver(connection, number, "x", NOW)
+            redeliver(connection, number, "x", Act("test", NOW))
 
 
 def keys_left(engine: Engine) -> set[str]:

@@ -126,6 +126,15 @@ async def test_what_is_missing_is_asked_for_and_only_the_database_says_no(databa
         assert told == ["granted", "granted", "refused", "granted"]
 
 
+async def test_a_no_holds_for_as_much_as_was_asked_for_and_not_for_less(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        await answered(keeper, allowance, 900)
+        assert allowance.hold("a", 900) is None
+        assert isinstance(await keeper.admit(facts("s_2"), 101), Refusal)
+        await admitted(keeper, 100, session_id="s_3")
+
+
 async def test_a_spent_budget_admits_nobody(database: Engine) -> None:
     async with keeping(database, replace(TENANT, amount_nanousd=99)) as keeper:
         refusal = await keeper.admit(facts(), 100)

@@ -34,16 +34,21 @@ def make_key(connection: Connection, tenant: str = "acme") -> tenants.Key:
 def test_a_limit_is_set_replaced_and_removed(connection: Connection) -> None:
     key = make_key(connection)
     before = changes.current(connection)
-    limits.set_limit(connection, "acme", LimitName.RESPONSES, 5)
-    limits.set_limit(connection, "acme", LimitName.RESPONSES, 7)
-    made = limits.set_limit(connection, "acme", LimitName.IDLE_SECONDS, 1_500, key_id=key.id)
+    limits.set_limit(connection, "acme", LimitName.RESPONSES, 5, act=Act("test", NOW))
+    limits.set_limit(connection, "acme", LimitName.RESPONSES, 7, act=Act("test", NOW))
+    made = limits.set_limit(
+        connection, "acme", LimitName.IDLE_SECONDS, 1_500, key_id=key.id, act=Act("test", NOW)
+    )
     assert (made.tenant, made.api_key_id, made.unit, made.figure) == ("acme", key.id, "ms", "1.5 s")
     assert changes.current(connection) == before + 3
     assert limits.load_limits(connection) == {key.tenant_id: Limits(responses=7), key.id: Limits(idle_s=1.5)}
     assert [one.value for one in limits.list_limits(connection)] == [7, 1_500]
     assert limits.list_limits(connection, "globex") == []
-    assert limits.remove_limit(connection, "acme", LimitName.RESPONSES).value == 7
-    assert limits.remove_limit(connection, "acme", LimitName.IDLE_SECONDS, key_id=key.id) == made
+    assert limits.remove_limit(connection, "acme", LimitName.RESPONSES, act=Act("test", NOW)).value == 7
+    assert (
+        limits.remove_limit(connection, "acme", LimitName.IDLE_SECONDS, key_id=key.id, act=Act("test", NOW))
+        == made
+    )
     assert limits.load_limits(connection) == {} and changes.current(connection) == before + 5
 
 
@@ -57,37 +62,43 @@ def test_limits_of_a_newer_version_are_left_alone(connection: Connection) -> Non
 
 def test_model_rules_are_set_turned_and_removed(connection: Connection) -> None:
     key = make_key(connection)
-    limits.set_model(connection, "acme", " gpt-* ", True)
-    limits.set_model(connection, "acme", "gpt-mini", True)
-    limits.set_model(connection, "acme", "gpt-mini", False)
-    made = limits.set_model(connection, "acme", "whisper-1", False, key_id=key.id)
+    limits.set_model(connection, "acme", " gpt-* ", True, act=Act("test", NOW))
+    limits.set_model(connection, "acme", "gpt-mini", True, act=Act("test", NOW))
+    limits.set_model(connection, "acme", "gpt-mini", False, act=Act("test", NOW))
+    made = limits.set_model(connection, "acme", "whisper-1", False, key_id=key.id, act=Act("test", NOW))
     assert limits.load_models(connection) == {
         key.tenant_id: (ModelRule("gpt-*", True), ModelRule("gpt-mini", False)),
         key.id: (ModelRule("whisper-1", False),),
     }
     assert [one.model for one in limits.list_models(connection)] == ["gpt-*", "gpt-mini", "whisper-1"]
     assert limits.list_models(connection, "globex") == []
-    assert limits.remove_model(connection, "acme", "whisper-1", key_id=key.id) == made
-    assert not limits.remove_model(connection, "acme", "gpt-mini").allowed
+    assert limits.remove_model(connection, "acme", "whisper-1", key_id=key.id, act=Act("test", NOW)) == made
+    assert not limits.remove_model(connection, "acme", "gpt-mini", act=Act("test", NOW)).allowed
 
 
 def test_what_cannot_be_kept_is_refused(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "RULES_MAX", 1)
-    limits.set_model(connection, "acme", "one", True)
-    limits.set_model(connection, "acme", "one", False)
+    limits.set_model(connection, "acme", "one", True, act=Act("test", NOW))
+    limits.set_model(connection, "acme", "one", False, act=Act("test", NOW))
     others = make_key(connection, "globex").id
     responses = LimitName.RESPONSES
     refused: list[tuple[Callable[[], object], str]] = [
-        (lambda: limits.set_limit(connection, "nobody", responses, 1), "no tenant"),
-        (lambda: limits.set_limit(connection, "acme", responses, 1, key_id=others), "has no key"),
-        (lambda: limits.set_limit(connection, "acme", responses, 0), "above 0"),
-        (lambda: limits.set_limit(connection, "acme", responses, 2**63), "above 0"),
-        (lambda: limits.remove_limit(connection, "acme", responses), "No limit responses"),
-        (lambda: limits.set_model(connection, "acme", "two", True), "already"),
-        (lambda: limits.set_model(connection, "acme", "", True), "printable"),
-        (lambda: limits.set_model(connection, "acme", "a\nb", True), "printable"),
-        (lambda: limits.set_model(connection, "acme", "a*b", True), "at the end"),
-        (lambda: limits.remove_model(connection, "acme", "two"), "No rule"),
+        (lambda: limits.set_limit(connection, "nobody", responses, 1, act=Act("test", NOW)), "no tenant"),
+        (
+            lambda: limits.set_limit(connection, "acme", responses, 1, key_id=others, act=Act("test", NOW)),
+            "has no key",
+        ),
+        (lambda: limits.set_limit(connection, "acme", responses, 0, act=Act("test", NOW)), "above 0"),
+        (lambda: limits.set_limit(connection, "acme", responses, 2**63, act=Act("test", NOW)), "above 0"),
+        (
+            lambda: limits.remove_limit(connection, "acme", responses, act=Act("test", NOW)),
+            "No limit responses",
+        ),
+        (lambda: limits.set_model(connection, "acme", "two", True, act=Act("test", NOW)), "already"),
+        (lambda: limits.set_model(connection, "acme", "", True, act=Act("test", NOW)), "printable"),
+        (lambda: limits.set_model(connection, "acme", "a\nb", True, act=Act("test", NOW)), "printable"),
+        (lambda: limits.set_model(connection, "acme", "a*b", True, act=Act("test", NOW)), "at the end"),
+        (lambda: limits.remove_model(connection, "acme", "two", act=Act("test", NOW)), "No rule"),
     ]
     for action, problem in refused:
         with pytest.raises(StoreError, match=problem):
@@ -138,11 +149,11 @@ async def test_the_catalogue_knows_them(database: Engine) -> None:
         assert catalog.limits_for(who) is NO_LIMITS and catalog.models_for(who) is ALL_MODELS
         version = catalog.version
         with writing(database) as connection:
-            limits.set_limit(connection, "acme", LimitName.RESPONSES, 7)
-            limits.set_limit(connection, "acme", LimitName.SESSIONS, 9)
-            limits.set_limit(connection, "acme", LimitName.RESPONSES, 5, key_id=key.id)
-            limits.set_model(connection, "acme", "gpt-*", True)
-            limits.set_model(connection, "acme", "gpt-mini", False, key_id=key.id)
+            limits.set_limit(connection, "acme", LimitName.RESPONSES, 7, act=Act("test", NOW))
+            limits.set_limit(connection, "acme", LimitName.SESSIONS, 9, act=Act("test", NOW))
+            limits.set_limit(connection, "acme", LimitName.RESPONSES, 5, key_id=key.id, act=Act("test", NOW))
+            limits.set_model(connection, "acme", "gpt-*", True, act=Act("test", NOW))
+            limits.set_model(connection, "acme", "gpt-mini", False, key_id=key.id, act=Act("test", NOW))
         await catalog.authenticate("tm_" + "x" * 43, NOW)  # a look at the database
         assert catalog.version > version and catalog.counts_sessions
         assert catalog.limits_for(who) == Limits(responses=5, sessions=9)

@@ -152,9 +152,11 @@ def test_a_posting_takes_from_its_own_lease_only(database: Engine) -> None:
     second = book(database, priced("r2", 70))
     third = book(database, priced("r1", -70, role=Role.REVERSAL, revision=1))
     assert first.charged == {pot: Charge(70, 70, 70)}
-    assert second.charged == {pot: Charge(70, 30, 140, 70)}
-    assert third.charged == {pot: Charge(-70, 0, 70, 140)}
+    assert second.charged == {pot: Charge(70, 100, 140, 70)}
+    assert third.charged == {pot: Charge(-70, 100, 70, 140)}
     assert [row.taken_nanousd for row in rows(database, lease)] == [100, 0]
+    again = book(database, priced("r1", 70))  # as if nobody had heard of the first commit
+    assert (again.charged, again.taken) == ({}, {pot: 100})
 
 
 def test_budgets_are_loaded_again_when_the_counter_says_so(database: Engine) -> None:

@@ -37,9 +37,13 @@ def test_made_listed_and_deleted(database: Engine) -> None:
     with writing(database) as connection:
         create_tenant(connection, "acme", Act("test", NOW))
         before = current(connection)
-        everything, secret = create_webhook(connection, url=URL, now=NOW)
+        everything, secret = create_webhook(connection, url=URL, act=Act("test", NOW))
         acmes, other = create_webhook(
-            connection, url=URL, now=NOW, tenant_name="acme", kinds=["session.ended", "budget.cut"]
+            connection,
+            url=URL,
+            act=Act("test", NOW),
+            tenant_name="acme",
+            kinds=["session.ended", "budget.cut"],
         )
         assert current(connection) == before + 2
         assert secret != other and len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
@@ -47,7 +51,7 @@ def test_made_listed_and_deleted(database: Engine) -> None:
         assert acmes.kinds == ["budget.cut", "session.ended"] and acmes.tenant == "acme"
         assert list_webhooks(connection) == [everything, acmes]
         assert list_webhooks(connection, "acme") == [acmes]
-        delete_webhook(connection, acmes.id, NOW)
+        delete_webhook(connection, acmes.id, Act("test", NOW))
         assert list_webhooks(connection) == [everything] and current(connection) == before + 3
         kept = connection.execute(select(webhook.c.secret).where(webhook.c.id == acmes.id)).scalar_one()
         assert kept == ""
@@ -57,8 +61,8 @@ def test_made_listed_and_deleted(database: Engine) -> None:
 
 def test_a_new_secret_leaves_the_one_before_for_a_day(database: Engine) -> None:
     with writing(database) as connection:
-        made, first = create_webhook(connection, url=URL, now=NOW)
-        _, second = rotate_secret(connection, made.id, NOW)
+        made, first = create_webhook(connection, url=URL, act=Act("test", NOW))
+        _, second = rotate_secret(connection, made.id, Act("test", NOW))
     with reading(database) as connection:
         row = connection.execute(select(webhook)).one()
     assert (row.secret, row.old_secret, row.old_until) == (second, first, NOW + timedelta(days=1))
@@ -85,7 +89,7 @@ def test_a_new_secret_leaves_the_one_before_for_a_day(database: Engine) -> None:
 )
 def test_urls_that_cannot_be_used(sqlite_engine: Engine, url: str) -> None:
     with writing(sqlite_engine) as connection, pytest.raises(StoreError) as refused:
-        create_webhook(connection, url=url, now=NOW)
+        create_webhook(connection, url=url, act=Act("test", NOW))
     assert "canary" not in str(refused.value)
 
 
@@ -94,7 +98,7 @@ def test_urls_that_cannot_be_used(sqlite_engine: Engine, url: str) -> None:
 )
 def test_urls_that_can(sqlite_engine: Engine, url: str) -> None:
     with writing(sqlite_engine) as connection:
-        assert create_webhook(connection, url=url, now=NOW)[0].url == url
+        assert create_webhook(connection, url=url, act=Act("test", NOW))[0].url == url
 
 
 def test_what_else_is_refused(sqlite_engine: Engine) -> None:
@@ -102,10 +106,10 @@ def test_what_else_is_refused(sqlite_engine: Engine) -> None:
         create_tenant(connection, "acme", Act("test", NOW))
         archive_tenant(connection, "acme", Act("test", NOW))
         with pytest.raises(StoreError, match="archived"):
-            create_webhook(connection, url=URL, now=NOW, tenant_name="acme")
+            create_webhook(connection, url=URL, act=Act("test", NOW), tenant_name="acme")
         with pytest.raises(StoreError, match="'budget.x' is not announced: there are budget.threshold,"):
-            create_webhook(connection, url=URL, now=NOW, kinds=["budget.x"])
+            create_webhook(connection, url=URL, act=Act("test", NOW), kinds=["budget.x"])
         for _ in range(WEBHOOKS_MAX):
-            create_webhook(connection, url=URL, now=NOW)
+            create_webhook(connection, url=URL, act=Act("test", NOW))
         with pytest.raises(StoreError, match="at most 20"):
-            create_webhook(connection, url=URL, now=NOW)
+            create_webhook(connection, url=URL, act=Act("test", NOW))
