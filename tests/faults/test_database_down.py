@@ -2,12 +2,10 @@
 
 import json
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import aiohttp
 import pytest
-from sqlalchemy import make_url
 from websockets.exceptions import InvalidStatus
 
 from proxy.store.keys import new_secret
@@ -16,18 +14,9 @@ from tests.faults.checks import left_in, wrong
 from tests.faults.instance import Instance, instance_of, put_down, refused, started
 from tests.faults.traffic import Seen, Witness, connected, crowd
 from tests.relay.peers import until
-from tests.store.forwarder import Forwarder, dial
+from tests.store.forwarder import behind
 
 TURNS = 30
-
-
-@asynccontextmanager
-async def behind(home: Home) -> AsyncIterator[tuple[Forwarder, str]]:
-    """Yield a link to the home's database that can be cut, and the URL that leads through it."""
-    url = make_url(home.database_url)
-    async with Forwarder(lambda: dial(url)) as link:
-        through = url.set(host="127.0.0.1", port=link.port, query={})
-        yield link, through.render_as_string(hide_password=False)
 
 
 async def talk(client: Witness, turns: int) -> None:
@@ -62,7 +51,7 @@ async def test_sessions_go_on_and_the_journal_holds(postgres_home: Home) -> None
     home, seen = postgres_home, Seen()
     async with (
         home.simulating() as simulator,
-        behind(home) as (link, url),
+        behind(home.database_url) as (link, url),
         started(instance_of(home, upstream_url=simulator.url, database_url=url)) as instance,
     ):
         async with connected(instance.url, home.secret, seen) as before:
@@ -94,7 +83,7 @@ async def test_sessions_go_on_and_the_journal_holds(postgres_home: Home) -> None
 async def test_killed_while_it_is_away(postgres_home: Home) -> None:
     """What the journal holds survives; a start without the database is refused and loses nothing either."""
     home, seen, dice = postgres_home, Seen(), random.Random(2)
-    async with home.simulating(speed=300.0) as simulator, behind(home) as (link, url):
+    async with home.simulating(speed=300.0) as simulator, behind(home.database_url) as (link, url):
         instance = instance_of(home, upstream_url=simulator.url, database_url=url)
         async with started(instance), crowd(instance.url, home.secret, seen, dice, 6):
             await until(lambda: len(seen.billed) > 10)

@@ -1,10 +1,11 @@
 """A TCP relay to a database that a test can cut, so that the database is gone without being stopped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
@@ -16,6 +17,15 @@ async def dial(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if host.startswith("/"):
         return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
     return await asyncio.open_connection(host, port)
+
+
+@asynccontextmanager
+async def behind(database_url: str) -> AsyncIterator[tuple["Forwarder", str]]:
+    """Yield a link to a database that can be cut, and the URL that leads through it."""
+    url = make_url(database_url)
+    async with Forwarder(lambda: dial(url)) as link:
+        through = url.set(host="127.0.0.1", port=link.port, query={})
+        yield link, through.render_as_string(hide_password=False)
 
 
 class Forwarder:

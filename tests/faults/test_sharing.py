@@ -1,0 +1,346 @@
+"""Eight `talkmeter serve` share one budget on one PostgreSQL, are killed and cut off, and it holds.
+
+In a run, conversations and models that never stop talking spend the last of a budget at all eight instances,
+while some of these get `kill -9` and are started again on their journals, and others lose the database and
+get it back. Afterwards must hold, all instances up and everything posted:
+
+* the ledger is what the upstream sent and the clients saw (`tests/faults/checks.py`);
+* `budget_window` says what the ledger sums up to;
+* spent ≤ amount + Σ max(0, cost − hold), the sum over what was booked in this run. Of a response that was cut
+  `budget_cut` has the term. Of the others the hold is not on record, and a bound of it takes its place:
+
+  * one that ended by itself was held for up to its end, since it is cut as soon as its running estimate
+    reaches its hold: the term is at most cost − the estimate in its entry;
+  * one that ended otherwise was held for at least as its first hold said, which includes two seconds of audio:
+    the term is at most cost − the price of these;
+  * one whose bill never came is booked as estimated while its hold was at least that: nothing;
+  * a transcription is billed by what was committed, whether or not anything could be held: all of it;
+
+* no money has got lost in leases: after a small raise each instance admits a session, and one of them spends
+  all that is left but for two seconds of audio;
+* once all were stopped, no lease is left.
+
+`TEST_SHARING_RUNS` sets how many runs there are, `TEST_SEED` repeats what happens in the first.
+"""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+import websockets
+from sqlalchemy import Engine, select
+
+from proxy.core.budgets import Scope
+from proxy.core.money import format_usd
+from proxy.core.windows import Window
+from proxy.plane import utc_now
+from proxy.store.audit import Act
+from proxy.store.budgets import set_budget
+from proxy.store.database import open_database, reading, writing
+from proxy.store.schema import budget_cut, budget_window, lease, ledger_entry, ledger_line, session
+from tests.e2e.place import Home
+from tests.faults.checks import left_in, wrong
+from tests.faults.instance import Instance, instance_of, put_down
+from tests.faults.traffic import HEARING, LOST, RETRY_S, Seen, Witness, connected
+from tests.store.forwarder import Forwarder, behind
+
+RUNS = int(os.environ.get("TEST_SHARING_RUNS", "3"))
+SEED = int(os.environ.get("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
+RUNS_A_FLEET_MAX = 10  # that share the start of eight processes, and a database
+INSTANCES = 8
+KILLED, PARTED, PARTED_AND_KILLED = 2, 2, 1  # of them, in every run
+SPEED = 50.0  # times real time: a runaway spends six cents a second
+AMOUNT = 2_000_000_000  # on top of what was spent before, in every run
+RAISE = 50_000_000
+TWO_SECONDS = 40 * 64_000  # of audio of gpt-realtime-2.1
+ENDLESS = "words:2000"
+SETTLED_S = 60.0
+
+pytestmark = [pytest.mark.slow]
+
+
+@dataclass
+class Member:
+    """One instance, and its link to the database."""
+
+    instance: Instance
+    link: Forwarder
+
+    async def depth(self) -> float:
+        """Return how many records of its journal are not posted."""
+        url = f"http://{self.instance.settings.admin_listen}/metrics"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            lines = (await answer.text()).splitlines()
+        (line,) = [line for line in lines if line.startswith("talkmeter_journal_depth_records ")]
+        return float(line.split()[1])
+
+
+@dataclass
+class Fleet:
+    """All instances, on one database."""
+
+    home: Home
+    engine: Engine
+    members: Sequence[Member]
+    seen: Seen = field(default_factory=Seen)
+
+    def set_amount(self, nanousd: int) -> None:
+        """Set the budget that all of them share."""
+        scope, window, act = Scope.TENANT, Window.LIFETIME, Act("test", utc_now(), "a test")
+        with writing(self.engine) as connection:
+            set_budget(connection, act, scope=scope, window=window, amount_nanousd=nanousd, tenant="acme")
+
+    def spent(self) -> int:
+        """Return what the budget's counter says; there is none before anybody has asked for money."""
+        with reading(self.engine) as connection:
+            return sum(connection.execute(select(budget_window.c.spent_nanousd)).scalars())
+
+    def leases(self) -> int:
+        with reading(self.engine) as connection:
+            return len(connection.execute(select(lease)).all())
+
+    async def settled(self) -> None:
+        """Wait until all sessions are over and everything is posted."""
+        async with asyncio.timeout(SETTLED_S):
+            while not self._all_closed() or any([await member.depth() for member in self.members]):
+                await asyncio.sleep(0.1)
+
+    def _all_closed(self) -> bool:
+        """Say whether the database knows the end of every session that a client saw."""
+        with reading(self.engine) as connection:
+            known = connection.execute(select(session.c.upstream_session_id, session.c.closed_at)).all()
+        open_ones = {row.upstream_session_id for row in known if row.closed_at is None}
+        return not open_ones and self.seen.sessions <= {row.upstream_session_id for row in known}
+
+
+@asynccontextmanager
+async def fleet(home: Home) -> AsyncIterator[Fleet]:
+    """Run eight instances on the home's database; stopped in the end, they have left nothing behind."""
+    async with home.simulating(speed=SPEED, transcription_delay_s=0.02) as simulator, AsyncExitStack() as stack:
+        members = []
+        for number in range(INSTANCES):
+            link, url = await stack.enter_async_context(behind(home.database_url))
+            changes = {"journal_path": home.folder / f"journal{number}.db", "database_url": url}
+            instance = instance_of(home, f"serve{number}", upstream_url=simulator.url, **changes)
+            stack.push_async_callback(put_down, instance)
+            members.append(Member(instance, link))
+        engine = open_database(home.database_url)
+        stack.callback(engine.dispose)
+        ours = Fleet(home, engine, members)
+        ours.set_amount(0)
+        await _each(members, _start)
+        yield ours
+        await _each(members, lambda member: member.instance.stop())
+        assert ours.leases() == 0
+        assert [left for member in members for left in left_in(member.instance.settings.journal)] == []
+
+
+async def _start(member: Member) -> None:
+    await member.instance.start()
+    await member.instance.ready()
+
+
+async def _each(members: Sequence[Member], call: Callable[[Member], Awaitable[None]]) -> None:
+    await asyncio.gather(*(call(member) for member in members))
+
+
+# What goes wrong
+
+
+async def killed(member: Member, dice: random.Random) -> None:
+    """Kill an instance, and start it again."""
+    await asyncio.sleep(dice.uniform(0.5, 4.0))
+    await member.instance.kill()
+    await asyncio.sleep(dice.uniform(0.0, 1.0))
+    await _start(member)
+
+
+async def parted(member: Member, dice: random.Random) -> None:
+    """Take the database from an instance for some time."""
+    await asyncio.sleep(dice.uniform(0.0, 3.0))
+    await member.link.cut()
+    await asyncio.sleep(dice.uniform(0.2, 4.0))
+    await member.link.restore()
+
+
+async def parted_and_killed(member: Member, dice: random.Random) -> None:
+    """Kill an instance while it has no database: what it spent meanwhile is in its journal only."""
+    await asyncio.sleep(dice.uniform(0.0, 3.0))
+    await member.link.cut()
+    await asyncio.sleep(dice.uniform(0.2, 2.0))
+    await member.instance.kill()
+    await member.link.restore()
+    await asyncio.sleep(dice.uniform(0.0, 1.0))
+    await _start(member)
+
+
+def mishaps(members: Sequence[Member], dice: random.Random) -> list[Awaitable[None]]:
+    """Return what befalls whom in a run: none of them twice."""
+    unlucky = iter(dice.sample(list(members), KILLED + PARTED + PARTED_AND_KILLED))
+    kinds = [killed] * KILLED + [parted] * PARTED + [parted_and_killed] * PARTED_AND_KILLED
+    return [kind(next(unlucky), random.Random(dice.randrange(2**32))) for kind in kinds]
+
+
+# Who talks
+
+
+async def ordinary(client: Witness, dice: random.Random) -> None:
+    """Have a few turns, spoken or written."""
+    await client.configure(audio=HEARING)
+    for _ in range(dice.randrange(1, 4)):
+        if dice.random() < 0.4:
+            await client.speak(dice.randrange(500, 2_000))
+            await client.commit()
+        await client.say(f"Give me {dice.randrange(20, 40)} words")
+        await client.respond()
+
+
+async def runaway(client: Witness, dice: random.Random) -> None:
+    """Listen to a model that never stops."""
+    await client.configure()
+    while True:
+        await client.say("go on")
+        await client.respond()
+
+
+@dataclass
+class Caller:
+    """Talks through any of the instances until it has had its say, or the budget is spent."""
+
+    fleet: Fleet
+    dice: random.Random
+    endless: bool
+    ends: Counter[str]
+
+    async def call(self) -> None:
+        await asyncio.sleep(self.dice.uniform(0.0, 4.0))
+        while True:
+            member = self.dice.choice(self.fleet.members)
+            how = await self.talk(member)
+            self.ends[how] += 1
+            if how in ("refused", "cut", "done"):
+                return
+            await asyncio.sleep(RETRY_S)
+
+    async def talk(self, member: Member) -> str:
+        """Hold one conversation; return how it ended."""
+        url, secret, seen = member.instance.url, self.fleet.home.secret, self.fleet.seen
+        try:
+            async with connected(url, secret, seen, sim=ENDLESS if self.endless else "") as client:
+                await (runaway if self.endless else ordinary)(client, self.dice)
+                return "done"
+        except websockets.InvalidStatus as refusal:
+            return "refused" if refusal.response.status_code == 402 else "turned away"
+        except websockets.ConnectionClosed as closed:
+            said = closed.rcvd.reason if closed.rcvd else ""
+            return "cut" if "budget of this tenant is spent" in said else "lost"
+        except LOST:
+            return "lost"
+
+
+# What has to hold
+
+
+def ledger_sum(engine: Engine) -> int:
+    """Return what all lines in the ledger come to."""
+    with reading(engine) as connection:
+        return sum(amount or 0 for amount in connection.execute(select(ledger_line.c.billed_nanousd)).scalars())
+
+
+def beyond_holds(engine: Engine, after: int) -> tuple[int, int]:
+    """Return Σ max(0, cost − hold) of what was booked after entry `after`: cut, and not (at most)."""
+    with reading(engine) as connection:
+        entries = connection.execute(select(ledger_entry).where(ledger_entry.c.id > after)).all()
+        cuts = {(cut.session_id, cut.subject_id): cut for cut in connection.execute(select(budget_cut))}
+    of_cut = of_others = 0
+    for entry in entries:
+        cut = cuts.get((entry.session_id, entry.subject_id))
+        if cut is not None:
+            of_cut += cut.overshoot_nanousd
+        elif entry.kind == "transcription":
+            of_others += entry.cost_nanousd or 0
+        elif entry.status == "completed":
+            of_others += max(0, entry.cost_nanousd - entry.estimate_nanousd)
+        elif not entry.estimated:
+            of_others += max(0, entry.cost_nanousd - TWO_SECONDS)
+    return of_cut, of_others
+
+
+def last_entry(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return max(connection.execute(select(ledger_entry.c.id)).scalars(), default=0)
+
+
+async def run(ours: Fleet, seed: int) -> None:
+    """Spend a budget while instances come to harm; see that it held."""
+    dice, engine, ends = random.Random(seed), ours.engine, Counter[str]()
+    began, spent_before = last_entry(engine), ours.spent()
+    amount = spent_before + AMOUNT
+    ours.set_amount(amount)
+    await _each(ours.members, lambda member: admitted(ours, member))
+    talkative = dice.randrange(4, 9)
+    callers = [
+        Caller(ours, random.Random(dice.randrange(2**32)), number < talkative, ends)
+        for number in range(dice.randrange(20, 41))
+    ]
+    await asyncio.gather(*(caller.call() for caller in callers), *mishaps(ours.members, dice))
+    await ours.settled()
+    assert ends["refused"] + ends["cut"] >= talkative
+    spent = held(ours, amount, began)
+    problems = await asyncio.to_thread(wrong, ours.home.database_url, ours.home.truths(), ours.seen)
+    assert problems == []
+    print(f"TEST_SEED={seed}: {len(callers)} callers, {dict(ends)}; spent ${format_usd(spent - spent_before)}")
+    await spends_the_rest(ours, dice)
+
+
+def held(ours: Fleet, amount: int, began: int) -> int:
+    """See that no more was spent than may be; return the sum."""
+    spent = ours.spent()
+    assert spent == ledger_sum(ours.engine)
+    of_cut, of_others = beyond_holds(ours.engine, began)
+    print(
+        f"  left ${format_usd(amount - spent)}; beyond holds: ${format_usd(of_cut)} cut,"
+        f" at most ${format_usd(of_others)} others"
+    )
+    assert spent <= amount + of_cut + of_others
+    return spent
+
+
+async def admitted(ours: Fleet, member: Member) -> None:
+    """Connect until a session opens at this instance."""
+    async with asyncio.timeout(SETTLED_S):
+        while True:
+            try:
+                async with connected(member.instance.url, ours.home.secret, ours.seen) as client:
+                    await client.configure()
+                return
+            except websockets.InvalidStatus as refusal:
+                assert refusal.response.status_code == 402, refusal
+                await asyncio.sleep(RETRY_S)
+
+
+async def spends_the_rest(ours: Fleet, dice: random.Random) -> None:
+    """Raise the budget by a little: every instance admits, and one can spend nearly all that is left."""
+    began, amount = last_entry(ours.engine), ours.spent() + RAISE
+    ours.set_amount(amount)
+    for member in ours.members:
+        await admitted(ours, member)
+    caller = Caller(ours, dice, True, Counter())
+    assert await caller.talk(dice.choice(ours.members)) == "cut"
+    await ours.settled()
+    spent = held(ours, amount, began)
+    assert spent >= amount - TWO_SECONDS
+
+
+@pytest.mark.timeout(120 + 60 * RUNS_A_FLEET_MAX)
+@pytest.mark.parametrize("first", range(0, RUNS, RUNS_A_FLEET_MAX))
+async def test_the_budget_holds_and_none_of_it_gets_lost(postgres_home: Home, first: int) -> None:
+    async with fleet(postgres_home) as ours:
+        for number in range(first, min(first + RUNS_A_FLEET_MAX, RUNS)):
+            await run(ours, (SEED + number) % 2**32)
