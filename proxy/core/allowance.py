@@ -79,10 +79,24 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """So much has to be free in `account`."""
+    """So much has to be free in `account`; `least_nanousd` of it does for the moment."""
 
     account: Account
     nanousd: int
+    least_nanousd: int
+
+    @property
+    def is_partial(self) -> bool:
+        """Say whether less than all of it would help."""
+        return self.least_nanousd < self.nanousd
+
+    @property
+    def is_met(self) -> bool:
+        return self.account.free_nanousd >= self.nanousd
+
+    @property
+    def is_bearable(self) -> bool:
+        return self.account.free_nanousd >= self.least_nanousd
 
     @property
     def missing_nanousd(self) -> int:
@@ -141,7 +155,7 @@ class Allowance:
         """Return what has to be free, and where there is too little for that."""
         amount = max(amount_nanousd, 1)
         found = self.accounts if accounts is None else accounts
-        return tuple(Need(account, amount) for account in found if account.free_nanousd < amount)
+        return tuple(Need(account, amount, amount) for account in found if account.free_nanousd < amount)
 
     def grow(self, key: str, amount_nanousd: int) -> int:
         """Hold up to `amount_nanousd` more under `key`; return how much there was."""

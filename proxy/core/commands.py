@@ -63,12 +63,11 @@ class Answer:
 class Ask:
     """Ask for more money than is at hand; then let the session receive `again`, whatever the answer is.
 
-    Nothing later in this direction is looked at before that. With `partly`, less than is needed helps too.
+    Nothing later in this direction is looked at before that.
     """
 
     needs: tuple[Need, ...]
     again: Event
-    partly: bool = False
 
 
 Message = Cancel | Explain | Remark | Answer

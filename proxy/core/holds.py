@@ -57,15 +57,27 @@ class Holds:
         spent = self.spent_nanousd(response)
         growth = response.growth_nanousd(spent, self.allowance.held(response.id))
         if growth:
-            self.allowance.grow(response.id, growth)
-        missing = self._missing_reserve(now, response) if with_reserve else 0
-        lacks_reserve = missing > 0 and self.allowance.grow(RESERVE, missing) < missing
+            growth -= self.allowance.grow(response.id, growth)
+        reserve = self._missing_reserve(now, response) if with_reserve else 0
+        if reserve:
+            reserve -= self.allowance.grow(RESERVE, reserve)
         left = self.allowance.left(response.id)
         response.look_again(left - spent)
-        if spent < left and not lacks_reserve:
+        if spent < left and not reserve:
             return None
-        account = self.allowance.narrowest(response.id)
-        return Need(account, max(growth, 1)) if account else None
+        account = self.allowance.narrowest(RESERVE if reserve else response.id)
+        over = spent + 1 - self.allowance.held(response.id)  # less would not let it speak on
+        wanted = max(growth + reserve, over, 1)
+        return Need(account, wanted, wanted if reserve else max(over, 1)) if account else None
+
+    def renew_reserve(self) -> None:
+        """Give the reserve back where it is not held in all accounts of now, so that it is held anew.
+
+        What is left of a window that has ended will not pay for last words, nor will a deleted budget.
+        """
+        hold = self.allowance.holds.get(RESERVE)
+        if hold is not None and hold.accounts != list(self.allowance.accounts):
+            self.allowance.void(RESERVE)
 
     def last_words_tokens(self, now: datetime) -> int:
         """Return how many output tokens the reserve pays for now; 0 if too few to say anything."""

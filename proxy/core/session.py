@@ -240,8 +240,10 @@ class Session:
     # Responses
 
     def _response_asked(self, side: Side, event: events.ResponseAsked, now: datetime) -> Sequence[Command]:
-        if self._closing or self._blocked or self._farewell or self._client_gone:
+        if self._closing or self._farewell or self._client_gone:
             return _DROP
+        if self._blocked:
+            return (Drop(), self._explain(self._blocked, event.event_id))
         tokens = estimate.text_tokens(event.text_chars)
         amount = self._holds.first_nanousd(now, tokens)
         if ask := self._ask(self._holds.needs(amount, now), event, now):
@@ -262,12 +264,10 @@ class Session:
             return (Drop(), self._explain(account.refusal, event.event_id))
         return (Drop(), *self._end(account, now))
 
-    def _ask(
-        self, needs: tuple[Need, ...], again: Event, now: datetime, *, partly: bool = False
-    ) -> Ask | None:
+    def _ask(self, needs: tuple[Need, ...], again: Event, now: datetime) -> Ask | None:
         """Return what to ask for, where that can help and was not done for this event."""
         hopeful = not self._has_asked and needs and all(need.may_ask(now) for need in needs)
-        return Ask(needs, again, partly) if hopeful else None
+        return Ask(needs, again) if hopeful else None
 
     def _response_started(
         self, side: Side, event: events.ResponseStarted, now: datetime
@@ -327,7 +327,7 @@ class Session:
         need = self._holds.lacks(response, now, with_reserve=self._farewell is None)
         if need is None:
             return _NOTHING
-        if ask := self._ask((need,), events.CostLook(response.id), now, partly=True):
+        if ask := self._ask((need,), events.CostLook(response.id), now):
             return (ask,)
         if need.account.policy is OnExhausted.BLOCK:  # the running one finishes
             self._blocked = need.account.refusal
@@ -341,6 +341,8 @@ class Session:
     def _budgets_changed(self, side: Side, event: events.BudgetsChanged, now: datetime) -> Sequence[Command]:
         """Look at what runs now, and do not wait for it to move on; what was blocked may go on again."""
         self._blocked = None
+        if self._farewell is None:
+            self._holds.renew_reserve()
         for response in self._opened.running:
             if commands := self._watch(response, now):
                 return commands

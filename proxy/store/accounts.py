@@ -47,10 +47,11 @@ class _Kept:
     is_unsure: bool = False  # whether the last exchange was carried out
 
     def take(self, taken_nanousd: int) -> None:
-        """Note how much of the lease is taken in all."""
+        """Note how much of the lease is taken in all. It may be older than what is known of it here."""
         more = max(0, taken_nanousd - self.taken_nanousd)
         self.taken_nanousd += more
-        self.account.leased_nanousd -= more
+        if not self.is_new:
+            self.account.leased_nanousd -= more
 
     def look(self, now_s: float) -> None:
         """Note what has moved since the last look, and how fast."""
@@ -202,10 +203,11 @@ class Accounts:
         given = 0
         for kept in self._those_of([order.pot]):
             account = kept.account
-            if kept.is_new:  # the lease may be older: an account that was forgotten had spent so much of it
-                kept.granted_nanousd += answer.taken_nanousd
-                account.leased_nanousd += answer.taken_nanousd
+            if (
+                kept.is_new
+            ):  # what was taken of it was granted to an account that was forgotten, or to the last run
                 kept.take(answer.taken_nanousd)
+                kept.granted_nanousd = kept.taken_nanousd
             given = answer.granted_nanousd - kept.granted_nanousd
             account.leased_nanousd += given - kept.borrowed_nanousd
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0

@@ -7,8 +7,8 @@ decided without the database as long as there is money at hand, and only the dat
 `ask` waits at most `ASK_S`. If the database has not answered by then, the budget's `on_store_down`
 decides. If it has, and what is missing is free at other instances, they were asked to give it back.
 
-A start first waits until everything in the journal is posted, then drops the leases that its last run left
-behind: nobody else may release them, since only this journal knows what was spent of them.
+A start first waits until everything in the journal is posted, then gives back what its last run has left in
+its leases: nobody else may, since only this journal knows what was spent of them.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.allowance import Account, Allowance, Need
@@ -33,7 +33,7 @@ from proxy.core.refusal import DATABASE_DOWN, Refusal
 from proxy.store.accounts import Accounts, Wish
 from proxy.store.database import writing
 from proxy.store.end_users import end_user_ids
-from proxy.store.leases import Answer, Order, drop_leases, exchange, live_instances, wanted_pots
+from proxy.store.leases import Answer, Order, drop_leases, empty_leases, exchange, live_instances, wanted_pots
 from proxy.store.posting import Posting
 
 BEAT_S = 0.5
@@ -56,7 +56,6 @@ class _Asking:
     """Somebody who waits for money."""
 
     needs: tuple[Need, ...]
-    partly: bool
     done: Callable[[], None]
     since_s: float
     timer: asyncio.TimerHandle | None = None
@@ -122,7 +121,7 @@ class LeaseKeeper:
     def ask(self, ask: Ask, done: Callable[[], None]) -> None:
         """Get more into accounts, if there is any; then call `done`, within `ASK_S` of this call."""
         patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
-        self._put(_Asking(ask.needs, ask.partly, done, time.monotonic()), RETRY_S if patient else ASK_S)
+        self._put(_Asking(ask.needs, done, time.monotonic()), RETRY_S if patient else ASK_S)
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         """Let the budgets enclose a session as they are now; tell whether anything is another way."""
@@ -202,7 +201,7 @@ class LeaseKeeper:
             if not answered.done():
                 answered.set_result(_first_short(allowance, amount_nanousd))
 
-        asking = _Asking(needs, False, done, time.monotonic())
+        asking = _Asking(needs, done, time.monotonic())
         self._put(asking, ADMIT_S)
         try:
             return await answered
@@ -238,7 +237,7 @@ class LeaseKeeper:
         until = self._clock() + timedelta(seconds=REFUSED_S)
         for need in asking.needs:
             if need.missing_nanousd > 0:
-                need.account.refuse(1 if asking.partly else need.missing_nanousd, until)
+                need.account.refuse(1 if need.is_partial else need.missing_nanousd, until)
         self._finish(asking, "refused")
 
     def _wishes(self) -> Mapping[Pot, Wish]:
@@ -249,7 +248,7 @@ class LeaseKeeper:
                 before = wishes.get(need.account.pot)
                 # What does not suffice for all may for some.
                 amount = need.nanousd + (before.nanousd if before else 0)
-                wishes[need.account.pot] = Wish(amount, asking.partly or before is not None)
+                wishes[need.account.pot] = Wish(amount, need.is_partial or before is not None)
         return wishes
 
     def _answer(self, refused: Mapping[Pot, bool], began_s: float) -> None:
@@ -259,12 +258,12 @@ class LeaseKeeper:
         Who came after the exchange began waits for the next: less may suffice, or it was not asked for.
         """
         for asking in list(self._asking):
-            short = [need.account for need in asking.needs if need.account.free_nanousd < need.nanousd]
+            short = [need.account for need in asking.needs if not need.is_met]
             if not short:
                 self._finish(asking, "granted")
             elif asking.since_s > began_s or not any(one.pot in refused for one in short):
                 continue
-            elif asking.partly and all(need.account.free_nanousd > 0 for need in asking.needs):
+            elif all(need.is_bearable for need in asking.needs):
                 self._finish(asking, "granted")
             elif any(not refused[one.pot] for one in short if one.pot in refused):
                 self._refuse(asking)
@@ -293,15 +292,15 @@ class LeaseKeeper:
         while True:
             try:
                 await ready()
-                await self._in_thread(self._drop)
+                await self._in_thread(self._end_leases, empty_leases)
                 return
             except SQLAlchemyError as error:
                 self._note(error)
                 await asyncio.sleep(BEAT_S)
 
-    def _drop(self) -> None:
+    def _end_leases(self, end: Callable[[Connection, str], int]) -> None:
         with writing(self._engine) as connection:
-            drop_leases(connection, self._instance_id)
+            end(connection, self._instance_id)
 
     @property
     def _must_watch(self) -> bool:
@@ -368,7 +367,7 @@ class LeaseKeeper:
         """End; give everything back, if everything that was spent of it is posted."""
         if all_posted:
             try:
-                await self._in_thread(self._drop)
+                await self._in_thread(self._end_leases, drop_leases)
             except SQLAlchemyError as error:
                 self._note(error)
         self._thread.shutdown(wait=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Budget, Pot
@@ -217,18 +217,31 @@ def list_leases(connection: Connection) -> list[LeaseRow]:
 # --- The end of leases
 
 
-def drop_leases(connection: Connection, instance_id: str) -> int:
-    """Delete all leases of an instance and return what they had reserved.
+def empty_leases(connection: Connection, instance_id: str) -> int:
+    """Let the leases of an instance reserve nothing more, and return what they had reserved.
 
     For the instance itself at its start: once everything in its journal is posted, and before it takes
-    its first lease.
+    its first lease. The rows stay, since postings of its journal tell what they have taken as a sum, and
+    the instance may hear of one after this.
     """
-    held = select(lease).where(lease.c.instance_id == instance_id)
-    pots = {pot_in(row) for row in connection.execute(held)}
-    lock_windows(connection, pots)
-    freed = sum(int(row.granted_nanousd - row.taken_nanousd) for row in connection.execute(held))
+    freed = _lock_leases(connection, instance_id)
+    mine = update(lease).where(lease.c.instance_id == instance_id)
+    connection.execute(mine.values(granted_nanousd=lease.c.taken_nanousd, wanted=False))
+    return freed
+
+
+def drop_leases(connection: Connection, instance_id: str) -> int:
+    """Delete all leases of an instance that has stopped, and return what they had reserved."""
+    freed = _lock_leases(connection, instance_id)
     connection.execute(delete(lease).where(lease.c.instance_id == instance_id))
     return freed
+
+
+def _lock_leases(connection: Connection, instance_id: str) -> int:
+    """Lock the windows of an instance's leases; return what these reserve."""
+    held = select(lease).where(lease.c.instance_id == instance_id)
+    lock_windows(connection, {pot_in(row) for row in connection.execute(held)})
+    return sum(int(row.granted_nanousd - row.taken_nanousd) for row in connection.execute(held))
 
 
 def write_off(connection: Connection, instance_id: str, act: Act) -> int:

@@ -4,6 +4,7 @@ from proxy.core.allowance import Account
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Cancel
 from proxy.core.events import Side
+from proxy.core.farewell import RESERVE
 from tests.core.accounts import account
 from tests.core.scripts import Play
 
@@ -69,7 +70,7 @@ def test_turn_detection_is_refused_under_block() -> None:
         upstream started r1        -> open:r1 forward | held 400, free 100
         upstream started r2        -> open:r2 cancel:r2 forward
         upstream done r2 in=0 a=0 status=cancelled -> entry:r2=0 forward | unsettled
-        client   ask               -> drop
+        client   ask               -> drop error:insufficient_quota
         upstream hear r1 ms=100    ->
         upstream done r1 in=10 a=2 -> entry:r1=30 forward error:insufficient_quota close:1008 | settled
         upstream other             -> drop
@@ -132,6 +133,24 @@ def test_a_budget_made_while_a_response_finishes_under_block_cuts_it() -> None:
         upstream hear r1 ms=2500   ->
         budgets 0                  -> cancel:r1 cut:r1=500 error:insufficient_quota close:1008
     """)
+
+
+def test_last_words_are_held_anew_in_a_new_window() -> None:
+    """What the old window has left of the reserve does not end a session that has all of the new one."""
+    play = Play([account(100_000, OnExhausted.WRAP_UP)]).run("""
+        upstream started r1        -> open:r1 forward
+        upstream done r1 in=0 a=10 -> entry:r1=100 forward
+    """)
+    (old,) = play.allowance.accounts
+    play.run("rolls 1000000 ->")
+    assert old.held_nanousd == 0
+    old.leased_nanousd = 0
+    play.run("""
+        upstream started r2        -> open:r2 forward
+        upstream hear r2 ms=500    ->
+        upstream done r2 in=0 a=10 -> entry:r2=100 forward
+    """)
+    assert set(play.allowance.holds) == {RESERVE}
 
 
 def test_every_status_is_booked() -> None:

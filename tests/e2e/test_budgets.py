@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,8 +35,8 @@ def set_amount(home: Home, amount: int | None, policy: OnExhausted = OnExhausted
     try:
         with writing(engine) as connection:
             act = Act("test", utc_now(), "a test")
-            terms = replace(Terms(), on_exhausted=policy)
-            made = set_budget(connection, act, amount_nanousd=amount, terms=terms, **(given | facts))
+            given["terms"] = Terms(on_exhausted=policy)
+            made = set_budget(connection, act, amount_nanousd=amount, **(given | facts))
             return made.rule.id
     finally:
         engine.dispose()

@@ -11,8 +11,8 @@ get it back. Afterwards must hold, all instances up and everything posted:
 
   * one that ended by itself was held for up to its end, since it is cut as soon as its running estimate
     reaches its hold: the term is at most cost − the estimate in its entry;
-  * one that ended otherwise was held for at least as its first hold said, which includes two seconds of audio:
-    the term is at most cost − the price of these;
+  * one that ended otherwise was held for at least as its first hold said, which includes two seconds of
+    audio: the term is at most cost − the price of these;
   * one whose bill never came is booked as estimated while its hold was at least that: nothing;
   * a transcription is billed by what was committed, whether or not anything could be held: all of it;
 
@@ -108,7 +108,7 @@ class Fleet:
     async def settled(self) -> None:
         """Wait until all sessions are over and everything is posted."""
         async with asyncio.timeout(SETTLED_S):
-            while not self._all_closed() or any([await member.depth() for member in self.members]):
+            while not self._all_closed() or any([await member.depth() for member in self.members]):  # noqa: ASYNC110  a test looks from outside
                 await asyncio.sleep(0.1)
 
     def _all_closed(self) -> bool:
@@ -122,7 +122,10 @@ class Fleet:
 @asynccontextmanager
 async def fleet(home: Home) -> AsyncIterator[Fleet]:
     """Run eight instances on the home's database; stopped in the end, they have left nothing behind."""
-    async with home.simulating(speed=SPEED, transcription_delay_s=0.02) as simulator, AsyncExitStack() as stack:
+    async with (
+        home.simulating(speed=SPEED, transcription_delay_s=0.02) as simulator,
+        AsyncExitStack() as stack,
+    ):
         members = []
         for number in range(INSTANCES):
             link, url = await stack.enter_async_context(behind(home.database_url))
@@ -250,7 +253,9 @@ class Caller:
 def ledger_sum(engine: Engine) -> int:
     """Return what all lines in the ledger come to."""
     with reading(engine) as connection:
-        return sum(amount or 0 for amount in connection.execute(select(ledger_line.c.billed_nanousd)).scalars())
+        return sum(
+            amount or 0 for amount in connection.execute(select(ledger_line.c.billed_nanousd)).scalars()
+        )
 
 
 def beyond_holds(engine: Engine, after: int) -> tuple[int, int]:
@@ -295,7 +300,9 @@ async def run(ours: Fleet, seed: int) -> None:
     spent = held(ours, amount, began)
     problems = await asyncio.to_thread(wrong, ours.home.database_url, ours.home.truths(), ours.seen)
     assert problems == []
-    print(f"TEST_SEED={seed}: {len(callers)} callers, {dict(ends)}; spent ${format_usd(spent - spent_before)}")
+    print(
+        f"TEST_SEED={seed}: {len(callers)} callers, {dict(ends)}; spent ${format_usd(spent - spent_before)}"
+    )
     await spends_the_rest(ours, dice)
 
 

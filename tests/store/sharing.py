@@ -26,7 +26,7 @@ from proxy.store.budget_list import load_book
 from proxy.store.changes import bump, current
 from proxy.store.database import reading, writing
 from proxy.store.lease_keeper import REFUSED_S
-from proxy.store.leases import Answer, Order, drop_leases, exchange, wanted_pots
+from proxy.store.leases import Answer, Order, empty_leases, exchange, wanted_pots
 from proxy.store.posting import Posting, post
 from proxy.store.schema import budget, budget_window, lease
 from tests.store import made
@@ -328,7 +328,7 @@ class Instance:
         allowance, run = session.allowance, self.run
         missing = amount - self._grow(allowance, response, amount)
         account = allowance.narrowest(response.id)
-        if missing and account is not None and (need := Need(account, missing)).may_ask(run.now):
+        if missing and account is not None and (need := Need(account, missing, 1)).may_ask(run.now):
             self.ask([need], partly=True)
             missing -= self._grow(allowance, response, missing)
         response.estimate = run.dice.randint(response.estimate, max(response.estimate, response.hold))
@@ -408,20 +408,24 @@ class Instance:
         self.is_alive = False
 
     def restart(self, fate: Fate) -> None:
-        """Come back: bill what was lost, post the whole journal, drop the old leases, go on."""
+        """Come back: bill what was lost, post the whole journal, give back the old leases, go on.
+
+        A session may come before that is done.
+        """
         if self.is_cut_off:
             return
         for response in self.lost:
             self._bill(response, response.estimate, is_lost=True)
         self.lost = []
-        self.posted = 0
+        self._begin()
+        if self.run.dice.random() < 0.5:
+            self.open_session()
         self.post(len(self.journal), fate)
         if self.posted < len(self.journal):
+            self.kill(Fate.ANSWERED)
             return
         with self.transaction(Fate.ANSWERED) as connection:
-            drop_leases(connection, self.id)
-        self._begin()
-        self.posted = len(self.journal)
+            empty_leases(connection, self.id)
 
 
 # --- One run

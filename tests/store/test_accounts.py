@@ -178,9 +178,9 @@ def test_an_overshoot_is_the_databases_once_it_is_posted() -> None:
 def test_continue_borrows_up_to_its_allowance_and_gives_it_back_to_what_is_granted() -> None:
     going_on = replace(TENANT, on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=500)
     it = Stage(going_on)
-    it.accounts.borrow(Need(it.account, 300))
+    it.accounts.borrow(Need(it.account, 300, 300))
     assert it.session.hold("a", 300) is None
-    it.accounts.borrow(Need(it.account, 300))
+    it.accounts.borrow(Need(it.account, 300, 300))
     assert it.session.hold("b", 300) is it.account
     assert it.account.refusal.name == "budget_unknown"
     (order,) = it.orders()
@@ -190,7 +190,7 @@ def test_continue_borrows_up_to_its_allowance_and_gives_it_back_to_what_is_grant
 
 def test_terminate_borrows_nothing() -> None:
     it = Stage(TENANT)
-    it.accounts.borrow(Need(it.account, 1))
+    it.accounts.borrow(Need(it.account, 1, 1))
     assert (it.account.free_nanousd, it.account.is_unknown) == (0, True)
 
 

@@ -1,7 +1,7 @@
 """The keeper of leases, on a real database: granted, refused, unknown, shared by two instances."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from proxy.core.allowance import Allowance
-from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Scope
+from proxy.core.allowance import Allowance, Need
+from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Pot, Scope
 from proxy.core.commands import Ask
 from proxy.core.events import BudgetsChanged
 from proxy.core.records import SessionOpened
@@ -18,7 +18,10 @@ from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
 from proxy.store.database import reading, writing
 from proxy.store.lease_keeper import LeaseKeeper
+from proxy.store.leases import Order, exchange
 from proxy.store.schema import instance, lease
+from tests.store import made
+from tests.store.budgeting import add_budget, book, priced
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TENANT = Budget("b_1", Scope.TENANT, Window.DAY, 1_000, tenant_id="t_1")
@@ -45,7 +48,11 @@ async def nothing() -> None:
 
 @asynccontextmanager
 async def keeping(
-    engine: Engine, *budgets: Budget, name: str = "i_1", told: list[str] | None = None
+    engine: Engine,
+    *budgets: Budget,
+    name: str = "i_1",
+    told: list[str] | None = None,
+    ready: Callable[[], Awaitable[None]] = nothing,
 ) -> AsyncIterator[LeaseKeeper]:
     """Run a keeper of an instance that the database knows."""
     with writing(engine) as connection:
@@ -56,7 +63,7 @@ async def keeping(
     heard = told if told is not None else []
     keeper = LeaseKeeper(engine, name, lambda: NOW, told=lambda answer, seconds: heard.append(answer))
     keeper.book = lambda: BudgetBook.of(budgets, 1)
-    running = asyncio.create_task(keeper.run(nothing))
+    running = asyncio.create_task(keeper.run(ready))
     try:
         yield keeper
     finally:
@@ -133,6 +140,46 @@ async def test_a_no_holds_for_as_much_as_was_asked_for_and_not_for_less(database
         assert allowance.hold("a", 900) is None
         assert isinstance(await keeper.admit(facts("s_2"), 101), Refusal)
         await admitted(keeper, 100, session_id="s_3")
+
+
+async def test_who_can_do_with_less_waits_for_that_from_others(database: Engine) -> None:
+    """Not for all of it, and not content with the little that the database has."""
+    async with keeping(database, TENANT) as one, keeping(database, TENANT, name="i_2") as other:
+        spare = await admitted(other, 500)
+        asking = await admitted(one, 100)
+        assert asking.hold("a", 100) is None
+        (account,) = asking.accounts
+        done = asyncio.Event()
+        one.ask(Ask((Need(account, 2_000, 600),), BudgetsChanged()), done.set)
+        await done.wait()
+        assert account.free_nanousd >= 600
+        assert leased(database) <= 1_000
+        other.leave(spare)
+        one.leave(asking)
+
+
+async def test_a_new_lease_is_whole_though_the_last_run_had_spent_from_its_own(database: Engine) -> None:
+    """A session may come before that is posted."""
+    posted = asyncio.Event()
+    add_budget(database, amount_nanousd=1_000)
+    with writing(database) as connection:
+        order = Order(Pot("b_1", "", NOW.replace(hour=0)), TENANT, need_nanousd=700)
+        exchange(connection, "i_1", [order], now=NOW, live_instances=1)
+    book(database, made.opened("s_0", tenant_id="t_1", api_key_id="k_1"), instance_id="i_0")
+    spent = priced("r1", 700, "s_0", occurred_at=NOW)
+
+    async def ready() -> None:
+        await posted.wait()
+        keeper.posted(book(database, spent))
+        await asyncio.sleep(0.01)
+
+    async with keeping(database, TENANT, ready=ready) as keeper:
+        admission = asyncio.create_task(admitted(keeper, 100))
+        await asyncio.sleep(0.05)
+        posted.set()
+        allowance = await admission
+        assert leased(database) <= 300
+        keeper.leave(allowance)
 
 
 async def test_a_spent_budget_admits_nobody(database: Engine) -> None:
