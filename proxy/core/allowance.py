@@ -192,9 +192,11 @@ class Allowance:
         if leased:
             self.unposted.setdefault(entry_key, []).append((leased, cost_nanousd))
 
-    def narrowest(self, key: str) -> Account | None:
-        """Return the account with the least left, of those that `key` is held in."""
-        return min(self._under(key), key=lambda account: account.free_nanousd, default=None)
+    def lacks(self, key: str, amount_nanousd: int, least_nanousd: int) -> tuple[Need, ...]:
+        """Return what has to be free where `key` is held and even the least is not, the narrowest first."""
+        accounts = sorted(self._under(key), key=lambda account: account.free_nanousd)
+        needs = (Need(account, amount_nanousd, least_nanousd) for account in accounts)
+        return tuple(need for need in needs if not need.is_bearable)
 
     def enclose(self, accounts: Sequence[Account]) -> None:
         """Take over other accounts: budgets were made, changed or deleted, or a window has ended.

@@ -49,7 +49,7 @@ class Holds:
         """Return what a running response has cost so far, by estimate."""
         return self.booker.charge_nanousd(response.usage(), response.card, response.opened_at)
 
-    def lacks(self, response: Response, now: datetime, *, with_reserve: bool) -> Need | None:
+    def lacks(self, response: Response, now: datetime, *, with_reserve: bool) -> tuple[Need, ...]:
         """Let a running response's hold grow with its cost; return what it lacks once it has used it up.
 
         The reserve grows with what is being said, which last words will have to read.
@@ -64,11 +64,11 @@ class Holds:
         left = self.allowance.left(response.id)
         response.look_again(left - spent)
         if spent < left and not reserve:
-            return None
-        account = self.allowance.narrowest(RESERVE if reserve else response.id)
+            return ()
         over = spent + 1 - self.allowance.held(response.id)  # less would not let it speak on
         wanted = max(growth + reserve, over, 1)
-        return Need(account, wanted, wanted if reserve else max(over, 1)) if account else None
+        least = wanted if reserve else max(over, 1)
+        return self.allowance.lacks(RESERVE if reserve else response.id, wanted, least)
 
     def renew_reserve(self) -> None:
         """Give the reserve back where it is not held in all accounts of now, so that it is held anew.

@@ -324,15 +324,16 @@ class Session:
         if not self.allowance.accounts or is_over:
             response.look_again()
             return _NOTHING
-        need = self._holds.lacks(response, now, with_reserve=self._farewell is None)
-        if need is None:
+        needs = self._holds.lacks(response, now, with_reserve=self._farewell is None)
+        if not needs:
             return _NOTHING
-        if ask := self._ask((need,), events.CostLook(response.id), now):
+        if ask := self._ask(needs, events.CostLook(response.id), now):
             return (ask,)
-        if need.account.policy is OnExhausted.BLOCK:  # the running one finishes
-            self._blocked = need.account.refusal
+        narrowest = needs[0].account
+        if narrowest.policy is OnExhausted.BLOCK:  # the running one finishes
+            self._blocked = narrowest.refusal
             return _NOTHING
-        return self._end(need.account, now)
+        return self._end(narrowest, now)
 
     def _cost_look(self, side: Side, event: events.CostLook, now: datetime) -> Sequence[Command]:
         response = self._opened.find(event.response_id)

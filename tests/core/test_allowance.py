@@ -36,9 +36,8 @@ def test_a_hold_grows_as_far_as_the_narrowest_account_allows() -> None:
     assert allowance.grow("a", 100) == 20
     assert allowance.grow("a", 100) == 0
     assert allowance.held("a") == 70
-    narrowest = allowance.narrowest("a")
-    assert narrowest is not None
-    assert narrowest.budget.id == "b1"
+    assert [need.account.budget.id for need in allowance.lacks("a", 500, 1)] == ["b1"]
+    assert [need.account.budget.id for need in allowance.lacks("a", 500, 500)] == ["b1", "b0"]
 
 
 def test_settling_may_pass_the_hold_and_voiding_gives_it_back() -> None:

@@ -135,6 +135,20 @@ def test_a_budget_made_while_a_response_finishes_under_block_cuts_it() -> None:
     """)
 
 
+def test_more_is_asked_for_in_every_account_that_is_short() -> None:
+    """Budgets that enclose each other run out of what was leased at the same time."""
+    accounts = [account(400, name="key", leased=True), account(400, name="tenant", leased=True)]
+    play = Play(accounts).run("""
+        upstream started r1          -> open:r1 forward
+        upstream hear r1 ms=2100     -> ask:420
+    """)
+    assert [need.account for need in play.asked[0][1].needs] == accounts
+    play.run("""
+        bank gives 1000              ->
+        upstream done r1 in=0 a=60   -> entry:r1=600 forward
+    """)
+
+
 def test_last_words_are_held_anew_in_a_new_window() -> None:
     """What the old window has left of the reserve does not end a session that has all of the new one."""
     play = Play([account(100_000, OnExhausted.WRAP_UP)]).run("""

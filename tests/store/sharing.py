@@ -327,9 +327,9 @@ class Instance:
         """Hold more for a response; what there is too little for cuts it."""
         allowance, run = session.allowance, self.run
         missing = amount - self._grow(allowance, response, amount)
-        account = allowance.narrowest(response.id)
-        if missing and account is not None and (need := Need(account, missing, 1)).may_ask(run.now):
-            self.ask([need], partly=True)
+        needs = allowance.lacks(response.id, missing, 1)
+        if missing and needs and all(need.may_ask(run.now) for need in needs):
+            self.ask(needs, partly=True)
             missing -= self._grow(allowance, response, missing)
         response.estimate = run.dice.randint(response.estimate, max(response.estimate, response.hold))
         if missing and run.dice.random() < 0.5:
