@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask for more money than is at hand; then let the session receive `again`, whatever the answer is.
+    """Ask for more money than is at hand; then let the session receive `again`, and whether it is refused.
 
     Nothing later in this direction is looked at before that.
     """

@@ -31,10 +31,10 @@ database. The life of a response:
 
 *The cut*: cancel what runs, the error event and close 1008 to the client at once; the upstream
 lingers to be settled. Where too little is at hand to hold, more is asked for (`Ask`), and the same
-event is received again with the answer: nothing is refused that the database would have granted. The
-gate that counts is the upstream's `response.created`: turn detection
-starts responses that nobody asked for, and a client can disguise its wish. The gate at the client
-only saves money earlier.
+event is received again with the answer, until nothing is missing or the answer is no: nothing is
+refused that the database would have granted. The gate that counts is the upstream's
+`response.created`: turn detection starts responses that nobody asked for, and a client can disguise
+its wish. The gate at the client only saves money earlier.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -97,7 +97,7 @@ class Session:
         self._blocked: Refusal | None = None  # will be said once what runs has ended
         self._farewell: Farewell | None = None  # the last words, while they are wanted
         self._serial = 0
-        self._has_asked = False  # what is received now was received before, and more was asked for
+        self._is_refused = False  # more was asked for what is received now, and there was not enough
 
     # What the tunnel asks
 
@@ -144,17 +144,18 @@ class Session:
         return (*ending, Journal(closed, wait=False))
 
     def receive(
-        self, side: Side, event: Event, now: datetime, *, has_asked: bool = False
+        self, side: Side, event: Event, now: datetime, *, is_refused: bool = False
     ) -> Sequence[Command]:
         """Return what to do about `event`; for a message, Forward or Drop is among it, or Ask is all.
 
-        `has_asked` says that this is an `Ask.again`, and that the answer is in the accounts.
+        `is_refused` says that this is an `Ask.again`, and that there was not enough. If there was, what is in
+        the accounts decides: more may be asked for, since others hold from them, and time has passed.
         """
         deaf = self._client_gone or self._closing is not None
         handler = _HANDLERS.get(type(event))
-        self._has_asked = has_asked
+        self._is_refused = is_refused
         commands = handler(self, side, event, now) if handler else _FORWARD
-        self._has_asked = False
+        self._is_refused = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
         over = None if deaf else self.limits.after(event, self.cost_nanousd, self._opened, now)
@@ -265,8 +266,8 @@ class Session:
         return (Drop(), *self._end(account, now))
 
     def _ask(self, needs: tuple[Need, ...], again: Event, now: datetime) -> Ask | None:
-        """Return what to ask for, where that can help and was not done for this event."""
-        hopeful = not self._has_asked and needs and all(need.may_ask(now) for need in needs)
+        """Return what to ask for, where that can help and was not refused for this event."""
+        hopeful = not self._is_refused and needs and all(need.may_ask(now) for need in needs)
         return Ask(needs, again) if hopeful else None
 
     def _response_started(

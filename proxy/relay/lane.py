@@ -228,9 +228,9 @@ class Lane:
             return
         hear = self.tunnel.session.hear
         self.message_count += len(item.audio)
-        for audio in item.audio:
-            if hear(self.side, audio.chars, audio.response_id):
-                self.receive(CostLook(audio.response_id))
+        due = [audio.response_id for audio in item.audio if hear(self.side, audio.chars, audio.response_id)]
+        for response_id in dict.fromkeys(due):
+            self.receive(CostLook(response_id))
 
     def _message(self, item: Message) -> None:
         self.message_count += 1
@@ -281,12 +281,13 @@ class Lane:
         self.tunnel.bar()
         self.tunnel.ask(ask, partial(self._answered, ask, raw))
 
-    def _answered(self, ask: Ask, raw: bytes) -> None:
-        """The accounts hold the answer: decide again, before anything that came later."""
+    def _answered(self, ask: Ask, raw: bytes, granted: bool) -> None:
+        """The accounts hold what there was: decide again, before anything that came later."""
         self._is_waiting = False
         if not self.tunnel.is_failed:
             try:
-                commands = self.tunnel.session.receive(self.side, ask.again, self.now(), has_asked=True)
+                receive = self.tunnel.session.receive
+                commands = receive(self.side, ask.again, self.now(), is_refused=not granted)
                 self._backlog.extendleft(_Later(command, raw) for command in reversed(commands))
             except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
                 self.tunnel.fail()

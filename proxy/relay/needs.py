@@ -62,8 +62,8 @@ class Budgets(Protocol):
     async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
         """Return the allowance of a new session, of which so much is free; `leave` it in the end."""
 
-    def ask(self, ask: Ask, done: Callable[[], None]) -> None:
-        """Get more into accounts, if there is any; call `done` on the loop, whether there was or not."""
+    def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:
+        """Get more into accounts, if there is any; call `done` on the loop with whether there was."""
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         """Let the budgets enclose a session as they are now; tell whether anything is another way."""

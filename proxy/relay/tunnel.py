@@ -83,14 +83,14 @@ class Tunnel:
         *,
         config: TunnelConfig,
         record: Callable[[Record, Callable[[], None] | None], None],
-        ask: Callable[[Ask, Callable[[], None]], None],
+        ask: Callable[[Ask, Callable[[bool], None]], None],
         clock: Callable[[], datetime],
         on_cut: Callable[[Refusal], None],
         on_over: "Callable[[Tunnel], None]",
     ) -> None:
         """`record` keeps a record; `on_cut` hears of a cut; `on_over`, once, that the last one is on disk.
 
-        `ask` gets more money into accounts, if there is any, and calls back whether there was or not.
+        `ask` gets more money into accounts, if there is any, and calls back with whether there was.
         """
         self.session = session
         self.ask = ask

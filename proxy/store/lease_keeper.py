@@ -56,7 +56,7 @@ class _Asking:
     """Somebody who waits for money."""
 
     needs: tuple[Need, ...]
-    done: Callable[[], None]
+    done: Callable[[bool], None]  # told whether it was granted
     since_s: float
     timer: asyncio.TimerHandle | None = None
 
@@ -118,8 +118,8 @@ class LeaseKeeper:
         self.leave(allowance)
         return short.refusal
 
-    def ask(self, ask: Ask, done: Callable[[], None]) -> None:
-        """Get more into accounts, if there is any; then call `done`, within `ASK_S` of this call."""
+    def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:
+        """Get more into accounts, if there is any; call `done` with whether there was, within `ASK_S`."""
         patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
         self._put(_Asking(ask.needs, done, time.monotonic()), RETRY_S if patient else ASK_S)
 
@@ -197,7 +197,7 @@ class LeaseKeeper:
             return _first_short(allowance, amount_nanousd)
         answered: asyncio.Future[Account | None] = asyncio.get_running_loop().create_future()
 
-        def done() -> None:  # nothing is held yet, and what is free may go back in a moment
+        def done(granted: bool) -> None:  # nothing is held yet, and what is free may go back in a moment
             if not answered.done():
                 answered.set_result(_first_short(allowance, amount_nanousd))
 
@@ -222,7 +222,7 @@ class LeaseKeeper:
     def _finish(self, asking: _Asking, answer: str) -> None:
         self._remove(asking)
         self._told(answer, time.monotonic() - asking.since_s)
-        asking.done()
+        asking.done(answer == "granted")
 
     def _expired(self, asking: _Asking) -> None:
         """Decide without the database, or with its last word."""

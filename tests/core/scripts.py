@@ -125,7 +125,7 @@ class Play:
     def step(self, words: list[str]) -> list[str]:
         side_word, *rest = words
         if side_word == "bank":
-            given = int(rest[1]) if rest[0] == "gives" else 0
+            given = int(rest[1]) if rest[0] == "gives" else None
             return self.answer(given, next((one for one in Side if one.value in rest), None))
         if side_word == "budgets":
             self.allowance.enclose([account(int(free), name=f"new {free}") for free in rest])
@@ -146,16 +146,16 @@ class Play:
             return self.receive(side, events.CostLook(response_id)) if due else []
         return self.receive(side, event(rest[0], plain, named))
 
-    def receive(self, side: Side, event: Event, *, has_asked: bool = False) -> list[str]:
-        return self.perform(side, self.session.receive(side, event, self.now, has_asked=has_asked))
+    def receive(self, side: Side, event: Event, *, is_refused: bool = False) -> list[str]:
+        return self.perform(side, self.session.receive(side, event, self.now, is_refused=is_refused))
 
-    def answer(self, given: int, side: Side | None = None) -> list[str]:
+    def answer(self, given: int | None, side: Side | None = None) -> list[str]:
         """Let an `Ask` be answered: so much for each account that needs it, or no."""
         found = next(one for one in self.asked if side in (None, one[0]))
         self.asked.remove(found)
         for need in found[1].needs:
-            need.account.leased_nanousd += given
-        return self.receive(found[0], found[1].again, has_asked=True)
+            need.account.leased_nanousd += given or 0
+        return self.receive(found[0], found[1].again, is_refused=given is None)
 
     def perform(self, side: Side, commands: Sequence[Command]) -> list[str]:
         for command in commands:

@@ -6,7 +6,7 @@ from proxy.core.commands import Cancel
 from proxy.core.events import Side
 from proxy.core.farewell import RESERVE
 from tests.core.accounts import account
-from tests.core.scripts import Play
+from tests.core.scripts import CHARS_PER_MS, Play
 
 CUT = "error:insufficient_quota close:1008"
 
@@ -146,6 +146,28 @@ def test_more_is_asked_for_in_every_account_that_is_short() -> None:
     play.run("""
         bank gives 1000              ->
         upstream done r1 in=0 a=60   -> entry:r1=600 forward
+    """)
+
+
+def test_more_is_asked_for_again_while_the_answer_is_yes() -> None:
+    """What was granted did not suffice any more when the answer came: more had passed, or others held it."""
+    play = Play(leased(400)).run("""
+        upstream started r1         -> open:r1 forward
+        upstream hear r1 ms=2000    -> ask:400
+    """)
+    play.session.hear(Side.UPSTREAM, 3_000 * CHARS_PER_MS, "r1")
+    play.run("""
+        bank gives 400              -> ask:600
+        bank gives 600              ->
+        upstream done r1 in=0 a=100 -> entry:r1=1000 forward
+    """)
+    play = Play(leased(400)).run("""
+        upstream started r1         -> open:r1 forward
+        client   ask e1             -> ask:400
+        upstream hear r1 ms=2000    -> ask:400
+        bank gives 400 upstream     ->
+        bank gives 0 client         -> ask:400
+        bank refuses                -> drop cancel:r1 cut:r1=400 error:insufficient_quota close:1008
     """)
 
 

@@ -273,7 +273,7 @@ class Bank:
     gives_nanousd: int = 0
     is_slow: bool = False  # answers wait for `answer`
     asked: list[AskForMoney] = field(default_factory=list)
-    waiting: list[Callable[[], None]] = field(default_factory=list)
+    waiting: list[Callable[[bool], None]] = field(default_factory=list)
     is_changed: bool = False
     left: int = 0
 
@@ -281,7 +281,7 @@ class Bank:
         short = [one for one in self.accounts if not one.can_hold(need_nanousd)]
         return short[0].refusal if short else Allowance(self.accounts, is_priced_only=bool(self.accounts))
 
-    def ask(self, ask: AskForMoney, done: Callable[[], None]) -> None:
+    def ask(self, ask: AskForMoney, done: Callable[[bool], None]) -> None:
         self.asked.append(ask)
         self.waiting.append(done)
         if not self.is_slow:
@@ -292,7 +292,7 @@ class Bank:
             need.account.leased_nanousd += self.gives_nanousd
         waiting, self.waiting = self.waiting, []
         for done in waiting:
-            done()
+            done(self.gives_nanousd > 0)
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         changed, self.is_changed = self.is_changed, False

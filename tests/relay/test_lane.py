@@ -169,6 +169,20 @@ async def test_what_follows_waits_while_more_money_is_asked_for() -> None:
         assert it.budgets.accounts[0].held_nanousd == 400
 
 
+async def test_audio_that_came_at_once_is_asked_for_at_once() -> None:
+    """Of many messages in one read the first one costs too much already: the answer has to cover them all."""
+    async with stage() as it:
+        it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
+        it.budgets.accounts = [account(400, leased=True)]
+        client, upstream = await it.pair()
+        await client.exactly(upstream.say({"type": "response.created", "response": {"id": "resp_1"}}))
+        it.budgets.gives_nanousd = 1_000
+        upstream.write(delta() * 40)
+        await client.exactly(delta() * 40)
+        await until(lambda: it.budgets.accounts[0].held_nanousd == 1_200)
+        assert len(it.budgets.asked) == 1
+
+
 async def test_a_response_is_refused_only_once_the_answer_is_no() -> None:
     async with stage() as it:
         it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])

@@ -81,7 +81,7 @@ async def admitted(keeper: LeaseKeeper, need: int = 100, **given: str) -> Allowa
 async def answered(keeper: LeaseKeeper, allowance: Allowance, amount: int) -> None:
     """Ask for so much to be free, and wait for the answer."""
     done = asyncio.Event()
-    keeper.ask(Ask(allowance.needs(amount), BudgetsChanged()), done.set)
+    keeper.ask(Ask(allowance.needs(amount), BudgetsChanged()), lambda granted: done.set())
     await done.wait()
 
 
@@ -150,7 +150,7 @@ async def test_who_can_do_with_less_waits_for_that_from_others(database: Engine)
         assert asking.hold("a", 100) is None
         (account,) = asking.accounts
         done = asyncio.Event()
-        one.ask(Ask((Need(account, 2_000, 600),), BudgetsChanged()), done.set)
+        one.ask(Ask((Need(account, 2_000, 600),), BudgetsChanged()), lambda granted: done.set())
         await done.wait()
         assert account.free_nanousd >= 600
         assert leased(database) <= 1_000
@@ -199,7 +199,7 @@ async def test_all_who_wait_share_what_there_is_the_first_one_first(database: En
                 held.append(key)
 
         for key in range(5):
-            keeper.ask(Ask(allowance.needs(300), BudgetsChanged()), lambda key=key: take(key))  # type: ignore[misc]
+            keeper.ask(Ask(allowance.needs(300), BudgetsChanged()), lambda granted, key=key: take(key))  # type: ignore[misc]
         await soon(lambda: len(held) == 3)
         await asyncio.sleep(0.3)
         assert held == [0, 1, 2]
