@@ -76,11 +76,29 @@ def rate(usage: Usage, card: RateCard | None) -> Rated:
     return Rated(lines, sum(costs) if len(costs) == len(lines) else None)
 
 
+def cost_nanousd(usage: Usage, card: RateCard | None) -> int | None:
+    """Return what `rate` would say that `usage` costs, without its lines: this is asked while it runs."""
+    if Flag.USAGE_MISSING in usage.flags:
+        return None
+    cost = 0
+    for meter, quantity in usage.counts.items():
+        if quantity:
+            price = card.prices.get(meter) if card else None
+            if price is None:
+                return None
+            cost += _amount(quantity, price)
+    return cost
+
+
+def _amount(quantity: int, price: Price) -> int:
+    return divide_half_even(quantity * price.nanousd, price.per)
+
+
 def _line(meter: Meter, quantity: int, card: RateCard | None) -> Line:
     price = card.prices.get(meter) if card else None
     if card is None or price is None:
         return Line(meter=meter, quantity=quantity)
-    amount = divide_half_even(quantity * price.nanousd, price.per)
+    amount = _amount(quantity, price)
     return Line(
         meter=meter,
         quantity=quantity,
@@ -140,4 +158,4 @@ _UNTOLD = {Meter.UNTOLD_IN: INPUT_METERS, Meter.UNTOLD_OUT: OUTPUT_METERS}
 def _dearest(meter: Meter, quantity: int, cards: Iterable[RateCard | None]) -> int:
     meters = _UNTOLD.get(meter, {meter})
     prices = [price for card in cards if card for one, price in card.prices.items() if one in meters]
-    return max((divide_half_even(quantity * price.nanousd, price.per) for price in prices), default=0)
+    return max((_amount(quantity, price) for price in prices), default=0)

@@ -10,12 +10,12 @@ import msgspec
 from proxy.core import estimate
 from proxy.core.conversation import Settings
 from proxy.core.events import ResponseStarted, Transcribed, TranscriptionEnded
-from proxy.core.rating import CardBook, RateCard, Rated, rate
+from proxy.core.rating import CardBook, RateCard, Rated, cost_nanousd, rate
 from proxy.core.records import Entry, Kind, Progress, SessionBound, SessionOpened, SubjectOpened
 from proxy.core.usage import Flag, Meter, Usage, measure
 
 AUDIO_OUT_PER_S = 20  # tokens
-LOOK_MS_MAX = 1_000  # of speech between two looks at what it costs
+LOOK_MS_MAX = 2_000  # of speech between two looks at what it costs
 LOOK_MARGIN_MS = 100  # two tokens: an estimate counts the one that has begun
 HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
 HOLD_TEXT = {Meter.TEXT_OUT: 100}
@@ -52,6 +52,10 @@ class Response:
     text_chars: int = 0
     look_at_chars: int = 0  # so much audio has to pass before its cost can matter again
     reported_chars: int = -1  # how much had passed when its progress was last journalled
+    second_nanousd: int = field(init=False)  # what a second of speech costs
+
+    def __post_init__(self) -> None:
+        self.second_nanousd = cost_nanousd(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card) or 0
 
     @property
     def audio_ms(self) -> int:
@@ -69,24 +73,19 @@ class Response:
         return rate(self.usage(), self.card)
 
     def growth_nanousd(self, spent_nanousd: int, held_nanousd: int) -> int:
-        """Return how much more to hold: two seconds of speech once less than one is left."""
-        second = self._second_nanousd()
+        """Return how much more to hold: for two seconds of speech once one or less is left."""
         left = held_nanousd - spent_nanousd
-        return 2 * second - left if left <= second else 0
+        return 2 * self.second_nanousd - min(0, left) if left <= self.second_nanousd else 0
 
     def look_again(self, left_nanousd: int | None = None) -> None:
         """Set when its cost is looked at again: before the hold, of which so much is left, has to grow.
 
-        That is at the latest in a second. Rating it for every message would cost more than all else.
+        That is at the latest in two seconds. Rating it for every message would cost more than all else.
         """
         ms = LOOK_MS_MAX
-        if left_nanousd is not None and (second := self._second_nanousd()):
+        if left_nanousd is not None and (second := self.second_nanousd):
             ms = (left_nanousd - second) * 1_000 // second - LOOK_MARGIN_MS
         self.look_at_chars = self.audio_chars + min(ms, LOOK_MS_MAX) * self.bytes_per_s // 750
-
-    def _second_nanousd(self) -> int:
-        """Return what a second of speech costs."""
-        return rate(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card).cost_nanousd or 0
 
 
 @dataclass(slots=True)
@@ -147,7 +146,7 @@ class Booker:
 
     def charge_nanousd(self, usage: Usage, card: RateCard | None, at: datetime) -> int:
         """Return what budgets are charged for `usage`: unpriced, the provider's dearest price."""
-        cost = rate(usage, card).cost_nanousd
+        cost = cost_nanousd(usage, card)
         return self.cards.dearest_nanousd(self.facts.provider, usage, at) if cost is None else cost
 
     def start(

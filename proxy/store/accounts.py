@@ -2,6 +2,8 @@
 
 No I/O here, and no clock: `now` is the instant, `now_s` a monotonic time in seconds. What is decided:
 
+* A slice is for `SLICE_S` at the present rate, which shows in how long the last slice has lasted before it
+  does in what has moved. So of many sessions that begin at once not each one has to ask.
 * A lease is topped up once less than half of its last slice is free, if money was moved lately.
 * What is not held goes back after `IDLE_S`, and at once when another instance wants it or the budget is so
   nearly spent that every hold is leased by itself.
@@ -22,6 +24,7 @@ from proxy.store.posting import Posting
 
 IDLE_S = 5.0
 SLICE_S = 30.0  # of spending at the present rate: how much is leased at most at once
+GROWTH_MAX = 4.0  # from one slice to the next
 RATE_S = 10.0  # over about how long a rate is taken
 LOOK_S = 0.4
 
@@ -36,6 +39,7 @@ class _Kept:
     taken_nanousd: int = 0
     borrowed_nanousd: int = 0  # taken unasked while the database was away
     slice_nanousd: int = 0
+    sliced_at_s: float = float("-inf")  # when that was asked for
     moved_nanousd: int = 0  # used and held, when last looked at
     moved_at_s: float = 0.0
     looked_at_s: float = 0.0
@@ -65,6 +69,12 @@ class _Kept:
         rate = max(0, moved - self.moved_nanousd) / seconds
         self.rate_nanousd_s += share * (rate - self.rate_nanousd_s)
         self.moved_nanousd, self.looked_at_s = moved, now_s
+
+    def most(self, now_s: float) -> int:
+        """Return how much to lease at most at once, where it is asked for now."""
+        lasted_s, self.sliced_at_s = now_s - self.sliced_at_s, now_s
+        growth = min(GROWTH_MAX, SLICE_S / max(lasted_s, 0.001))
+        return int(max(self.rate_nanousd_s * SLICE_S, growth * self.slice_nanousd))
 
     def is_idle(self, now_s: float) -> bool:
         return now_s - self.moved_at_s >= IDLE_S
@@ -149,20 +159,19 @@ class Accounts:
     def _order(self, kept: _Kept, wish: Wish | None, now: datetime, now_s: float) -> Order | None:
         kept.look(now_s)
         account, free = kept.account, kept.account.free_nanousd
-        most = int(kept.rate_nanousd_s * SLICE_S)
         budget = account.budget
         if account.limit_nanousd != (budget.amount_at(now) or 0):
             kept.is_stale = True  # it was raised for a time, or is no longer
         if wish is not None and wish.nanousd > free:
             need = wish.nanousd - free
-            return Order(account.pot, budget, need_nanousd=need, most_nanousd=most, partial=wish.partly)
+            return Order(account.pot, budget, 0, need, kept.most(now_s), partial=wish.partly)
         if give := self._spare(kept, free, wish, now_s):
             account.leased_nanousd -= give
             kept.granted_nanousd -= give
             return Order(account.pot, budget, give_nanousd=give)
         if self._is_low(kept, free, now, now_s):
             need = max(1, kept.slice_nanousd - free)
-            return Order(account.pot, budget, need_nanousd=need, most_nanousd=most, partial=True)
+            return Order(account.pot, budget, 0, need, kept.most(now_s), partial=True)
         return Order(account.pot, budget) if kept.is_stale else None
 
     @staticmethod

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +23,22 @@ from rich.console import Console
 
 from tests.bench import report, traffic
 from tests.bench.load import Step
-from tests.bench.relays import NGINX, ROOT, Place, Relay, Start, available, free_port
+from tests.bench.relays import (
+    NGINX,
+    ROOT,
+    Place,
+    Relay,
+    Start,
+    available,
+    free_port,
+    talkmeter,
+    with_budgets,
+)
 from tests.bench.report import DIRECT, Figures
 
 STEP_S_MAX = 120
+BUDGETS_PACED_S = 12.0
+PAIR: Mapping[str, Start] = {"Talkmeter": talkmeter, report.BUDGETS: with_budgets}
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ def compare(plan: Plan, relays: Mapping[str, Start], *, tls: bool, console: Cons
         for number in range(plan.rounds):
             console.print(f"round {number + 1} of {plan.rounds}", highlight=False)
             for kind, sessions, seconds in plan.steps():
-                for relay in running:
+                for relay in running if number % 2 else reversed(running):
                     all_figures[relay.name].add(kind, bench.measure(kind, relay, sessions, seconds))
             all_figures[DIRECT].add("paced", bench.measure("paced", None, plan.paced_sessions, plan.paced_s))
     return all_figures
@@ -152,20 +164,27 @@ def main() -> int:
     parser.add_argument(
         "--deltas", type=int, default=Plan.deltas, help="of a response: how often one is billed"
     )
+    parser.add_argument("--budgets", action="store_true", help="Talkmeter with and without budgets")
     parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
     asked = parser.parse_args()
     console = Console()
     _raise_file_limit()
-    relays = {name: start for name, start in available().items() if not asked.only or name in asked.only}
-    if NGINX is None:
+    relays: Mapping[str, Start] = {
+        name: start for name, start in available().items() if not asked.only or name in asked.only
+    }
+    if asked.budgets:
+        relays = PAIR
+    elif NGINX is None:
         console.print(
             "[bold red]nginx is not installed: nothing is compared with it.[/]  apt install nginx-light"
         )
     plan = Plan(rounds=asked.rounds, deltas=asked.deltas)
+    if asked.budgets:  # less than these machines vary by in a few seconds
+        plan = replace(plan, paced_s=BUDGETS_PACED_S)
     about = facts(plan, tls=asked.tls)  # before it runs: the tree may move on meanwhile
     figures = compare(plan, relays, tls=asked.tls, console=console)
     report.show(figures, console)
-    goals = report.goals(figures)
+    goals = report.budget_goals(figures) if asked.budgets else report.goals(figures)
     for goal in goals:
         console.print(str(goal), style="green" if goal.is_met else "bold red", highlight=False)
     path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{about['upstream']}.json".lower()

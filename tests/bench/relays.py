@@ -8,12 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
+KEY = "the key that is made"
 STOP_S = 5.0
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -80,9 +81,20 @@ def free_port() -> int:
         return port
 
 
-@contextlib.contextmanager
-def talkmeter(place: Place) -> Iterator[Relay]:
+def talkmeter(place: Place) -> contextlib.AbstractContextManager[Relay]:
     """Talkmeter as it is run: `serve`, the embedded database, journalling on."""
+    return _talkmeter(place, "Talkmeter")
+
+
+def with_budgets(place: Place) -> contextlib.AbstractContextManager[Relay]:
+    """The same under three budgets that are never spent: they are leased, held for and counted."""
+    owners = (("--organisation",), ("--tenant", "bench"), ("--key", KEY))
+    return _talkmeter(place, "with budgets", owners)
+
+
+@contextlib.contextmanager
+def _talkmeter(place: Place, name: str, owners: Sequence[Sequence[str]] = ()) -> Iterator[Relay]:
+    """Run Talkmeter, with a budget for each of `owners`."""
     port = free_port()
     settings = {
         "LISTEN": f"127.0.0.1:{port}",
@@ -100,7 +112,14 @@ def talkmeter(place: Place) -> Iterator[Relay]:
         made = json.loads(
             _run([*command, "key", "create", "--tenant", "bench", "--json"], place, environment)
         )
-        yield Relay("Talkmeter", f"http://127.0.0.1:{port}/v1/realtime", pid, made["secret"])
+        for owner in owners:
+            whose = [made["id"] if word == KEY else word for word in owner]
+            _run(
+                [*command, "budget", "set", "--amount", "1000000", "--window", "month", *whose],
+                place,
+                environment,
+            )
+        yield Relay(name, f"http://127.0.0.1:{port}/v1/realtime", pid, made["secret"])
 
 
 @contextlib.contextmanager

@@ -16,6 +16,10 @@ LOADS = ("saturated", "paced")
 GOALS = {"nginx": 2.0, "websockets": 0.6}
 
 
+BUDGETS = "with budgets"
+BUDGETS_RATIO_MAX = 1.05
+
+
 @dataclass
 class Figures:
     """What was measured of one relay, a value for every round."""
@@ -38,7 +42,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Goal:
-    """One comparison with another relay. `ratio` is Talkmeter's CPU per message to the other's."""
+    """One comparison of two relays. `ratio` is that of their CPU per message, Talkmeter's to the other's."""
 
     load: str
     other: str
@@ -64,6 +68,15 @@ def goals(all_figures: Mapping[str, Figures]) -> list[Goal]:
         for other, ratio_max in GOALS.items()
         if other in all_figures
         for load in LOADS
+    ]
+
+
+def budget_goals(all_figures: Mapping[str, Figures]) -> list[Goal]:
+    """Return what budgets cost: for each load the median of the ratios of each round's pair."""
+    on, off = all_figures[BUDGETS].cpu_us, all_figures["Talkmeter"].cpu_us
+    return [
+        Goal(load, "without budgets", median(a / b for a, b in pairs), BUDGETS_RATIO_MAX)
+        for load, pairs in ((load, zip(on[load], off[load], strict=True)) for load in LOADS)
     ]
 
 

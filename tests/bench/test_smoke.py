@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from tests.bench import report
-from tests.bench.__main__ import Plan, compare, facts
+from tests.bench.__main__ import PAIR, Plan, compare, facts
 from tests.bench.relays import talkmeter, websockets
 from tests.bench.report import DIRECT, Figures, Goal
 
@@ -39,6 +39,28 @@ def test_measures_shows_and_writes(tls: bool, tmp_path: Path) -> None:
     report.write(path, facts(plan, tls=tls), figures, goals)
     written = json.loads(path.read_text())
     assert set(written["relays"]) == set(figures) and len(written["goals"]) == 2
+
+
+@pytest.mark.slow
+def test_budgets_are_compared_with_none(tmp_path: Path) -> None:
+    plan = Plan(
+        rounds=2, saturated_s=0.2, saturated_sessions=2, paced_s=0.3, paced_sessions=2, memory_sessions=2
+    )
+    figures = compare(plan, PAIR, tls=False, console=Console(width=120, record=True))
+    assert [len(figures[name].cpu_us["paced"]) for name in PAIR] == [2, 2]
+    assert [(goal.load, goal.ratio > 0) for goal in report.budget_goals(figures)] == [
+        ("saturated", True),
+        ("paced", True),
+    ]
+
+
+def test_what_budgets_cost_is_the_median_of_pairs() -> None:
+    figures = {"Talkmeter": Figures(), report.BUDGETS: Figures()}
+    for load in report.LOADS:
+        figures["Talkmeter"].cpu_us[load] = [10.0, 20.0, 40.0]
+        figures[report.BUDGETS].cpu_us[load] = [11.0, 21.0, 40.0]
+    goals = report.budget_goals(figures)
+    assert [(goal.ratio, goal.is_met) for goal in goals] == [(1.05, True), (1.05, True)]
 
 
 def test_a_goal_is_a_ratio_of_medians() -> None:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.rating import PER_MINUTE, PER_TOKEN, CardBook, Line, Price, RateCard, Rated, rate
+from proxy.core.rating import (
+    PER_MINUTE,
+    PER_TOKEN,
+    CardBook,
+    Line,
+    Price,
+    RateCard,
+    Rated,
+    cost_nanousd,
+    rate,
+)
 from proxy.core.usage import Flag, Meter, ReportedSeconds, ReportedTokens, Usage, measure
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -151,6 +161,18 @@ def test_lines_sum_to_the_cost(counts: dict[Meter, int]) -> None:
     assert rated.cost_nanousd == sum(n * REALTIME_2_1.prices[meter].nanousd for meter, n in counts.items())
     assert rated.cost_nanousd == sum(line.cost_nanousd or 0 for line in rated.lines)
     assert [line.meter for line in rated.lines] == sorted(meter for meter, n in counts.items() if n)
+
+
+@given(
+    st.dictionaries(st.sampled_from(Meter), st.integers(0, 10**9)),
+    st.sampled_from([REALTIME_2_1, WHISPER, None]),
+    st.sampled_from([frozenset(), frozenset({Flag.USAGE_MISSING})]),
+)
+def test_the_cost_without_lines_is_the_cost_with_them(
+    counts: dict[Meter, int], card: RateCard | None, flags: frozenset[Flag]
+) -> None:
+    usage = Usage(counts, flags)
+    assert cost_nanousd(usage, card) == rate(usage, card).cost_nanousd
 
 
 @pytest.mark.parametrize("meter", [Meter.DURATION_MS, Meter.UNTOLD_IN, Meter.UNTOLD_OUT])

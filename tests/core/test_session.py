@@ -82,9 +82,10 @@ def test_a_hold_grows_with_the_running_cost() -> None:
     Play(cutting(10_000)).run("""
         upstream started r1      -> open:r1 forward | held 400
         upstream hear r1 ms=900  ->                 | held 400
-        upstream hear r1 ms=100  ->                 | held 600
-        upstream hear r1 ms=1000 ->                 | held 800
-        upstream done r1 in=0 a=40 -> entry:r1=400 forward | held 0, free 9600
+        upstream hear r1 ms=100  ->                 | held 800
+        upstream hear r1 ms=1900 ->                 | held 800
+        upstream hear r1 ms=100  ->                 | held 1200
+        upstream done r1 in=0 a=60 -> entry:r1=600 forward | held 0, free 9400
     """)
 
 
@@ -664,7 +665,7 @@ def test_a_lowered_budget_cuts_once_what_is_left_is_spoken() -> None:
     """)
     play.accounts[0].leased_nanousd = 150
     play.run("""
-        upstream hear r1 ms=600   -> ask:220
+        upstream hear r1 ms=600   -> ask:400
         bank refuses              -> cancel:r1 cut:r1=220 error:insufficient_quota close:1008
     """)
 
@@ -707,7 +708,7 @@ def test_a_reserve_is_held_from_the_start_and_the_last_words_are_spoken_from_it(
     Play(parting(2_900)).run("""
         client   ask e1             -> forward                        | held 2400, free 500
         upstream started r1         -> open:r1 forward
-        upstream hear r1 ms=1500    ->                                | held 2730, free 170
+        upstream hear r1 ms=1500    ->                                | held 2830, free 70
         upstream hear r1 ms=2000    -> cancel:r1 cut:r1=700           | unsettled
         upstream other              -> forward
         upstream done r1 in=0 a=70 status=cancelled -> entry:r1=700 forward remark answer:200 | held 2030

@@ -30,7 +30,7 @@ def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -
     silent = RateCard("c", "p", "m", START, {Meter.TEXT_OUT: Price(1)})
     assert first_usage({}, silent).counts == {Meter.TEXT_OUT: 100}
     assert response().growth_nanousd(spent_nanousd=299, held_nanousd=500) == 0
-    assert response().growth_nanousd(spent_nanousd=300, held_nanousd=500) == 200
+    assert response().growth_nanousd(spent_nanousd=300, held_nanousd=500) == 400
     assert response().growth_nanousd(spent_nanousd=900, held_nanousd=500) == 800
 
 
@@ -42,7 +42,7 @@ def test_a_cost_is_looked_at_before_its_hold_can_have_to_grow() -> None:
     assert running.look_at_chars <= SECOND
     for left_nanousd in (5_000, None):
         running.look_again(left_nanousd)
-        assert running.look_at_chars == 2 * SECOND
+        assert running.look_at_chars == 3 * SECOND
 
 
 def test_an_estimate_says_why_and_is_marked() -> None:

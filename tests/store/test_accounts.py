@@ -76,6 +76,16 @@ def test_below_half_a_slice_more_is_asked_for_while_money_moves() -> None:
     assert it.orders() == []
 
 
+def test_a_slice_grows_with_how_soon_the_last_one_was_used_up() -> None:
+    it = Stage(TENANT)
+    it.lease(100)
+    for at_s, most in ((0.1, 400), (0.3, 400), (30.0, 300)):  # the last is what a rate of 300 in 30 s makes
+        it.now_s, it.account.held_nanousd = at_s, it.account.leased_nanousd
+        (order,) = it.orders(Wish(100, False))
+        assert (order.need_nanousd, order.most_nanousd) == (100, most)
+        it.answer(order, 100)
+
+
 def test_what_is_idle_goes_back_and_may_not_be_held_meanwhile() -> None:
     it = Stage(TENANT)
     it.lease(400)
