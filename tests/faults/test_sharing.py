@@ -44,7 +44,16 @@ from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import open_database, reading, writing
-from proxy.store.schema import budget_cut, budget_window, lease, ledger_entry, ledger_line, session
+from proxy.store.schema import (
+    budget,
+    budget_cut,
+    budget_window,
+    instance,
+    lease,
+    ledger_entry,
+    ledger_line,
+    session,
+)
 from tests.e2e.place import Home
 from tests.faults.checks import left_in, wrong
 from tests.faults.instance import Instance, instance_of, put_down
@@ -105,6 +114,14 @@ class Fleet:
     def leases(self) -> int:
         with reading(self.engine) as connection:
             return len(connection.execute(select(lease)).all())
+
+    def what_is_reserved(self) -> list[str]:
+        with reading(self.engine) as connection:
+            return [
+                f"{table.name}: {row._mapping}"
+                for table in (budget, budget_window, lease, instance)
+                for row in connection.execute(select(table))
+            ]
 
     async def settled(self) -> None:
         """Wait until all sessions are over and everything is posted."""
@@ -322,15 +339,21 @@ def held(ours: Fleet, amount: int, began: int) -> int:
 
 async def admitted(ours: Fleet, member: Member) -> None:
     """Connect until a session opens at this instance."""
-    async with asyncio.timeout(SETTLED_S):
-        while True:
-            try:
-                async with connected(member.instance.url, ours.home.secret, ours.seen) as client:
-                    await client.configure()
-                return
-            except websockets.InvalidStatus as refusal:
-                assert refusal.response.status_code in (402, 503), refusal
-                await asyncio.sleep(RETRY_S)
+    said: bytes | bytearray = b""
+    try:
+        async with asyncio.timeout(SETTLED_S):
+            while True:
+                try:
+                    async with connected(member.instance.url, ours.home.secret, ours.seen) as client:
+                        await client.configure()
+                    return
+                except websockets.InvalidStatus as refusal:
+                    said = refusal.response.body or b""
+                    assert refusal.response.status_code in (402, 503), refusal
+                    await asyncio.sleep(RETRY_S)
+    except TimeoutError:
+        print(f"  {member.instance.url} admits nobody: {said!r}", *ours.what_is_reserved(), sep="\n  ")
+        raise
 
 
 async def spends_the_rest(ours: Fleet, dice: random.Random) -> None:
