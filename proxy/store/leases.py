@@ -19,11 +19,11 @@ from proxy.core.money import format_usd
 from proxy.store import StoreError
 from proxy.store.announcements import announce_thresholds
 from proxy.store.audit import Act
+from proxy.store.chain import lock_chain
 from proxy.store.schema import instance, lease
 from proxy.store.spend import (
     Charge,
     ensure_windows,
-    lock_chain,
     lock_windows,
     missing_windows,
     pot_in,
@@ -140,7 +140,7 @@ def _grant(order: Order, left: int, live: int) -> int:
 def _lock(connection: Connection, budgets: Mapping[Pot, Budget], now: datetime) -> Mapping[Pot, int]:
     """Lock the windows, making those that are missing first; return what was spent in each."""
     if missing_windows(connection, budgets):
-        made = ensure_windows(connection, budgets, upto=lock_chain(connection))
+        made = ensure_windows(connection, budgets, upto=lock_chain(connection).entries)
         charges = {pot: Charge(0, 0, spent) for pot, spent in made.items()}
         announce_thresholds(connection, {one.id: one for one in budgets.values()}, charges, now)
     return lock_windows(connection, budgets)

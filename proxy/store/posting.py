@@ -22,19 +22,18 @@ from proxy.core.usage import Meter
 from proxy.store import announcements
 from proxy.store.announcements import Completed, Crossed
 from proxy.store.budget_cache import BudgetCache
+from proxy.store.chain import Head, append, lock_chain
 from proxy.store.columns import Words, storable
 from proxy.store.end_users import end_user_ids
 from proxy.store.rows import insert_new
 from proxy.store.schema import (
     budget_cut,
-    chain_head,
     entry_conflict,
     journal_checkpoint,
     ledger_entry,
-    ledger_line,
     session,
 )
-from proxy.store.spend import Charge, charge, lock_chain, taken_by
+from proxy.store.spend import Charge, charge, taken_by
 
 R = TypeVar("R", bound=Record)
 
@@ -89,12 +88,12 @@ def post(
     Periods are calendar months in `zone`. `budgets` saves loading them again each time. Raises SQLAlchemy's
     errors, and `Unpostable`.
     """
-    booked = lock_chain(connection)
+    head = lock_chain(connection)
     _open_sessions(connection, _of(SessionOpened, records), instance_id)
     _bind_sessions(connection, _of(SessionBound, records))
     _note_cuts(connection, _of(BudgetCut, records))
-    posting, rows = _Entries(connection, zone, now).post(_of(Entry, records), booked)
-    posting = _spend(connection, posting, rows, budgets or BudgetCache(), instance_id, booked, now)
+    posting, rows = _Entries(connection, zone, now).post(_of(Entry, records), head)
+    posting = _spend(connection, posting, rows, budgets or BudgetCache(), instance_id, head.entries, now)
     if posting.duplicates:  # booked by a posting whose commit nobody heard of, perhaps
         posting = replace(posting, taken=taken_by(connection, instance_id))
     ended = _close_sessions(connection, _of(SessionClosed, records), now)
@@ -204,8 +203,8 @@ class _Entries:
         self._zone = zone
         self._now = now
 
-    def post(self, entries: Sequence[Entry], booked: int) -> tuple[Posting, Sequence[Mapping[str, Any]]]:
-        """Insert those whose key is new, numbered on from `booked`; look closer at the others.
+    def post(self, entries: Sequence[Entry], head: Head) -> tuple[Posting, Sequence[Mapping[str, Any]]]:
+        """Insert those whose key is new, behind `head`; look closer at the others.
 
         Returns with the posting the new rows of the ledger.
         """
@@ -219,7 +218,7 @@ class _Entries:
                 new.append(entry)
             elif known[key] != entry.digest:
                 conflicting.append(entry)
-        posted, rows = self._insert(new, booked)
+        posted, rows = self._insert(new, head)
         self._raise_alarm(conflicting)
         duplicates = len(entries) - len(new) - len(conflicting)
         handled = tuple(dict.fromkeys(entry.entry_key for entry in entries))
@@ -236,18 +235,15 @@ class _Entries:
         return {row.entry_key: row.digest for row in found}
 
     def _insert(
-        self, entries: Sequence[Entry], booked: int
+        self, entries: Sequence[Entry], head: Head
     ) -> tuple[tuple[Posted, ...], Sequence[Mapping[str, Any]]]:
         if not entries:
             return (), ()
         owners = self._owners({entry.session_id for entry in entries})
-        numbered = list(enumerate(entries, booked + 1))
+        numbered = list(enumerate(entries, head.entries + 1))
         rows = [self._row(number, entry, owners) for number, entry in numbered]
-        self._connection.execute(insert(ledger_entry), rows)
         lines = [_line(number, line) for number, entry in numbered for line in entry.lines]
-        if lines:
-            self._connection.execute(insert(ledger_line), lines)
-        self._connection.execute(update(chain_head).values(entries=booked + len(rows)))
+        append(self._connection, head, rows, lines, self._now)
         posted = (Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered)
         return tuple(posted), rows
 

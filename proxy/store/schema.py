@@ -166,6 +166,17 @@ ledger_line = Table(
     Column("rate_card_id", Words),
 )
 
+# What one posting booked, sealed (`store/chain.py`).
+ledger_block = Table(
+    "ledger_block",
+    metadata,
+    Column("id", RowNumber, primary_key=True, autoincrement=False),  # 1, 2, 3, …
+    Column("first_entry", BigInteger, nullable=False),
+    Column("last_entry", BigInteger, nullable=False, unique=True),
+    Column("posted_at", Instant, nullable=False),
+    Column("digest", Words, nullable=False),
+)
+
 # The alarm list: a key that came back with another payload. The first one stays booked.
 entry_conflict = Table(
     "entry_conflict",
@@ -389,6 +400,8 @@ chain_head = Table(
     metadata,
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
     Column("entries", BigInteger, nullable=False),
+    Column("blocks", BigInteger, nullable=False, server_default="0"),
+    Column("digest", Words, nullable=False, server_default=""),  # of the last block
 )
 
 # Every change to the catalogue adds one; instances poll it instead of the catalogue.

@@ -33,7 +33,7 @@ from proxy.core.budgets import EPOCH, Budget, BudgetBook, Payer, Pot, Scope
 from proxy.core.records import Kind
 from proxy.core.windows import Span, Window
 from proxy.store.columns import Instant
-from proxy.store.schema import budget_window, chain_head, lease, ledger_entry
+from proxy.store.schema import budget_window, lease, ledger_entry
 from proxy.store.sums import exact, parts
 
 POTS_MAX = 2_000  # in one statement: three parameters each, and SQLite takes 32,766
@@ -50,12 +50,6 @@ class Charge:
     taken_nanousd: int  # from this instance's lease in all: with what earlier postings took
     spent_nanousd: int  # in the window now
     before_nanousd: int = 0  # in the window before; 0 when its row was made now, whatever it started from
-
-
-def lock_chain(connection: Connection) -> int:
-    """Return how many entries there are; nobody else books any until this transaction is over."""
-    head = connection.execute(select(chain_head.c.entries).where(chain_head.c.id == 1).with_for_update())
-    return int(head.scalar_one())
 
 
 # --- Counting

@@ -1,7 +1,12 @@
-"""Checking that the ledger adds up, entry by entry, from what it stores alone."""
+"""Checking that the ledger adds up, entry by entry, from what it stores alone.
+
+The chain of blocks is recomputed from what is stored, so that any byte that was changed is found; what the
+other checks find is said more plainly, and before that. A ledger that was cut off at its end or written anew
+as a whole adds up too: only a digest that was kept elsewhere tells.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
@@ -12,11 +17,12 @@ from proxy.core.rating import Line, RateCard
 from proxy.core.records import Entry, Kind, Role
 from proxy.core.usage import Meter
 from proxy.store.budget_list import load_book
+from proxy.store.chain import BlockHash, Head, chain, stored_columns
 from proxy.store.changes import current
 from proxy.store.database import reading
 from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
-from proxy.store.schema import budget_window, chain_head, ledger_entry, ledger_line
+from proxy.store.schema import budget_window, ledger_block, ledger_entry, ledger_line
 from proxy.store.spend import ledger_sums, pot_in
 
 PAGE_ENTRIES = 1_000
@@ -31,27 +37,116 @@ class Verdict:
 
     entries: int
     fault: str | None = None
+    seal: str | None = field(default=None, compare=False)  # to keep elsewhere, of a ledger that adds up
 
 
-def verify(engine: Engine, zone: tzinfo, progress: Callable[[int, int], None] | None = None) -> Verdict:
-    """Recompute every entry, then the counters of budgets, and report the first that differs.
+def verify(
+    engine: Engine,
+    zone: tzinfo,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    kept: str | None = None,
+) -> Verdict:
+    """Recompute every entry and block, then the counters of budgets, and report the first that differs.
 
-    `zone` decides an entry's period. `progress` is told how many entries of how many are done.
+    `zone` decides an entry's period. `progress` is told how many entries of how many are done. `kept` is the
+    seal of an earlier verdict: the ledger has to begin with all that it was made of.
     """
     checked = 0
     with reading(engine) as connection:
-        total = int(connection.execute(select(chain_head.c.entries)).scalar_one())
+        head = chain(connection)
+        total = head.entries
         cards = {card.id: card for card in load_cards(connection)}
+    links = _Links(engine, head, kept)
     for row, lines in _rows(engine, total):
         fault = _fault(row, lines, cards, zone, expected_id=checked + 1)
         if fault is not None:
             return Verdict(checked, f"entry {row.id}: {fault}")
+        if (fault := links.fault(row.id)) is not None:
+            return Verdict(checked, fault)
         checked += 1
         if progress is not None and (checked % PAGE_ENTRIES == 0 or checked == total):
             progress(checked, total)
     if checked != total:
         return Verdict(checked, f"there should be {total} entries, and there are {checked}")
-    return Verdict(checked, _repeated_key(engine) or _counter_fault(engine))
+    fault = links.fault_at_end() or _repeated_key(engine) or _counter_fault(engine)
+    return Verdict(checked, fault, None if fault else head.seal)
+
+
+class _Links:
+    """Recomputes the blocks, as the entries go by."""
+
+    def __init__(self, engine: Engine, head: Head, kept: str | None) -> None:
+        self._head = head
+        self._kept = kept
+        self._last = Head(0, 0, "")
+        self._blocks = _blocks(engine)
+        self._stored = _stored(engine, head.entries)
+        self._block: Row[Any] | None = None
+        self._hash: BlockHash | None = None
+
+    def fault(self, entry_id: int) -> str | None:
+        """Take the next entry; say what is wrong with its block, if that ends here."""
+        if self._block is None or self._hash is None:
+            self._block = next(self._blocks, None)
+            if self._block is None:
+                return f"entry {entry_id}: no block covers it"
+            number, begins = self._last.blocks + 1, (self._block.id, self._block.first_entry)
+            if begins != (number, entry_id):
+                return f"block {number}: it is missing, or does not begin with entry {entry_id}"
+            last, posted_at = self._block.last_entry, self._block.posted_at
+            self._hash = BlockHash(self._last.digest, number, entry_id, last, posted_at)
+        self._hash.add(*next(self._stored))
+        if entry_id < self._block.last_entry:
+            return None
+        block, digest = self._block, self._hash.digest
+        self._block = self._hash = None
+        if digest != block.digest:
+            return (
+                f"block {block.id}: entries {block.first_entry} to {block.last_entry} are not what was sealed"
+            )
+        self._last = Head(block.last_entry, block.id, digest)
+        if self._last.seal == self._kept:
+            self._kept = None
+        return None
+
+    def fault_at_end(self) -> str | None:
+        """Say what is wrong with the chain's end, now that all entries were taken."""
+        if self._last != self._head:
+            return f"the chain should end with block {self._head.blocks}, {self._head.seal}"
+        if self._kept not in (None, Head(0, 0, "").seal):
+            return (
+                f"the ledger does not begin with what {self._kept} was made of: it was cut off or rewritten"
+            )
+        return None
+
+
+def _blocks(engine: Engine) -> Iterator[Row[Any]]:
+    after = 0
+    while True:
+        with reading(engine) as connection:
+            query = select(ledger_block).where(ledger_block.c.id > after).order_by(ledger_block.c.id)
+            page = connection.execute(query.limit(PAGE_ENTRIES)).all()
+        yield from page
+        if len(page) < PAGE_ENTRIES:
+            return
+        after = page[-1].id
+
+
+def _stored(engine: Engine, total: int) -> Iterator[tuple[Sequence[Any], Sequence[Sequence[Any]]]]:
+    """Yield entries with their lines, byte for byte as they are stored."""
+    for after in range(0, total, PAGE_ENTRIES):
+        first, last = after + 1, min(after + PAGE_ENTRIES, total)
+        with reading(engine) as connection:
+            wanted = select(*stored_columns(ledger_entry)).where(ledger_entry.c.id.between(first, last))
+            entries = connection.execute(wanted.order_by(ledger_entry.c.id)).all()
+            inside = ledger_line.c.entry_id.between(first, last)
+            lines: dict[int, list[Row[Any]]] = {}
+            for line in connection.execute(select(*stored_columns(ledger_line)).where(inside)):
+                lines.setdefault(line.entry_id, []).append(line)
+        for entry in entries:
+            own = sorted(lines.get(entry.id, ()), key=lambda line: line.meter)
+            yield tuple(entry), [tuple(line) for line in own]
 
 
 def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]]]]:

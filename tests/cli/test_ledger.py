@@ -10,6 +10,7 @@ from proxy.store.database import writing
 from proxy.store.schema import ledger_entry
 from tests.cli.conftest import Talkmeter
 from tests.ledgers import Books
+from tests.tampering import unlock
 
 FIELDS = """
 id occurred_at tenant project api_key_id session_id upstream_session_id model kind role subject_id
@@ -67,6 +68,7 @@ def test_verifying(talkmeter: Talkmeter, booked: Books) -> None:
     assert talkmeter("ledger", "verify").out == "3 entries add up.\n"
     assert talkmeter("ledger", "verify", "--json").json == {"ok": True, "entries": 3, "fault": None}
     with writing(booked.engine) as connection:
+        unlock(connection)
         connection.execute(update(ledger_entry).where(ledger_entry.c.id == 3).values(cost_nanousd=0))
     ran = talkmeter.run("ledger", "verify", "--json")
     assert (

@@ -17,6 +17,7 @@ from proxy.store.ledger import Booked, entries
 from proxy.store.reports import CostQuery, run
 from proxy.store.schema import ledger_entry, ledger_line
 from tests.ledgers import MODEL, NOW, Books
+from tests.tampering import unlock
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -98,6 +99,7 @@ def test_huge_amounts_do_not_overflow(books: Books) -> None:
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1})
     huge = 2**63 - 1
     with writing(books.engine) as connection:
+        unlock(connection)
         connection.execute(update(ledger_entry).values(cost_nanousd=huge))
         connection.execute(update(ledger_line).values(cost_nanousd=huge, quantity=huge))
     for group in ("tenant", "meter"):
@@ -112,6 +114,7 @@ def test_a_corrected_entry_counts_once(books: Books) -> None:
     for number, role in enumerate(("original", "reversal", "replacement")):
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1} if number == 2 else None)
         with writing(books.engine) as connection:
+            unlock(connection)
             connection.execute(update(ledger_entry).where(ledger_entry.c.id == number + 1).values(role=role))
     total = run(books.engine, CostQuery()).total
     assert (total["responses"], total["unrated_entries"], total["cost_nanousd"]) == (1, 0, 4_000)

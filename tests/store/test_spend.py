@@ -10,10 +10,11 @@ from proxy.core.budgets import Payer, Pot, Scope, pot_of
 from proxy.core.records import Kind, Role
 from proxy.core.windows import Window
 from proxy.store.budget_cache import BudgetCache
+from proxy.store.chain import lock_chain
 from proxy.store.changes import bump
 from proxy.store.database import reading, writing
 from proxy.store.schema import budget, budget_window, end_user, lease
-from proxy.store.spend import Charge, ensure_windows, ledger_sums, lock_chain
+from proxy.store.spend import Charge, ensure_windows, ledger_sums
 from tests.store import made
 from tests.store.budgeting import DOLLAR, NOW, add_budget, add_raise, book, load, priced, rows, spent
 
@@ -180,9 +181,9 @@ def test_windows_are_made_once(database: Engine) -> None:
     book(database, made.opened(), priced("r1", 3))
     pots = {Pot("b_1", "", budget.span(at).start): budget for at in (made.AT, NOW)}  # type: ignore[union-attr]
     with writing(database) as connection:
-        made_now = ensure_windows(connection, pots, upto=lock_chain(connection))
+        made_now = ensure_windows(connection, pots, upto=lock_chain(connection).entries)
         assert list(made_now.values()) == [0]
-        assert ensure_windows(connection, pots, upto=lock_chain(connection)) == {}
+        assert ensure_windows(connection, pots, upto=lock_chain(connection).entries) == {}
         assert ledger_sums(connection, pots) == {
             pot: 3 if pot.starts_at < NOW - timedelta(1) else 0 for pot in pots
         }

@@ -16,6 +16,7 @@ from proxy.store.schema import budget, budget_window, chain_head, ledger_entry, 
 from proxy.store.verify import Verdict, verify
 from tests.ledgers import NOW, Books
 from tests.store.budgeting import add_budget
+from tests.tampering import unlock
 
 UTC = ZoneInfo("UTC")
 
@@ -111,6 +112,7 @@ def line(**values: Any) -> Any:
 )
 def test_what_is_wrong_is_named(books: Books, tampering: list[Any], fault: str) -> None:
     with writing(books.engine) as connection:
+        unlock(connection)
         for statement in tampering:
             connection.execute(statement)
     assert fault in str(verify(books.engine, UTC).fault)

@@ -1,0 +1,125 @@
+"""The chain: every posting's new entries are a block, sealed with a digest that covers the block before it.
+
+Who knows one block's digest can tell whether anything up to there was changed since: an entry, a line, their
+order or number. Who knows only the ledger itself cannot tell whether it was cut off at its end, or written
+anew as a whole: for that a digest has to be kept elsewhere (`talkmeter ledger verify --digest`).
+
+A digest is the SHA-256, in hex, of a JSON array a line: first the block (`1`, the previous digest, the
+block's number, its first and last entry, when it was posted), then each entry as `ledger_entry` stores it,
+column by column, followed by its lines in the order of their meters. Instants are microseconds, JSON columns
+their text, null is null. The `1` is the number of this format.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, insert, select, type_coerce, update
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeDecorator
+
+from proxy.store.columns import to_micros
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
+
+FORMAT = 1
+_SQLITE = sqlite.dialect()  # both dialects store the same
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the chain reaches: its entries, its blocks, and the digest of the last one."""
+
+    entries: int
+    blocks: int
+    digest: str  # "" where there is none
+
+    @property
+    def seal(self) -> str:
+        """Return what to keep elsewhere, to find out later whether the ledger still begins with all this."""
+        return f"{self.entries}:{self.digest}"
+
+
+class BlockHash:
+    """The digest of one block, in the making."""
+
+    def __init__(self, previous: str, number: int, first: int, last: int, posted_at: datetime) -> None:
+        self._hash = hashlib.sha256()
+        self._add([FORMAT, previous, number, first, last, to_micros(posted_at)])
+
+    def add(self, entry: Sequence[Any], lines: Iterable[Sequence[Any]]) -> None:
+        """Add an entry and its lines, each as its table stores it, the lines in the order of their meters."""
+        self._add(entry)
+        for line in lines:
+            self._add(line)
+
+    def _add(self, values: Sequence[Any]) -> None:
+        self._hash.update(msgspec.json.encode(values) + b"\n")
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def lock_chain(connection: Connection) -> Head:
+    """Return the chain's head; nobody else books anything until this transaction is over."""
+    return _head(connection, lock=True)
+
+
+def chain(connection: Connection) -> Head:
+    """Return the chain's head as it is now."""
+    return _head(connection, lock=False)
+
+
+def _head(connection: Connection, *, lock: bool) -> Head:
+    query = select(chain_head.c.entries, chain_head.c.blocks, chain_head.c.digest).where(chain_head.c.id == 1)
+    return Head(*connection.execute(query.with_for_update() if lock else query).one())
+
+
+def append(
+    connection: Connection,
+    head: Head,
+    entries: Sequence[Mapping[str, Any]],
+    lines: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> Head:
+    """Book rows behind a locked `head`, whose ids go on from there, as one block."""
+    last = entries[-1]["id"]
+    number = head.blocks + 1
+    block = BlockHash(head.digest, number, head.entries + 1, last, now)
+    lines_of: dict[int, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in entries}
+    for line in lines:
+        lines_of[line["entry_id"]].append(line)
+    for entry in entries:
+        own = sorted(lines_of[entry["id"]], key=lambda line: line["meter"])
+        block.add(_stored(ledger_entry, entry), [_stored(ledger_line, line) for line in own])
+    connection.execute(insert(ledger_entry), entries)
+    if lines:
+        connection.execute(insert(ledger_line), lines)
+    after = Head(last, number, block.digest)
+    row = {"id": number, "first_entry": head.entries + 1, "last_entry": last, "posted_at": now}
+    connection.execute(insert(ledger_block), {**row, "digest": after.digest})
+    moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}
+    connection.execute(update(chain_head).values(moved))
+    return after
+
+
+def _stored(table: Table, row: Mapping[str, Any]) -> list[Any]:
+    """Return a row's values as its table will store them."""
+    return [_plain(column.type, row.get(column.name)) for column in table.columns]
+
+
+def _plain(kind: Any, value: Any) -> Any:
+    return kind.process_bind_param(value, _SQLITE) if isinstance(kind, TypeDecorator) else value
+
+
+def stored_columns(table: Table) -> list[ColumnElement[Any]]:
+    """Return a table's columns such that a query gives what is stored, and not what it stands for."""
+    return [
+        type_coerce(
+            column, column.type.impl if isinstance(column.type, TypeDecorator) else column.type
+        ).label(column.name)
+        for column in table.columns
+    ]

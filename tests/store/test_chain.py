@@ -1,0 +1,165 @@
+"""The chain: any change to what is booked is found, and the database itself refuses to make one."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, delete, insert, select, text, update
+from sqlalchemy.exc import DatabaseError
+
+from proxy.core.usage import Meter
+from proxy.store.chain import BlockHash, chain, stored_columns
+from proxy.store.columns import Instant
+from proxy.store.database import reading, writing
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
+from proxy.store.verify import verify
+from tests.ledgers import NOW, Books
+from tests.store.test_verify import UTC
+from tests.tampering import APPEND_ONLY, unlock
+
+
+@pytest.fixture
+def books(database: Engine) -> Books:
+    books = Books(database)
+    books.open("s1", tags={"team": "a", "call": "42"})
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10, Meter.TEXT_OUT: 5, Meter.AUDIO_OUT: 100})
+    books.bill("s1", "r2")
+    books.bill("s1", "r3", {Meter.DURATION_MS: 1_234}, model="whisper-1", flags=("crash",))
+    return books
+
+
+def seal(engine: Engine) -> str:
+    with reading(engine) as connection:
+        return chain(connection).seal
+
+
+def test_the_format_stays_as_it_is() -> None:
+    """A digest that somebody keeps has to be found again by every later version."""
+    block = BlockHash("ab", 2, 3, 4, NOW)
+    assert block.digest == "2377b6dcd11f08ad27e1c78dd9e1c9ec71a87e1bbc5efc39fb3e3ee7a0e6dc5a"
+    block.add([3, "k", True, None, '{"a":"é"}'], [[3, "text_in", 10], [3, "text_out", 5]])
+    assert block.digest == "0"
+    assert [column.name for column in ledger_entry.c] == COLUMNS_OF_FORMAT_1.split()
+
+
+COLUMNS_OF_FORMAT_1 = (
+    "id entry_key digest session_id tenant_id project_id api_key_id end_user_id tags provider account"
+    " upstream_session_id model kind role subject_id revision status status_reason estimated flags"
+    " occurred_at posted_at period list_nanousd cost_nanousd billed_nanousd charge_nanousd"
+    " estimate_nanousd corrects"
+)
+
+
+def test_every_posting_with_something_new_is_a_block(books: Books) -> None:
+    with reading(books.engine) as connection:
+        blocks = connection.execute(select(ledger_block).order_by(ledger_block.c.id)).all()
+        head = chain(connection)
+    assert [(one.id, one.first_entry, one.last_entry) for one in blocks] == [(1, 1, 1), (2, 2, 2), (3, 3, 3)]
+    assert (head.entries, head.blocks, head.digest) == (3, 3, blocks[-1].digest)
+    assert len({one.digest for one in blocks}) == 3
+    assert verify(books.engine, UTC).seal == head.seal
+
+
+def other(column: Any, value: Any) -> Any:
+    """Return another value that the column can have."""
+    match column.type:
+        case Instant() | BigInteger() | Integer():
+            return (value or 0) + 1
+        case Boolean():
+            return not value
+    return (value or "") + " "
+
+
+STORED = {table.name: stored_columns(table) for table in (ledger_entry, ledger_line, ledger_block)}
+
+
+@pytest.mark.parametrize(
+    ("table", "name"), [(table, column.name) for table, columns in STORED.items() for column in columns]
+)
+def test_any_byte_that_is_changed_is_found(books: Books, table: str, name: str) -> None:
+    """In every column of an entry, a line and a block: the first one, which all the others stand on."""
+    kept = seal(books.engine)
+    of = {"ledger_entry": ledger_entry, "ledger_line": ledger_line, "ledger_block": ledger_block}[table]
+    key = of.c.entry_id if table == "ledger_line" else of.c.id
+    (column,) = [one for one in STORED[table] if one.name == name]
+    with writing(books.engine) as connection:
+        unlock(connection)
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL session_replication_role = replica"))  # no foreign keys
+        else:
+            connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+        before = connection.execute(select(column).where(key == 1).order_by(column)).scalars().first()
+        changed = {"value": other(of.c[name], before), "before": before}
+        same = f"{name} = :before" if before is not None else f"{name} IS NULL"
+        connection.execute(
+            text(f"UPDATE {table} SET {name} = :value WHERE {key.name} = 1 AND {same}"), changed
+        )
+    assert verify(books.engine, UTC, kept=kept).fault is not None
+
+
+def test_what_is_changed_and_sealed_again_is_found_by_a_digest_that_was_kept(books: Books) -> None:
+    """Who can write the whole ledger anew leaves one that adds up."""
+    kept = seal(books.engine)
+    books.bill("s1", "r4", {Meter.TEXT_IN: 10})
+    assert verify(books.engine, UTC, kept=kept).fault is None
+    with writing(books.engine) as connection:
+        unlock(connection)
+        cut_off(connection, after=2)
+    assert verify(books.engine, UTC).fault is None
+    assert "it was cut off or rewritten" in str(verify(books.engine, UTC, kept=kept).fault)
+    books.bill("s1", "r3", {Meter.DURATION_MS: 1_235}, model="whisper-1")
+    assert verify(books.engine, UTC).fault is None
+    assert f"does not begin with what {kept} was made of" in str(verify(books.engine, UTC, kept=kept).fault)
+
+
+def cut_off(connection: Connection, after: int) -> None:
+    """Leave the first entries only, as if nothing else had ever been booked."""
+    connection.execute(delete(ledger_line).where(ledger_line.c.entry_id > after))
+    connection.execute(delete(ledger_entry).where(ledger_entry.c.id > after))
+    connection.execute(delete(ledger_block).where(ledger_block.c.last_entry > after))
+    digest = select(ledger_block.c.digest).where(ledger_block.c.last_entry == after).scalar_subquery()
+    connection.execute(update(chain_head).values(entries=after, blocks=after, digest=digest))
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str) -> None:
+    statements = [f"UPDATE {table} SET {KEYS[table]} = {KEYS[table]}", f"DELETE FROM {table}"]
+    if books.engine.dialect.name == "postgresql":
+        statements.append(f"TRUNCATE {table} CASCADE")
+    else:
+        statements.append(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+    for statement in statements:
+        with (
+            pytest.raises(DatabaseError, match=f"{table} is append-only"),
+            writing(books.engine) as connection,
+        ):
+            connection.execute(text(statement))
+    assert verify(books.engine, UTC).entries == 3
+
+
+KEYS = {"ledger_entry": "id", "ledger_line": "entry_id", "ledger_block": "id"}
+
+
+def test_a_key_cannot_take_another_entrys_place(books: Books) -> None:
+    """SQLite's REPLACE would delete the row that has the key, and ask no trigger."""
+    if books.engine.dialect.name != "sqlite":
+        return
+    with reading(books.engine) as connection:
+        row = dict(connection.execute(select(ledger_entry).where(ledger_entry.c.id == 1)).mappings().one())
+    for prefix in ("OR REPLACE", "OR IGNORE"):
+        with pytest.raises(DatabaseError, match="append-only"), writing(books.engine) as connection:
+            connection.execute(insert(ledger_entry).prefix_with(prefix).values(row | {"id": 99}))
+
+
+def test_all_triggers_are_there(database: Engine) -> None:
+    with reading(database) as connection:
+        if connection.dialect.name == "sqlite":
+            query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        else:
+            query = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
+        found = set(connection.execute(text(query)).scalars())
+    acts = (
+        ("append_only",)
+        if database.dialect.name == "postgresql"
+        else ("no_update", "no_delete", "no_replace")
+    )
+    assert found == {f"{table}_{act}" for table in APPEND_ONLY for act in acts}
