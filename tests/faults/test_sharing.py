@@ -70,6 +70,7 @@ RAISE = 50_000_000
 TWO_SECONDS = 40 * 64_000  # of audio of gpt-realtime-2.1
 ENDLESS = "words:2000"
 SETTLED_S = 60.0
+TOLD_S = 180.0  # a run takes about ten seconds
 
 pytestmark = [pytest.mark.slow]
 
@@ -124,16 +125,31 @@ class Fleet:
 
     async def settled(self) -> None:
         """Wait until all sessions are over and everything is posted."""
-        async with asyncio.timeout(SETTLED_S):
-            while not self._all_closed() or any([await member.depth() for member in self.members]):  # noqa: ASYNC110  a test looks from outside
-                await asyncio.sleep(0.1)
+        unsettled = ["?"]
+        try:
+            async with asyncio.timeout(SETTLED_S):
+                while unsettled := await self._unsettled():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            print("  it does not settle:", *unsettled, *self.last_words(), sep="\n  ")
+            raise
 
-    def _all_closed(self) -> bool:
-        """Say whether the database knows the end of every session that a client saw."""
+    async def _unsettled(self) -> list[str]:
+        """Return what the database does not know yet: the end of a session that a client saw, a record."""
         with reading(self.engine) as connection:
-            known = connection.execute(select(session.c.upstream_session_id, session.c.closed_at)).all()
-        open_ones = {row.upstream_session_id for row in known if row.closed_at is None}
-        return not open_ones and self.seen.sessions <= {row.upstream_session_id for row in known}
+            known = connection.execute(select(session)).all()
+        unknown = self.seen.sessions - {row.upstream_session_id for row in known}
+        depths = [(member.instance.log_path.name, await member.depth()) for member in self.members]
+        return [
+            *(f"open: {row._mapping}" for row in known if row.closed_at is None),
+            *(f"unknown: {name}" for name in sorted(unknown)),
+            *(f"{name}: {depth:.0f} records are not posted" for name, depth in depths if depth),
+        ]
+
+    def last_words(self) -> list[str]:
+        """Return the end of each instance's log."""
+        logs = [(one.instance.log_path.name, one.instance.said().splitlines()[-20:]) for one in self.members]
+        return [f"{name}: {line}" for name, lines in logs for line in lines]
 
 
 @asynccontextmanager
@@ -311,7 +327,12 @@ async def run(ours: Fleet, seed: int) -> None:
         Caller(ours, random.Random(dice.randrange(2**32)), number < talkative, ends)
         for number in range(dice.randrange(20, 41))
     ]
-    await asyncio.gather(*(caller.call() for caller in callers), *mishaps(ours.members, dice))
+    try:
+        async with asyncio.timeout(TOLD_S):
+            await asyncio.gather(*(caller.call() for caller in callers), *mishaps(ours.members, dice))
+    except TimeoutError:
+        print("  some talk for ever:", *await ours._unsettled(), *ours.last_words(), sep="\n  ")
+        raise
     await ours.settled()
     assert ends["refused"] + ends["cut"] >= talkative
     spent = held(ours, amount, began)
