@@ -1,7 +1,9 @@
 """A `talkmeter serve` in a process of its own, to be killed, starved, attacked and started again."""
 
 import asyncio
+import itertools
 import json
+import os
 import random
 import signal
 import socket
@@ -21,7 +23,12 @@ START_S = 60.0  # a busy machine is not a bug
 SERVE = ("-m", "proxy", "serve")
 # Outside the range from which the system takes ports for clients: one of ours, connecting again and again
 # to a port where nobody listens for a moment, could else be given that very port.
-PORTS = range(20_000, 30_000)
+# Those of a worker are its own, and none is given twice: what is down for a moment would lose its port.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(20_000 + WORKER % 10 * 1_000, 21_000 + WORKER % 10 * 1_000)
+
+
+_ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 
 @dataclass
@@ -138,7 +145,7 @@ async def put_down(instance: Instance) -> None:
 def free_address() -> Address:
     """Return an address that nobody uses, for a port that has to be the same after a restart."""
     while True:
-        address = Address("127.0.0.1", random.choice(PORTS))
+        address = Address("127.0.0.1", next(_ports))
         with socket.socket() as probe:
             try:
                 probe.bind(address)

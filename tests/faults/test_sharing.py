@@ -17,7 +17,7 @@ get it back. Afterwards must hold, all instances up and everything posted:
   * a transcription is billed by what was committed, whether or not anything could be held: all of it;
 
 * no money has got lost in leases: after a small raise each instance admits a session, and one of them spends
-  all that is left but for two seconds of audio;
+  all that is left but for two seconds of audio (or up to three, each with money left by the last);
 * once all were stopped, no lease is left.
 
 `TEST_SHARING_RUNS` sets how many runs there are; `TEST_SEED` repeats what happens in the first.
@@ -67,9 +67,12 @@ KILLED, PARTED, PARTED_AND_KILLED = 2, 2, 1  # of them, in every run
 SPEED = 50.0  # times real time: a runaway spends six cents a second
 AMOUNT = 2_000_000_000  # on top of what was spent before, in every run
 RAISE = 50_000_000
+CALLERS_OF_THE_REST = 3
 TWO_SECONDS = 40 * 64_000  # of audio of gpt-realtime-2.1
 ENDLESS = "words:2000"
 SETTLED_S = 60.0
+LOOK_S = 0.2
+TOLD_S = 180.0  # a run takes about ten seconds
 
 pytestmark = [pytest.mark.slow]
 
@@ -123,17 +126,33 @@ class Fleet:
             ]
 
     async def settled(self) -> None:
-        """Wait until all sessions are over and everything is posted."""
-        async with asyncio.timeout(SETTLED_S):
-            while not self._all_closed() or any([await member.depth() for member in self.members]):  # noqa: ASYNC110  a test looks from outside
-                await asyncio.sleep(0.1)
+        """Wait until all sessions are over and everything is posted, on two looks in a row."""
+        looks: list[list[str]] = []
+        for _ in range(int(SETTLED_S / LOOK_S)):
+            looks = [*looks[-1:], await self.unsettled()]
+            if looks == [[], []]:
+                return
+            await asyncio.sleep(LOOK_S)
+        pytest.fail("\n  ".join(["it does not settle:", *looks[-1], *self.last_words()]))
 
-    def _all_closed(self) -> bool:
-        """Say whether the database knows the end of every session that a client saw."""
+    async def unsettled(self) -> list[str]:
+        """Return which sessions the database takes for open, and which journals are not posted.
+
+        A client may have seen a session whose name at the upstream is lost with a kill: nothing is billed
+        before that name is on disk with what is billed.
+        """
         with reading(self.engine) as connection:
-            known = connection.execute(select(session.c.upstream_session_id, session.c.closed_at)).all()
-        open_ones = {row.upstream_session_id for row in known if row.closed_at is None}
-        return not open_ones and self.seen.sessions <= {row.upstream_session_id for row in known}
+            open_ones = connection.execute(select(session).where(session.c.closed_at.is_(None))).all()
+        depths = [(member.instance.log_path.name, await member.depth()) for member in self.members]
+        return [
+            *(f"open: {row._mapping}" for row in open_ones),
+            *(f"{name}: {depth:.0f} records are not posted" for name, depth in depths if depth),
+        ]
+
+    def last_words(self) -> list[str]:
+        """Return the end of each instance's log."""
+        logs = [(one.instance.log_path.name, one.instance.said().splitlines()[-20:]) for one in self.members]
+        return [f"{name}: {line}" for name, lines in logs for line in lines]
 
 
 @asynccontextmanager
@@ -311,7 +330,11 @@ async def run(ours: Fleet, seed: int) -> None:
         Caller(ours, random.Random(dice.randrange(2**32)), number < talkative, ends)
         for number in range(dice.randrange(20, 41))
     ]
-    await asyncio.gather(*(caller.call() for caller in callers), *mishaps(ours.members, dice))
+    try:
+        async with asyncio.timeout(TOLD_S):
+            await asyncio.gather(*(caller.call() for caller in callers), *mishaps(ours.members, dice))
+    except TimeoutError:
+        pytest.fail("\n  ".join(["some talk for ever:", *await ours.unsettled(), *ours.last_words()]))
     await ours.settled()
     assert ends["refused"] + ends["cut"] >= talkative
     spent = held(ours, amount, began)
@@ -356,16 +379,23 @@ async def admitted(ours: Fleet, member: Member) -> None:
 
 
 async def spends_the_rest(ours: Fleet, dice: random.Random) -> None:
-    """Raise the budget by a little: every instance admits, and one can spend nearly all that is left."""
+    """Raise the budget by a little: every instance admits, and nearly all that is left can be spent.
+
+    By one conversation, unless the others did not give back within `ASK_S`, as on a busy machine: then it
+    was cut with money left, and another one gets that.
+    """
     began, amount = last_entry(ours.engine), ours.spent() + RAISE
     ours.set_amount(amount)
     for member in ours.members:
         await admitted(ours, member)
-    caller = Caller(ours, dice, True, Counter())
-    assert await caller.talk(dice.choice(ours.members)) == "cut"
-    await ours.settled()
-    spent = held(ours, amount, began)
-    assert spent >= amount - TWO_SECONDS
+    for _ in range(CALLERS_OF_THE_REST):
+        caller = Caller(ours, dice, True, Counter())
+        assert await caller.talk(dice.choice(ours.members)) == "cut"
+        await ours.settled()
+        spent = held(ours, amount, began)
+        if spent >= amount - TWO_SECONDS:
+            return
+    pytest.fail(f"${format_usd(amount - spent)} cannot be spent")
 
 
 @pytest.mark.timeout(120 + 60 * RUNS_A_FLEET_MAX)

@@ -273,15 +273,8 @@ class Instance:
                 self.noes[need.account.pot] = missing
 
     def _check_no(self, short: Sequence[Need], *, partly: bool) -> None:
-        """Raise unless the database and those who were asked had too little, for one of the needs.
-
-        What was booked by a posting that nobody has heard of yet counts here as unposted still.
-        """
-        found = {}
-        for need in short:
-            pot, account = need.account.pot, need.account
-            unheard = account.unposted_nanousd - self.run.oracle.owed[self.id, pot]
-            found[pot] = self.run.available(self, pot) - max(0, unheard)
+        """Raise unless the database and those who were asked had too little, for one of the needs."""
+        found = {need.account.pot: self.run.available(self, need.account.pot) for need in short}
         if all(found[need.account.pot] >= (1 if partly else need.nanousd) for need in short):
             raise Unsound(f"{self.id} was refused {[need.nanousd for need in short]}, there was {found}")
 
@@ -391,6 +384,12 @@ class Instance:
         if fate is Fate.ANSWERED:
             self.posted = upto
             self.unheard.append(posting)
+
+    def unheard_of(self, pot: Pot) -> int:
+        """Return what is booked of a pot and counts here as unposted still."""
+        settled = [one for found in self.accounts.unposted.values() for one in found]
+        unposted = sum(cost for accounts, cost in settled if pot in [one.pot for one in accounts])
+        return max(0, unposted - self.run.oracle.owed[self.id, pot])
 
     def hear(self) -> None:
         """Hear of all postings so far, in their order."""
@@ -521,18 +520,22 @@ class Run:
         return exchange(connection, instance_id, orders, now=self.now, live_instances=len(self.instances))
 
     def available(self, asker: Instance, pot: Pot) -> int:
-        """Return what `asker` could have of a pot: what is free there, nobody's, or with others that hear."""
+        """Return what `asker` could have of a pot: what is free there, nobody's, or with others that hear.
+
+        What was booked by a posting that its instance has not heard of yet is unposted there still.
+        """
         with reading(self.engine) as connection:
             here = lease.c.budget_id == pot.budget_id, lease.c.starts_at == pot.starts_at
             rows = connection.execute(select(lease).where(*here)).all()
         open_of: dict[str, int] = {row.instance_id: row.granted_nanousd - row.taken_nanousd for row in rows}
         amount = asker.book.budgets[pot.budget_id].amount_nanousd or 0
         left = amount - self.oracle.booked[pot] - sum(open_of.values())
-        own = open_of.get(asker.id, 0) - self.oracle.used(asker.id, pot)
+
+        def free(one: Instance) -> int:
+            return open_of.get(one.id, 0) - self.oracle.used(one.id, pot) - one.unheard_of(pot)
+
         others = [one for one in self.instances if one is not asker and one.is_reachable]
-        return (
-            left + own + sum(max(0, open_of.get(one.id, 0) - self.oracle.used(one.id, pot)) for one in others)
-        )
+        return left + free(asker) + sum(max(0, free(one)) for one in others)
 
     def let_others_give_back(self, asker: Instance) -> bool:
         """Let a moment pass for those who can be reached; tell whether all of them did as they were asked."""
