@@ -49,7 +49,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.Text(), nullable=False),
     )
     op.add_column("chain_head", sa.Column("blocks", sa.BigInteger(), nullable=False, server_default="0"))
-    op.add_column("chain_head", sa.Column("digest", sa.Text(), nullable=False, server_default=""))
+    op.add_column("chain_head", sa.Column("digest", sa.Text(), nullable=False, server_default=sa.text("''")))
     _seal_what_is_booked()
     if op.get_bind().dialect.name == "postgresql":
         _refuse_on_postgresql()

@@ -20,6 +20,7 @@ from proxy.cli.output import (
 )
 from proxy.cli.root import app
 from proxy.core.money import format_usd
+from proxy.store.chain import parse_seal
 from proxy.store.filters import Filters
 from proxy.store.instants import parse_zone
 from proxy.store.ledger import Booked, entries, newest
@@ -111,23 +112,51 @@ def print_entries(shown: list[Booked]) -> None:
 
 
 @ledger.command("verify")
-def verify(json: JsonOption = False) -> None:
-    """Recompute every entry from its lines and rate cards. Ends with 1 if anything differs."""
+def verify(
+    digest: Annotated[
+        str | None,
+        typer.Option(help="What an earlier verify printed: the ledger has to begin with all of that."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Recompute every entry from its lines and rate cards, and the chain. Ends with 1 if anything differs."""
     given = settings()
+    kept = _kept(digest)
     with database(given) as engine, Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("verifying", total=None)
         verdict = verify_ledger(
             engine,
             parse_zone(given.period_timezone),
             lambda done, total: progress.update(task, completed=done, total=total),
+            kept=kept,
         )
-    _print_verdict(verdict, json)
-
-
-def _print_verdict(verdict: Verdict, json: bool) -> None:
     if json:
-        print_json({"ok": verdict.fault is None, "entries": verdict.entries, "fault": verdict.fault})
-        raise typer.Exit(0 if verdict.fault is None else 1)
+        _print_json(verdict)
+    else:
+        _print_verdict(verdict, compared=kept is not None)
+
+
+def _kept(digest: str | None) -> str | None:
+    try:
+        return parse_seal(digest) if digest is not None else None
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--digest") from None
+
+
+def _print_json(verdict: Verdict) -> None:
+    ok = verdict.fault is None
+    print_json({"ok": ok, "entries": verdict.entries, "fault": verdict.fault, "digest": verdict.seal})
+    raise typer.Exit(0 if ok else 1)
+
+
+def _print_verdict(verdict: Verdict, *, compared: bool) -> None:
     if verdict.fault is not None:
         fail(f"{verdict.fault} ({verdict.entries:,} entries before it add up)")
-    typer.echo(f"{verdict.entries:,} entries add up.")
+    typer.echo(f"{verdict.entries:,} entries add up.\n{verdict.seal}")
+    if compared:
+        note("Nothing was changed up to the digest that you gave. Keep this one elsewhere for the next time.")
+    else:
+        note(
+            "Keep this digest elsewhere. Without --digest and an earlier one, nobody can tell a ledger that"
+            " was cut off at its end, or written anew as a whole, from a good one."
+        )

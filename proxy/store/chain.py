@@ -11,6 +11,7 @@ their text, null is null. The `1` is the number of this format.
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from proxy.store.columns import to_micros
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
 FORMAT = 1
+_SEAL = re.compile(r"0:|[1-9][0-9]{0,18}:[0-9a-f]{64}", re.ASCII)
 _SQLITE = sqlite.dialect()  # both dialects store the same
 
 
@@ -40,6 +42,15 @@ class Head:
     def seal(self) -> str:
         """Return what to keep elsewhere, to find out later whether the ledger still begins with all this."""
         return f"{self.entries}:{self.digest}"
+
+
+def parse_seal(text: str) -> str:
+    """Return `text` if it can be a seal. Raises ValueError."""
+    if not _SEAL.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no digest of a ledger, like 1234:9f86…: give what `talkmeter ledger verify` printed"
+        )
+    return text
 
 
 class BlockHash:

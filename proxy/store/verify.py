@@ -226,6 +226,8 @@ def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     """Return how a metered entry differs from what its key and digest were made of."""
     if row.kind not in _METERED or _REPLACED in f"{row.entry_key}{row.model}":
         return None
+    if row.role not in list(Role):
+        return f"its role is {row.role!r}"
     record = _record(row, lines)
     if record.entry_key != row.entry_key:
         return f"its key should be {record.entry_key}"

@@ -65,8 +65,16 @@ def test_the_table_shows_the_newest(talkmeter: Talkmeter, booked: Books) -> None
 
 
 def test_verifying(talkmeter: Talkmeter, booked: Books) -> None:
-    assert talkmeter("ledger", "verify").out == "3 entries add up.\n"
-    assert talkmeter("ledger", "verify", "--json").json == {"ok": True, "entries": 3, "fault": None}
+    ran = talkmeter("ledger", "verify")
+    words, digest = ran.out.splitlines()
+    assert words == "3 entries add up." and digest.startswith("3:")
+    assert "Keep this digest elsewhere" in ran.err and "cut off" in ran.err
+    told = {"ok": True, "entries": 3, "fault": None, "digest": digest}
+    assert talkmeter("ledger", "verify", "--json").json == told
+    compared = talkmeter("ledger", "verify", "--digest", digest)
+    assert compared.out == ran.out and "Nothing was changed" in compared.err
+    other = f"2:{'0' * 64}"
+    assert f"does not begin with what {other}" in talkmeter.fails("ledger", "verify", "--digest", other)
     with writing(booked.engine) as connection:
         unlock(connection)
         connection.execute(update(ledger_entry).where(ledger_entry.c.id == 3).values(cost_nanousd=0))
@@ -81,6 +89,9 @@ def test_verifying(talkmeter: Talkmeter, booked: Books) -> None:
 
 def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "no tenant 'none'" in talkmeter.fails("ledger", "list", "--tenant", "none")
+    for digest in ("", "3", "3:abc", "-1:" + "0" * 64, "03:" + "0" * 64, "3:" + "G" * 64):
+        said = talkmeter.fails("ledger", "verify", "--digest", digest, code=2)
+        assert "--digest" in said and "talkmeter ledger verify" in " ".join(said.split())
     assert "no tenant 'none'" in talkmeter.fails("ledger", "list", "--tenant", "none", "--json")
     assert "'soon' is not a time" in talkmeter.fails("ledger", "list", "--from", "soon", code=2)
 

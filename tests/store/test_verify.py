@@ -5,11 +5,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, delete, insert, select, text, update
+from sqlalchemy import Engine, delete, select, text, update
 
 from proxy.core.budgets import Scope
 from proxy.core.usage import Meter
 from proxy.core.windows import Window
+from proxy.store.chain import append, lock_chain
 from proxy.store.changes import bump
 from proxy.store.database import open_database, writing
 from proxy.store.schema import budget, budget_window, chain_head, ledger_entry, ledger_line, rate_price
@@ -126,9 +127,9 @@ def test_a_key_that_is_booked_twice_is_named(migrated_postgres_url: str) -> None
     books.bill("s1", "r1")
     with writing(engine) as connection:
         connection.execute(text("ALTER TABLE ledger_entry DROP CONSTRAINT uq_ledger_entry_entry_key"))
-        row = dict(connection.execute(select(ledger_entry)).mappings().one())
-        connection.execute(insert(ledger_entry).values(row | {"id": 2}))
-        connection.execute(update(chain_head).values(entries=2))
+        entry = dict(connection.execute(select(ledger_entry)).mappings().one())
+        lines = [dict(line) | {"entry_id": 2} for line in connection.execute(select(ledger_line)).mappings()]
+        append(connection, lock_chain(connection), [entry | {"id": 2}], lines, NOW)
     fault = verify(engine, UTC).fault
     engine.dispose()
     assert fault == "the key openai/sess_s1/r1/response/0/original is booked more than once"
