@@ -64,9 +64,10 @@ def _seal_what_is_booked() -> None:
         return
     now = time.time_ns() // 1_000
     block = hashlib.sha256(_json([1, "", 1, 1, last, now]))
-    lines = connection.execution_options(yield_per=1_000).execute(_all(LINE, "ledger_line", "entry_id"))
+    slowly = {"yield_per": 1_000}
+    lines = connection.execute(_all(LINE, "ledger_line", "entry_id"), execution_options=slowly)
     line = next(lines, None)
-    for entry in connection.execute(_all(ENTRY, "ledger_entry", "id")):
+    for entry in connection.execute(_all(ENTRY, "ledger_entry", "id"), execution_options=slowly):
         block.update(_json(_values(ENTRY, entry)))
         own = []
         while line is not None and line.entry_id == entry.id:

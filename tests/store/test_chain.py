@@ -1,15 +1,31 @@
 """The chain: any change to what is booked is found, and the database itself refuses to make one."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, delete, insert, select, text, update
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DatabaseError
 
 from proxy.core.usage import Meter
 from proxy.store.chain import BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
-from proxy.store.database import reading, writing
+from proxy.store.database import migrate, migrations_path, open_database, reading, writing
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 from proxy.store.verify import verify
 from tests.ledgers import NOW, Books
@@ -158,3 +174,55 @@ def test_all_triggers_are_there(database: Engine) -> None:
         else ("no_update", "no_delete", "no_replace")
     )
     assert found == {f"{table}_{act}" for table in APPEND_ONLY for act in acts}
+
+
+@pytest.fixture
+def older(database: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A database of the same kind, from before there was a chain."""
+    on_postgres = database.dialect.name == "postgresql"
+    engine = open_database(
+        request.getfixturevalue("postgres_url") if on_postgres else f"sqlite:///{tmp_path}/older.db"
+    )
+    with writing(engine) as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrations_path()))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    yield engine
+    engine.dispose()
+
+
+def copy(source: Engine, target: Engine) -> None:
+    """Fill the tables of an older database with what a newer one has."""
+    tables = MetaData()
+    tables.reflect(target)
+    with reading(source) as reader, writing(target) as writer:
+        for table in reversed(tables.sorted_tables):
+            if table.name != "alembic_version":
+                writer.execute(delete(table))
+        for table in tables.sorted_tables:
+            rows = reader.execute(select(table)).mappings().all()
+            if rows and table.name != "alembic_version":
+                writer.execute(insert(table), [dict(row) for row in rows])
+
+
+def test_what_was_booked_before_there_was_a_chain_is_sealed(books: Books, older: Engine) -> None:
+    copy(books.engine, older)
+    migrate(older)
+    with reading(older) as connection:
+        (block,) = connection.execute(select(ledger_block)).all()
+    assert (block.first_entry, block.last_entry) == (1, 3)
+    verdict = verify(older, UTC)
+    assert verdict.fault is None and verdict.seal == f"3:{block.digest}"
+    books.engine = older
+    books.bill("s1", "r4")
+    assert verify(older, UTC, kept=verdict.seal).fault is None
+    with tampering(older) as connection:
+        connection.execute(text("UPDATE ledger_line SET quantity = quantity + 1 WHERE entry_id = 1"))
+    assert verify(older, UTC).fault is not None
+
+
+def test_an_empty_ledger_gets_an_empty_chain(older: Engine) -> None:
+    migrate(older)
+    assert seal(older) == "0:"
+    assert verify(older, UTC).fault is None
