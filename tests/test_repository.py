@@ -9,6 +9,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -112,6 +113,17 @@ def test_compose_names_settings_that_exist() -> None:
         given = {n for n in services[name]["environment"] if n.startswith(PREFIX)}
         assert given and given <= VARIABLES
     assert "healthcheck" in services["postgres"]
+
+
+def test_compose_serves_as_a_role_that_owns_nothing() -> None:
+    services: dict[str, Any] = COMPOSE["services"]
+    owner, app = (
+        urlsplit(services[name]["environment"]["TALKMETER_DATABASE_URL"].partition(":${")[0]).netloc
+        for name in ("migrate", "talkmeter")
+    )
+    assert owner == services["postgres"]["environment"]["POSTGRES_USER"] != app
+    assert services["migrate"]["command"] == ["migrate", "--app-role", app]
+    assert COMPOSE["configs"]["role"]["content"].startswith(f"CREATE ROLE {app} LOGIN ")
 
 
 def test_compose_needs_the_secrets_that_have_no_default() -> None:

@@ -17,6 +17,7 @@ from proxy.settings import Address, Settings, SettingsError
 from proxy.store import StoreError
 from proxy.store.database import check_version, describe, open_database, reachable, reading, sqlite_path
 from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES
+from proxy.store.roles import is_protected
 from proxy.store.schema import rate_card
 
 UPSTREAM_TIMEOUT_S = 5
@@ -44,6 +45,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         ("upstream key", _upstream_key),
         ("TLS", _tls),
         ("database", _database),
+        ("ledger", _ledger),
         ("prices", _prices),
         ("journal", _journal),
         ("apps' port", _listen),
@@ -81,6 +83,23 @@ def _database(settings: Settings) -> str:
     finally:
         engine.dispose()
     return f"{where} can be reached and has this version's tables"
+
+
+def _ledger(settings: Settings) -> str:
+    if settings.is_embedded:
+        return "its tables refuse changes; who can write the file could still make them"
+    engine = open_database(settings.database_url)
+    try:
+        with reachable(engine), reading(engine) as connection:
+            protected = is_protected(connection)
+    finally:
+        engine.dispose()
+    if not protected:
+        raise Problem(
+            "the role in TALKMETER_DATABASE_URL owns the ledger's tables, and could change what is booked:"
+            " run `talkmeter migrate --app-role ROLE` as this one, and serve as ROLE"
+        )
+    return "may be read and added to by this role, and not changed"
 
 
 def _prices(settings: Settings) -> str:

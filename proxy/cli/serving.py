@@ -31,7 +31,13 @@ def serve() -> None:
 
 
 @app.command()
-def migrate(json: JsonOption = False) -> None:
+def migrate(
+    app_role: Annotated[
+        str | None,
+        typer.Option(help="PostgreSQL: the role that `serve` connects as; it may not change what is booked."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
     """Bring the database to this version's tables and prices. Safe to repeat."""
     from proxy.store.database import describe, open_database
     from proxy.store.database import migrate as migrate_database
@@ -39,8 +45,10 @@ def migrate(json: JsonOption = False) -> None:
     url = settings().database_url
     try:
         engine = open_database(url)
-        migrate_database(engine)
-        engine.dispose()
+        try:
+            migrate_database(engine, app_role)
+        finally:
+            engine.dispose()
     except StoreError as problem:
         fail(problem)
     if json:

@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from proxy.store import StoreError
 from proxy.store.prices import seed_cards, unseeded_cards
+from proxy.store.roles import grant
 
 BUSY_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -228,13 +229,15 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine, app_role: str | None = None) -> None:
     """Bring the database to this version's schema and shipped rate cards; harmless when it is there.
+
+    `app_role` is the PostgreSQL role that everything else is to connect as: it gets what it needs.
 
     Two processes may do it at once: the second waits, and then finds nothing to do.
 
     Raises:
-        StoreError: unreachable, or written by a newer version.
+        StoreError: unreachable, written by a newer version, or `app_role` is none to serve as.
     """
     with reachable(engine), writing(engine) as connection:
         if connection.dialect.name == "postgresql":
@@ -243,6 +246,8 @@ def migrate(engine: Engine) -> None:
             _refuse_newer(connection)
             command.upgrade(_config(connection), "head")
         seed_cards(connection, datetime.now(UTC))
+        if app_role is not None:
+            grant(connection, app_role)
 
 
 def check_version(engine: Engine) -> None:

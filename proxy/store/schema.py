@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from proxy.store.columns import Instant, Json, RowNumber, Words, metadata
@@ -401,7 +402,7 @@ chain_head = Table(
     Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
     Column("entries", BigInteger, nullable=False),
     Column("blocks", BigInteger, nullable=False, server_default="0"),
-    Column("digest", Words, nullable=False, server_default=""),  # of the last block
+    Column("digest", Words, nullable=False, server_default=text("''")),  # of the last block
 )
 
 # Every change to the catalogue adds one; instances poll it instead of the catalogue.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trustme
-from sqlalchemy import delete
+from sqlalchemy import delete, make_url
 
 from proxy.admin.listen import bind
 from proxy.cli import checks
@@ -19,6 +19,7 @@ from proxy.settings import Address
 from proxy.store.database import open_database, writing
 from proxy.store.schema import rate_card, rate_price
 from tests.apps import settings_in
+from tests.postgres import as_owner, as_text
 
 
 def found(folder: Path, **changes: Any) -> dict[str, Finding]:
@@ -59,12 +60,21 @@ def test_postgres(tmp_path: Path, migrated_postgres_url: str) -> None:
     findings = found(tmp_path, database_url=migrated_postgres_url)
     assert findings["database"].ok
     assert findings["clock"].text.endswith("as the database says too")
+    assert findings["ledger"].ok
+
+
+def test_a_role_that_owns_the_ledger(tmp_path: Path, migrated_postgres_url: str) -> None:
+    """It could switch off what protects it."""
+    url = as_text(as_owner(make_url(migrated_postgres_url)))
+    finding = found(tmp_path, database_url=url)["ledger"]
+    assert not finding.ok
+    assert "talkmeter migrate --app-role ROLE" in finding.text
 
 
 def test_a_database_that_is_down(tmp_path: Path) -> None:
     """Everything that needs it says so, and no password is shown."""
     findings = found(tmp_path, database_url="postgresql://app:canary@127.0.0.1:1/x")
-    for name in ("database", "prices", "clock"):
+    for name in ("database", "ledger", "prices", "clock"):
         assert not findings[name].ok
         assert "cannot be used" in findings[name].text
         assert "canary" not in findings[name].text

@@ -6,11 +6,10 @@ import pytest
 from sqlalchemy import update
 
 from proxy.core.usage import Meter
-from proxy.store.database import writing
 from proxy.store.schema import ledger_entry
 from tests.cli.conftest import Talkmeter
 from tests.ledgers import Books
-from tests.tampering import unlock
+from tests.tampering import tampering
 
 FIELDS = """
 id occurred_at tenant project api_key_id session_id upstream_session_id model kind role subject_id
@@ -75,8 +74,7 @@ def test_verifying(talkmeter: Talkmeter, booked: Books) -> None:
     assert compared.out == ran.out and "Nothing was changed" in compared.err
     other = f"2:{'0' * 64}"
     assert f"does not begin with what {other}" in talkmeter.fails("ledger", "verify", "--digest", other)
-    with writing(booked.engine) as connection:
-        unlock(connection)
+    with tampering(booked.engine) as connection:
         connection.execute(update(ledger_entry).where(ledger_entry.c.id == 3).values(cost_nanousd=0))
     ran = talkmeter.run("ledger", "verify", "--json")
     assert (

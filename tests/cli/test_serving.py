@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from proxy.cli import app
 from proxy.store.database import check_version, open_database
+from tests.postgres import APP_ROLE
 
 runner = CliRunner()
 
@@ -40,6 +41,15 @@ def test_migrate(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_migrate_for_a_role(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    """It is set up, or it is said why not."""
+    monkeypatch.setenv("TALKMETER_DATABASE_URL", postgres_url)
+    assert runner.invoke(app, ["migrate", "--app-role", APP_ROLE]).exit_code == 0
+    result = runner.invoke(app, ["migrate", "--app-role", "nobody"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: The server has no role 'nobody': CREATE ROLE nobody LOGIN")
+
+
 def test_migrate_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, status 1."""
     monkeypatch.setenv("TALKMETER_DATABASE_URL", "postgresql://app:canary@127.0.0.1:1/x")
@@ -54,7 +64,7 @@ def test_check_for_people() -> None:
     result = runner.invoke(app, ["check"])
     assert result.exit_code == 1
     lines = result.output.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert lines[0].startswith("ok      upstream key  set")
     assert any(line.startswith("failed  upstream      127.0.0.1:1 cannot be reached") for line in lines)
     assert "canary" not in result.output

@@ -30,7 +30,7 @@ from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_li
 from proxy.store.verify import verify
 from tests.ledgers import NOW, Books
 from tests.store.test_verify import UTC
-from tests.tampering import APPEND_ONLY, tampering, unlock
+from tests.tampering import APPEND_ONLY, owning, tampering
 
 
 @pytest.fixture
@@ -112,8 +112,7 @@ def test_what_is_changed_and_sealed_again_is_found_by_a_digest_that_was_kept(boo
     kept = seal(books.engine)
     books.bill("s1", "r4", {Meter.TEXT_IN: 10})
     assert verify(books.engine, UTC, kept=kept).fault is None
-    with writing(books.engine) as connection:
-        unlock(connection)
+    with tampering(books.engine) as connection:
         cut_off(connection, after=2)
     assert verify(books.engine, UTC).fault is None
     assert "it was cut off or rewritten" in str(verify(books.engine, UTC, kept=kept).fault)
@@ -141,7 +140,7 @@ def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str)
     for statement in statements:
         with (
             pytest.raises(DatabaseError, match=f"{table} is append-only"),
-            writing(books.engine) as connection,
+            owning(books.engine) as connection,
         ):
             connection.execute(text(statement))
     assert verify(books.engine, UTC).entries == 3

@@ -28,6 +28,7 @@ from proxy.store.ledger import newest
 from proxy.store.prices import shipped_cards
 from proxy.store.schema import change_counter, rate_card, tenant
 from proxy.store.tenants import create_tenant, list_tenants
+from tests.tampering import owning
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SECRET = "s3cr3t/p@ss"
@@ -106,7 +107,7 @@ def test_postgres_is_migrated_by_the_operator(postgres_url: str) -> None:
 
 
 def test_a_database_of_a_newer_version_is_not_touched(database: Engine, database_url: str) -> None:
-    with writing(database) as connection:
+    with owning(database) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for action in (migrate, check_version):
         with pytest.raises(StoreError, match=r"newer Talkmeter \(revision 9999\)"):

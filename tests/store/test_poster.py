@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from proxy.core.rating import Line
 from proxy.core.records import Record
 from proxy.core.usage import Meter
-from proxy.store.database import open_database, reading, writing
+from proxy.store.database import open_database, reading
 from proxy.store.journal import Journal
 from proxy.store.journal_file import Reader
 from proxy.store.poster import Poster, explain, is_records_fault
@@ -24,6 +24,7 @@ from proxy.store.posting import Posting, Unpostable
 from proxy.store.schema import entry_conflict, journal_checkpoint, ledger_entry, ledger_line, session
 from tests.store import made
 from tests.store.forwarder import Forwarder, dial
+from tests.tampering import owning
 
 Opener = Callable[..., Any]
 
@@ -269,7 +270,7 @@ async def test_a_missing_table_parks_nothing(journal: Journal, database: Engine)
 
     def alter(statement: str) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
-            with writing(database) as connection:
+            with owning(database) as connection:
                 connection.execute(text(statement))
 
         return run

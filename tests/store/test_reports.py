@@ -11,13 +11,12 @@ from sqlalchemy import Engine, update
 from proxy.core.records import Kind
 from proxy.core.usage import Meter
 from proxy.store import StoreError
-from proxy.store.database import writing
 from proxy.store.filters import Filters
 from proxy.store.ledger import Booked, entries
 from proxy.store.reports import CostQuery, run
 from proxy.store.schema import ledger_entry, ledger_line
 from tests.ledgers import MODEL, NOW, Books
-from tests.tampering import unlock
+from tests.tampering import tampering
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -98,8 +97,7 @@ def test_huge_amounts_do_not_overflow(books: Books) -> None:
     for number in range(3):
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1})
     huge = 2**63 - 1
-    with writing(books.engine) as connection:
-        unlock(connection)
+    with tampering(books.engine) as connection:
         connection.execute(update(ledger_entry).values(cost_nanousd=huge))
         connection.execute(update(ledger_line).values(cost_nanousd=huge, quantity=huge))
     for group in ("tenant", "meter"):
@@ -113,8 +111,7 @@ def test_a_corrected_entry_counts_once(books: Books) -> None:
     books.open("s1")
     for number, role in enumerate(("original", "reversal", "replacement")):
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1} if number == 2 else None)
-        with writing(books.engine) as connection:
-            unlock(connection)
+        with tampering(books.engine) as connection:
             connection.execute(update(ledger_entry).where(ledger_entry.c.id == number + 1).values(role=role))
     total = run(books.engine, CostQuery()).total
     assert (total["responses"], total["unrated_entries"], total["cost_nanousd"]) == (1, 0, 4_000)

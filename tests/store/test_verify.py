@@ -17,7 +17,7 @@ from proxy.store.schema import budget, budget_window, chain_head, ledger_entry, 
 from proxy.store.verify import Verdict, verify
 from tests.ledgers import NOW, Books
 from tests.store.budgeting import add_budget
-from tests.tampering import unlock
+from tests.tampering import owning, tampering
 
 UTC = ZoneInfo("UTC")
 
@@ -74,7 +74,7 @@ def line(**values: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("tampering", "fault"),
+    ("changes", "fault"),
     [
         ([first(cost_nanousd=1)], "entry 1: cost_nanousd is 1, and its lines do not sum to that"),
         ([first(billed_nanousd=1)], "entry 1: billed_nanousd is 1"),
@@ -111,10 +111,9 @@ def line(**values: Any) -> Any:
         ),
     ],
 )
-def test_what_is_wrong_is_named(books: Books, tampering: list[Any], fault: str) -> None:
-    with writing(books.engine) as connection:
-        unlock(connection)
-        for statement in tampering:
+def test_what_is_wrong_is_named(books: Books, changes: list[Any], fault: str) -> None:
+    with tampering(books.engine) as connection:
+        for statement in changes:
             connection.execute(statement)
     assert fault in str(verify(books.engine, UTC).fault)
 
@@ -125,7 +124,7 @@ def test_a_key_that_is_booked_twice_is_named(migrated_postgres_url: str) -> None
     books = Books(engine)
     books.open("s1")
     books.bill("s1", "r1")
-    with writing(engine) as connection:
+    with owning(engine) as connection:
         connection.execute(text("ALTER TABLE ledger_entry DROP CONSTRAINT uq_ledger_entry_entry_key"))
         entry = dict(connection.execute(select(ledger_entry)).mappings().one())
         lines = [dict(line) | {"entry_id": 2} for line in connection.execute(select(ledger_line)).mappings()]

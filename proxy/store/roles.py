@@ -1,0 +1,76 @@
+"""What PostgreSQL lets the role do that `serve` and the command line connect as.
+
+It owns nothing: an owner could switch off what protects the ledger. What is booked, priced or audited it may
+read and add to. Everything else, such as counters, leases and what is live, it may change as well.
+"""
+
+from sqlalchemy import Connection, column, func, select, table, text
+
+from proxy.store import StoreError
+from proxy.store.columns import metadata
+from proxy.store.schema import (
+    audit,
+    entry_conflict,
+    ledger_block,
+    ledger_entry,
+    ledger_line,
+    rate_card,
+    rate_price,
+)
+
+LEDGER = (ledger_entry, ledger_line, ledger_block)
+APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, audit)
+
+_pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
+_pg_roles = table("pg_roles", column("rolname"))
+
+
+def is_protected(connection: Connection) -> bool:
+    """Return whether this connection's role can do no more to the ledger than read it and add to it.
+
+    On SQLite nothing owns a table: whoever can write the file can do everything.
+    """
+    return not (
+        connection.dialect.name == "postgresql" and _may_act_as_owner(connection, func.current_user())
+    )
+
+
+def grant(connection: Connection, role: str) -> None:
+    """Give a role what `serve` and the command line need, and take from it what they do not.
+
+    Raises:
+        StoreError: there is no such role, or it owns the ledger anyway.
+    """
+    if connection.dialect.name != "postgresql":
+        raise StoreError(
+            "Roles are PostgreSQL's: an embedded database belongs to whoever can write its file."
+        )
+    known = connection.execute(select(_pg_roles.c.rolname).where(_pg_roles.c.rolname == role)).first()
+    name = connection.dialect.identifier_preparer.quote(role)
+    if known is None:
+        raise StoreError(f"The server has no role {role!r}: CREATE ROLE {name} LOGIN PASSWORD '…' makes it.")
+    if _may_act_as_owner(connection, role):
+        raise StoreError(
+            f"The role {role!r} is a superuser, or owns the tables: migrate as it, and serve as another."
+        )
+    for one in metadata.sorted_tables:
+        connection.execute(text(f"REVOKE ALL ON {one.name} FROM {name}"))
+        rights = "SELECT, INSERT" if one in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        connection.execute(text(f"GRANT {rights} ON {one.name} TO {name}"))
+    connection.execute(text(f"GRANT SELECT ON alembic_version TO {name}"))
+    connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {_schema(connection)} TO {name}"))
+    connection.execute(text(f"GRANT USAGE ON SCHEMA {_schema(connection)} TO {name}"))
+
+
+def _may_act_as_owner(connection: Connection, role: object) -> bool:
+    """Return whether a role is the owner of a table of the ledger, or may become it, as a superuser may."""
+    owned = select(_pg_class.c.relname).where(
+        _pg_class.c.oid.in_([func.to_regclass(one.name) for one in LEDGER]),
+        func.pg_has_role(role, _pg_class.c.relowner, "MEMBER"),
+    )
+    return connection.execute(owned.limit(1)).first() is not None
+
+
+def _schema(connection: Connection) -> str:
+    schema = connection.execute(select(func.current_schema())).scalar_one()
+    return connection.dialect.identifier_preparer.quote(schema)
