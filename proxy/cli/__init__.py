@@ -1,6 +1,7 @@
 """The command line: a readable table for people, `--json` for programs, errors in one line."""
 
 from proxy.cli import (
+    adjustments,
     audit,
     budgets,
     costs,
@@ -17,6 +18,7 @@ from proxy.cli import (
 from proxy.cli.root import app
 
 __all__ = [
+    "adjustments",
     "app",
     "audit",
     "budgets",

@@ -15,10 +15,11 @@ from proxy.cli.output import (
     now,
     print_json,
     print_table,
+    usd,
 )
 from proxy.cli.root import app
 from proxy.core.budgets import OnExhausted, OnStoreDown, Scope
-from proxy.core.money import format_usd, parse_usd
+from proxy.core.money import format_usd
 from proxy.core.windows import Window
 from proxy.store import budgets as store
 from proxy.store.budget_list import Listed
@@ -63,12 +64,12 @@ def set_budget(
 ) -> None:
     """Set a budget, or change the one with the same owner and window. What is not said stays as it is."""
     scope, name = _owner(tenant, project, key, user, each_user, organisation)
-    nanousd = None if amount == UNLIMITED else _usd("--amount", amount)
+    nanousd = None if amount == UNLIMITED else usd("--amount", amount)
     terms = store.Terms(
         zone=zone,
         on_exhausted=on_exhausted,
         on_store_down=on_store_down,
-        store_down_nanousd=_usd("--store-down-amount", store_down_amount) if store_down_amount else None,
+        store_down_nanousd=usd("--store-down-amount", store_down_amount) if store_down_amount else None,
         thresholds=_percents(thresholds) if thresholds is not None else None,
     )
     with database() as engine, writing(engine) as connection:
@@ -115,13 +116,6 @@ def _owner(
         wanted = "say whose it is: --tenant, or --organisation for all tenants together"
         raise typer.BadParameter(wanted if option == "--tenant" else f"{option} needs --tenant")
     return scope, name
-
-
-def _usd(option: str, text: str) -> int:
-    try:
-        return parse_usd(text)
-    except ValueError as problem:
-        raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
 def _percents(text: str) -> tuple[int, ...]:
@@ -228,7 +222,7 @@ def raise_budget(
 ) -> None:
     """Put an amount on top of a budget for some time."""
     doing = act(reason)
-    more = _usd("--amount", amount)
+    more = usd("--amount", amount)
     starts_at = instant("--from", start) or doing.at
     ends_at = instant("--until", until) or doing.at
     with database() as engine, writing(engine) as connection:

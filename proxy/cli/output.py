@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
+from proxy.core.money import parse_usd
 from proxy.settings import Settings, SettingsError, load
 from proxy.store import StoreError
 from proxy.store.audit import Act
@@ -104,6 +105,14 @@ def period(start: str | None, end: str | None, zone: tzinfo = UTC) -> tuple[date
     if first is not None and last is not None and last <= first:
         raise typer.BadParameter(f"{end!r} is not after --from {start!r}", param_hint="--to")
     return first, last
+
+
+def usd(option: str, text: str) -> int:
+    """Return the nano-dollars of an option in dollars; what is none ends the command with 2."""
+    try:
+        return parse_usd(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
 def print_json(value: object) -> None:

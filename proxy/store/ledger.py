@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, func, select
 
+from proxy.store import StoreError
 from proxy.store.database import reading
 from proxy.store.filters import EVERYTHING, Filters, conditions
 from proxy.store.instants import format_instant
@@ -45,10 +46,13 @@ class Booked:
     role: str
     subject_id: str
     status: str
+    status_reason: str | None
     estimated: bool
     flags: Sequence[str]
+    period: str
     cost_nanousd: int | None
     billed_nanousd: int | None
+    corrects: int | None
     lines: Sequence[Line]
 
     @property
@@ -70,11 +74,14 @@ class Booked:
             "role": self.role,
             "subject_id": self.subject_id,
             "status": self.status,
+            "status_reason": self.status_reason,
             "rated": self.rated,
             "estimated": self.estimated,
             "flags": list(self.flags),
+            "period": self.period,
             "cost_nanousd": self.cost_nanousd,
             "billed_nanousd": self.billed_nanousd,
+            "corrects": self.corrects,
             "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
         }
 
@@ -95,6 +102,14 @@ def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
         if len(page) < PAGE_ENTRIES:
             return
         after = page[-1].id
+
+
+def find_entry(connection: Connection, entry_id: int) -> Booked:
+    """Raises StoreError: there is no such entry."""
+    found = _with_lines(connection, _entries().where(ledger_entry.c.id == entry_id))
+    if not found:
+        raise StoreError(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
+    return found[0]
 
 
 def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> list[Booked]:

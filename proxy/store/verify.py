@@ -16,6 +16,7 @@ from proxy.core.money import divide_half_even
 from proxy.core.rating import Line, RateCard
 from proxy.core.records import Entry, Kind, Role
 from proxy.core.usage import Meter
+from proxy.store import adjustments
 from proxy.store.budget_list import load_book
 from proxy.store.chain import BlockHash, Head, chain, stored_columns
 from proxy.store.changes import current
@@ -214,6 +215,8 @@ def _sum_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     for name in _AMOUNTS:
         parts = [getattr(line, name) for line in lines]
         booked = getattr(row, name)
+        if row.kind in adjustments.KINDS and not parts:
+            continue  # an amount that somebody gave
         if booked is None:
             if parts and None not in parts:
                 return f"{name} is missing although every line has one"
@@ -223,8 +226,12 @@ def _sum_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
 
 
 def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
-    """Return how a metered entry differs from what its key and digest were made of."""
-    if row.kind not in _METERED or _REPLACED in f"{row.entry_key}{row.model}":
+    """Return how an entry differs from what its key and digest were made of."""
+    if row.kind in adjustments.KINDS:
+        return _adjustment_fault(row, lines)
+    if row.kind not in _METERED:
+        return f"its kind is {row.kind!r}"
+    if _REPLACED in f"{row.entry_key}{row.model}":
         return None
     if row.role not in list(Role):
         return f"its role is {row.role!r}"
@@ -233,6 +240,14 @@ def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
         return f"its key should be {record.entry_key}"
     if record.digest != row.digest:
         return "what it bills is not what was posted (its digest differs)"
+    return None
+
+
+def _adjustment_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
+    if row.entry_key != (key := adjustments.entry_key(row.subject_id)):
+        return f"its key should be {key}"
+    if lines or row.digest != adjustments.digest(row):
+        return "what it books is not what was posted (its digest differs)"
     return None
 
 
