@@ -12,9 +12,10 @@ import pytest
 import trustme
 from sqlalchemy import text
 
-from proxy.store.database import open_database, writing
+from proxy.store.database import open_database
 from tests.e2e.place import Home
 from tests.faults.instance import instance_of, refused, started
+from tests.tampering import owning
 
 UPSTREAM = "http://127.0.0.1:1/v1"
 PASSWORD = "canary-of-a-password"
@@ -22,7 +23,7 @@ PASSWORD = "canary-of-a-password"
 
 def run_sql(database_url: str, statement: str) -> None:
     engine = open_database(database_url)
-    with writing(engine) as connection:
+    with owning(engine) as connection:
         connection.execute(text(statement))
     engine.dispose()
 

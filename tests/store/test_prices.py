@@ -13,6 +13,7 @@ from proxy.store.card_files import NewCard
 from proxy.store.database import migrate, reading, writing
 from proxy.store.prices import Imported, import_cards, load_cards, set_price, shipped_cards
 from proxy.store.schema import rate_card, rate_price
+from tests.tampering import owning
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ACT = Act("test", NOW)
@@ -139,7 +140,7 @@ def test_cards_are_never_edited(database: Engine) -> None:
 def test_an_operators_card_stays_when_the_package_ships_another(database: Engine) -> None:
     shipped = shipped_cards()[0]
     ours = {Meter.AUDIO_IN: Price(1)}
-    with writing(database) as connection:
+    with owning(database) as connection:
         replace_prices(connection, shipped, ours)
     migrate(database)
     assert find(database, shipped.model) == ours

@@ -27,6 +27,8 @@ UNSEEN_S = 15.0
 
 _numbers = itertools.count()
 
+pytestmark = pytest.mark.timeout(600)  # what hangs says so by itself; a busy machine may take long
+
 
 @pytest.fixture(scope="module")
 def postgres(postgres_server: Server, _postgres_template: str) -> Iterator[Engine]:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, Table, create_engine, insert, select
 
 from proxy.core.money import AMOUNT_NANOUSD_MAX
-from proxy.store.database import writing
 from proxy.store.sums import exact, parts
+from tests.tampering import owning
 
 amounts = Table("amounts", MetaData(), Column("id", Integer, primary_key=True), Column("amount", BigInteger))
 BIG = AMOUNT_NANOUSD_MAX
@@ -18,7 +18,7 @@ BIG = AMOUNT_NANOUSD_MAX
     [[], [None], [0, None, 5], [BIG] * 5, [-BIG] * 5, [-1, -1], [BIG, -BIG, 1], [2**32, -(2**32) - 1]],
 )
 def test_sums_are_exact(database: Engine, values: list[int | None]) -> None:
-    with writing(database) as connection:
+    with owning(database) as connection:
         amounts.create(connection)
         if values:
             connection.execute(insert(amounts), [{"amount": value} for value in values])

@@ -1,0 +1,62 @@
+"""The tables, for SQLite and PostgreSQL alike.
+
+Ids are text and sort by the time they were made. Instants are microseconds since the epoch in a
+BIGINT, aware UTC datetimes in Python. Money is BIGINT nano-dollars.
+
+Nothing that a posting writes has a foreign key into the catalogue: a journal can outlive a database
+that was restored from yesterday's backup, and what it holds must be posted all the same. End users
+have none either, since a person's name can be erased while the surrogate id stays in the ledger.
+"""
+
+from proxy.store.schema.announcements import delivery, outbox, webhook
+from proxy.store.schema.audit import audit
+from proxy.store.schema.budgets import budget, budget_cut, budget_raise, budget_window, lease
+from proxy.store.schema.instances import (
+    change_counter,
+    instance,
+    journal_checkpoint,
+    live_session,
+    stop_order,
+)
+from proxy.store.schema.ledger import (
+    chain_head,
+    entry_conflict,
+    ledger_block,
+    ledger_entry,
+    ledger_line,
+    session,
+)
+from proxy.store.schema.limits import limit_rule, model_rule
+from proxy.store.schema.payers import api_key, end_user, project, tenant
+from proxy.store.schema.prices import rate_card, rate_price
+
+__all__ = [
+    "api_key",
+    "audit",
+    "budget",
+    "budget_cut",
+    "budget_raise",
+    "budget_window",
+    "chain_head",
+    "change_counter",
+    "delivery",
+    "end_user",
+    "entry_conflict",
+    "instance",
+    "journal_checkpoint",
+    "lease",
+    "ledger_block",
+    "ledger_entry",
+    "ledger_line",
+    "limit_rule",
+    "live_session",
+    "model_rule",
+    "outbox",
+    "project",
+    "rate_card",
+    "rate_price",
+    "session",
+    "stop_order",
+    "tenant",
+    "webhook",
+]

@@ -1,0 +1,26 @@
+"""Prices: a new card supersedes, none is edited."""
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Table, UniqueConstraint
+
+from proxy.store.columns import Instant, Words, metadata
+
+rate_card = Table(
+    "rate_card",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("provider", Words, nullable=False),
+    Column("model", Words, nullable=False),
+    Column("effective_from", Instant, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    UniqueConstraint("provider", "model", "effective_from"),
+)
+
+rate_price = Table(
+    "rate_price",
+    metadata,
+    Column("rate_card_id", Words, ForeignKey("rate_card.id"), primary_key=True),
+    Column("meter", Words, primary_key=True),
+    Column("price_nanousd", BigInteger, nullable=False),
+    Column("price_per", BigInteger, nullable=False),
+)
