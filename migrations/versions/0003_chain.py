@@ -1,4 +1,4 @@
-"""The chain of digests over the ledger, and triggers that refuse to change what is booked.
+"""The chain of digests over the ledger, and what refuses to change it, or to reverse anything twice.
 
 What was booked before becomes the first block, in format 1 as `proxy/store/chain.py` describes it.
 """
@@ -50,6 +50,15 @@ def upgrade() -> None:
     )
     op.add_column("chain_head", sa.Column("blocks", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("chain_head", sa.Column("digest", sa.Text(), nullable=False, server_default=sa.text("''")))
+    reverses = sa.text("role = 'reversal'")
+    op.create_index(
+        "uq_ledger_entry_reversed",
+        "ledger_entry",
+        ["corrects"],
+        unique=True,
+        sqlite_where=reverses,
+        postgresql_where=reverses,
+    )
     _seal_what_is_booked()
     if op.get_bind().dialect.name == "postgresql":
         _refuse_on_postgresql()

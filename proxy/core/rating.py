@@ -76,6 +76,15 @@ def rate(usage: Usage, card: RateCard | None) -> Rated:
     return Rated(lines, sum(costs) if len(costs) == len(lines) else None)
 
 
+def rating_flags(rated: Rated, card: RateCard | None) -> frozenset[Flag]:
+    """Return why something is unrated, for its entry's flags; nothing when it is rated."""
+    if rated.cost_nanousd is not None:
+        return frozenset()
+    if card is None:
+        return frozenset({Flag.MODEL_UNKNOWN})
+    return frozenset({Flag.METER_UNPRICED}) if rated.lines else frozenset()
+
+
 def cost_nanousd(usage: Usage, card: RateCard | None) -> int | None:
     """Return what `rate` would say that `usage` costs, without its lines: this is asked while it runs."""
     if Flag.USAGE_MISSING in usage.flags:

@@ -10,7 +10,7 @@ import msgspec
 from proxy.core import estimate
 from proxy.core.conversation import Settings
 from proxy.core.events import ResponseStarted, Transcribed, TranscriptionEnded
-from proxy.core.rating import CardBook, RateCard, Rated, cost_nanousd, rate
+from proxy.core.rating import CardBook, RateCard, Rated, cost_nanousd, rate, rating_flags
 from proxy.core.records import Entry, Kind, Progress, SessionBound, SessionOpened, SubjectOpened
 from proxy.core.usage import Flag, Meter, Usage, measure
 
@@ -243,7 +243,7 @@ class Booker:
         card = self.card(model, at)
         unbilled = usage if usage.counts or passed is None else passed
         rated = rate(usage, card)
-        marks = {*usage.flags, *flags, *_rating_flags(rated, card)}
+        marks = {*usage.flags, *flags, *rating_flags(rated, card)}
         return Entry(
             session_id=self.facts.session_id,
             upstream_session_id=self.upstream_session_id,
@@ -295,11 +295,3 @@ class Booker:
 def disputed(entry: Entry) -> Entry:
     """Return `entry` marked as another bill for something that was booked: it counts nowhere."""
     return msgspec.structs.replace(entry, flags=tuple(sorted({*entry.flags, Flag.BILLED_AGAIN})))
-
-
-def _rating_flags(rated: Rated, card: RateCard | None) -> set[Flag]:
-    if rated.cost_nanousd is not None:
-        return set()
-    if card is None:
-        return {Flag.MODEL_UNKNOWN}
-    return {Flag.METER_UNPRICED} if rated.lines else set()

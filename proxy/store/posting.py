@@ -242,7 +242,7 @@ class _Entries:
         owners = self._owners({entry.session_id for entry in entries})
         numbered = list(enumerate(entries, head.entries + 1))
         rows = [self._row(number, entry, owners) for number, entry in numbered]
-        lines = [_line(number, line) for number, entry in numbered for line in entry.lines]
+        lines = [line_row(number, line) for number, entry in numbered for line in entry.lines]
         append(self._connection, head, rows, lines, self._now)
         posted = (Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered)
         return tuple(posted), rows
@@ -293,7 +293,7 @@ class _Entries:
             "occurred_at": entry.occurred_at,
             "posted_at": self._now,
             "period": period_of(entry.occurred_at, self._zone),
-            **_amounts(entry),
+            **entry_amounts(entry),
             "charge_nanousd": entry.charge_nanousd,
             "estimate_nanousd": entry.estimate_nanousd,
         }
@@ -316,12 +316,13 @@ def period_of(at: datetime, zone: tzinfo) -> str:
     return f"{local.year:04}-{local.month:02}"
 
 
-def _line(number: int, line: Line) -> dict[str, Any]:
+def line_row(number: int, line: Line) -> dict[str, Any]:
+    """Return the row of one line of entry `number`."""
     unit = "ms" if line.meter is Meter.DURATION_MS else "token"
     return {"entry_id": number, "unit": unit, **msgspec.structs.asdict(line)}
 
 
-def _amounts(entry: Entry) -> dict[str, int | None]:
+def entry_amounts(entry: Entry) -> dict[str, int | None]:
     """Return the entry's three amounts: the sums over its lines, all null when it is unrated."""
     if entry.cost_nanousd is None:
         return dict.fromkeys(_AMOUNTS)

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Row, func, select
 
 from proxy.core.money import divide_half_even
-from proxy.core.rating import Line, RateCard
-from proxy.core.records import Entry, Kind, Role
+from proxy.core.rating import RateCard
+from proxy.core.records import Kind, Role
 from proxy.core.usage import Meter
 from proxy.store import adjustments
 from proxy.store.budget_list import load_book
 from proxy.store.chain import BlockHash, Head, chain, stored_columns
 from proxy.store.changes import current
+from proxy.store.corrections import Stored, reversal, stored
 from proxy.store.database import reading
 from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
@@ -59,8 +61,9 @@ def verify(
         total = head.entries
         cards = {card.id: card for card in load_cards(connection)}
     links = _Links(engine, head, kept)
-    for row, lines in _rows(engine, total):
+    for row, lines, old in _rows(engine, total):
         fault = _fault(row, lines, cards, zone, expected_id=checked + 1)
+        fault = fault or _correction_fault(row, lines, old)
         if fault is not None:
             return Verdict(checked, f"entry {row.id}: {fault}")
         if (fault := links.fault(row.id)) is not None:
@@ -150,8 +153,8 @@ def _stored(engine: Engine, total: int) -> Iterator[tuple[Sequence[Any], Sequenc
             yield tuple(entry), [tuple(line) for line in own]
 
 
-def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]]]]:
-    """Yield the entries with their lines, by id, up to `total`; later ones are still being booked.
+def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]], Stored | None]]:
+    """Yield the entries, by id, up to `total`, with their lines and what they correct; later ones come still.
 
     Read in pages, each a short transaction: what is booked does not change, and a long transaction
     would hold back vacuum or checkpoints.
@@ -163,9 +166,10 @@ def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[A
             query = select(ledger_entry).where(wanted).order_by(ledger_entry.c.id)
             page = connection.execute(query.limit(PAGE_ENTRIES)).all()
             lines = _lines(connection, page)
+            corrected = _corrected(connection, page)
         if not page:
             return
-        yield from ((row, lines[row.id]) for row in page)
+        yield from ((row, lines[row.id], corrected.get(row.id)) for row in page)
         after = page[-1].id
 
 
@@ -177,6 +181,14 @@ def _lines(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int, Seq
             if line.entry_id in lines:
                 lines[line.entry_id].append(line)
     return lines
+
+
+def _corrected(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int, Stored]:
+    """Return the earlier metered entries that entries of this page correct, by these entries' ids."""
+    corrections = [row for row in page if row.corrects is not None and row.corrects < row.id]
+    wanted = [ledger_entry.c.id.in_({row.corrects for row in corrections}), ledger_entry.c.kind.in_(_METERED)]
+    found = {old.row["id"]: old for old in stored(connection, wanted, PAGE_ENTRIES)} if corrections else {}
+    return {row.id: found[row.corrects] for row in corrections if row.corrects in found}
 
 
 def _fault(
@@ -235,7 +247,7 @@ def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
         return None
     if row.role not in list(Role):
         return f"its role is {row.role!r}"
-    record = _record(row, lines)
+    record = _as_stored(row, lines).record
     if record.entry_key != row.entry_key:
         return f"its key should be {record.entry_key}"
     if record.digest != row.digest:
@@ -251,30 +263,27 @@ def _adjustment_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     return None
 
 
-def _record(row: Row[Any], lines: Sequence[Row[Any]]) -> Entry:
-    return Entry(
-        session_id=row.session_id,
-        upstream_session_id=row.upstream_session_id,
-        provider=row.provider,
-        kind=Kind(row.kind),
-        subject_id=row.subject_id,
-        model=row.model,
-        status=row.status,
-        status_reason=row.status_reason,
-        occurred_at=row.occurred_at,
-        estimated=row.estimated,
-        flags=tuple(row.flags),
-        lines=tuple(
-            Line(
-                **{name: getattr(line, name) for name in Line.__struct_fields__ if name != "meter"},
-                meter=line.meter,
-            )
-            for line in lines
-        ),
-        cost_nanousd=row.cost_nanousd,
-        role=Role(row.role),
-        revision=row.revision,
-    )
+def _as_stored(row: Row[Any], lines: Sequence[Row[Any]]) -> Stored:
+    return Stored(dict(row._mapping), [dict(line._mapping) for line in lines])
+
+
+def _correction_fault(row: Row[Any], lines: Sequence[Row[Any]], old: Stored | None) -> str | None:
+    """Return how a reversal or a replacement does not fit the entry that it corrects."""
+    if row.kind not in _METERED or row.role == Role.ORIGINAL:
+        return None
+    if old is None:
+        return f"it corrects entry {row.corrects}, which is not there before it"
+    record = _as_stored(row, lines).record
+    wanted = reversal(old.record)
+    if row.role == Role.REPLACEMENT:
+        wanted = replace(wanted, role=Role.REPLACEMENT, lines=record.lines, cost_nanousd=record.cost_nanousd)
+    if record.entry_key != wanted.entry_key or record.digest != wanted.digest:
+        return (
+            f"it does not take back entry {row.corrects}"
+            if row.role == Role.REVERSAL
+            else (f"it does not replace entry {row.corrects}")
+        )
+    return None
 
 
 def _repeated_key(engine: Engine) -> str | None:

@@ -61,6 +61,14 @@ ledger_entry = Table(
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)
 Index("ix_ledger_entry_unrated", ledger_entry.c.id, sqlite_where=_unrated, postgresql_where=_unrated)
+_reverses = ledger_entry.c.role == "reversal"
+Index(  # nothing is reversed twice
+    "uq_ledger_entry_reversed",
+    ledger_entry.c.corrects,
+    unique=True,
+    sqlite_where=_reverses,
+    postgresql_where=_reverses,
+)
 
 ledger_line = Table(
     "ledger_line",
