@@ -8,19 +8,21 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.core.budgets import Pot
 from proxy.core.refusal import stopped
 from proxy.observe.metrics import Metrics
 from proxy.relay.gateway import Gateway, LiveSession
 from proxy.store import StoreError, instances, live
-from proxy.store.database import reachable
+from proxy.store.database import reachable, reading
 from proxy.store.journal import Journal
 from proxy.store.poster import Poster
+from proxy.store.spend import counted
 
 BEAT_S = 1.0
 SEEN_S = 5.0
@@ -75,6 +77,7 @@ class Pulse:
         self._is_down = False
         self._retries = 0
         self._burn = Burn()
+        self._spent: Mapping[Pot, int] = {}  # by all instances, of what encloses the live sessions
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -88,7 +91,7 @@ class Pulse:
         sessions = [self._show(one) for one in self._gateway.sessions.values()]
         self._burn.forget(self._gateway.sessions)
         try:
-            orders = await asyncio.to_thread(self._exchange, sessions)
+            orders = await asyncio.to_thread(self._exchange, sessions, self._pots())
         except (StoreError, SQLAlchemyError) as error:
             self._note(error)
             return
@@ -107,7 +110,7 @@ class Pulse:
             running_nanousd=running,
             burn_nanousd=self._burn.rate(one.id, cost + running, time.monotonic()),
             model=session.settings.model,
-            left_nanousd=session.allowance.remaining_nanousd,
+            left_nanousd=session.allowance.remaining_nanousd(self._spent),
         )
 
     async def probe_loop(self) -> None:
@@ -118,7 +121,12 @@ class Pulse:
             await asyncio.sleep(LAG_PROBE_S)
             self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
-    def _exchange(self, sessions: Sequence[live.Live]) -> dict[str, str]:
+    def _pots(self) -> Collection[Pot]:
+        """Return what encloses the live sessions and is shared with others."""
+        allowances = (one.tunnel.session.allowance for one in self._gateway.sessions.values())
+        return {one.pot for each in allowances for one in each.accounts if one.is_leased}
+
+    def _exchange(self, sessions: Sequence[live.Live], pots: Collection[Pot]) -> dict[str, str]:
         """In a thread: publish, and return the stop orders. An idle instance writes every 5 s only."""
         with reachable(self._engine):
             now = self._clock()
@@ -128,6 +136,9 @@ class Pulse:
             if sessions or self._shown:
                 live.publish(self._engine, self._instance_id, sessions, now)
             self._shown = bool(sessions)
+            if pots:
+                with reading(self._engine) as connection:
+                    self._spent = counted(connection, pots)
             if self._gateway.catalog.counts_sessions:  # a whole dict at a time: the loop reads it
                 self._gateway.turnstile.elsewhere = live.elsewhere(self._engine, self._instance_id, now)
             return live.stop_orders(self._engine, self._instance_id) if sessions else {}

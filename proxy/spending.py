@@ -95,7 +95,8 @@ def _user_id(connection: Connection, tenant_id: str, user: str | None) -> str | 
 
 def _show(budget: Budget, payer: Payer, spent: Mapping[Pot, int], now: datetime) -> Mapping[str, Any]:
     span, amount = budget.span(now), budget.amount_at(now)
-    used = spent.get(pot_of(budget, payer, now), 0)
+    is_own = budget.window is Window.SESSION  # of each session anew: nothing can be said of all of them
+    used = None if is_own else spent.get(pot_of(budget, payer, now), 0)
     return {
         "scope": budget.scope,
         "window": budget.window,
@@ -105,5 +106,5 @@ def _show(budget: Budget, payer: Payer, spent: Mapping[Pot, int], now: datetime)
         "on_exhausted": budget.on_exhausted,
         **usd("amount", amount),
         **usd("spent", used),
-        **usd("left", None if amount is None else amount - used),
+        **usd("left", None if amount is None or used is None else amount - used),
     }

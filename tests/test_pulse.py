@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 from websockets.exceptions import ConnectionClosed
 
 from proxy import simulator
@@ -21,7 +21,7 @@ from proxy.store.budgets import set_budget
 from proxy.store.database import migrate, open_database, reading, writing
 from proxy.store.limits import set_limit
 from proxy.store.live import Live, publish, request_stop
-from proxy.store.schema import instance, live_session, session
+from proxy.store.schema import budget_window, instance, live_session, session
 from proxy.store.tenants import list_keys, revoke_key
 from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in, until
 
@@ -199,6 +199,15 @@ async def test_a_live_session_is_shown_with_what_runs_its_rate_and_what_is_left(
         assert row.running_nanousd == 0
         assert row.model == "gpt-realtime"
         assert row.left_nanousd == amount - live.cost_nanousd
+        await app.poster.posted_up_to_now()
+        with writing(app.stores.engine) as connection:  # another instance has spent something
+            elsewhere = budget_window.c.spent_nanousd + 1_000
+            connection.execute(update(budget_window).values(spent_nanousd=elsewhere))
+        for _ in range(2):
+            await beating.beat()
+        with reading(app.stores.engine) as connection:
+            row = connection.execute(select(live_session)).one()
+        assert row.left_nanousd == amount - live.cost_nanousd - 1_000
     await app.gateway.drain()
 
 

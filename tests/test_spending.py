@@ -62,7 +62,8 @@ async def test_an_app_sees_what_its_tenant_has_spent_and_may_spend_and_nothing_o
         assert found.keys() == {("tenant", "lifetime"), ("tenant", "session")}
         whole = found["tenant", "lifetime"]
         assert (whole["spent_nanousd"], whole["left_nanousd"]) == (spent, 2 * DOLLAR - spent)
-        assert found["tenant", "session"]["left_usd"] == "1.000000000"
+        own = found["tenant", "session"]
+        assert (own["amount_usd"], own["spent_usd"], own["left_usd"]) == ("1.000000000", None, None)
         _, bobs = await seen(app, secret, **{"Talkmeter-User": "bob"})
         assert [one["left_nanousd"] for one in bobs["budgets"] if one["scope"] == "each_user"] == [DOLLAR]
         _, theirs = await seen(app, stranger)

@@ -10,7 +10,7 @@ from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.store.database import reading
 from proxy.store.ledger import session_turns
-from proxy.store.live import STOPPED, request_stop
+from proxy.store.live import request_stop
 from proxy.store.sessions import SESSIONS_MAX, SessionRow, find_session
 from proxy.store.sessions import list_sessions as stored_sessions
 from proxy.store.tenants import find_tenant
@@ -39,7 +39,6 @@ def list_sessions(
 
 def print_sessions(found: list[SessionRow]) -> None:
     """Print a table of sessions. A live one's running responses are estimated, and not in its cost."""
-    at = now()
     titles = (
         ("Session", ID),
         "Tenant",
@@ -65,9 +64,7 @@ def print_sessions(found: list[SessionRow]) -> None:
                 one.opened_at,
                 "live" if one.live else one.closed_at,
                 one.reason,
-                int(((one.closed_at or at) - one.opened_at).total_seconds())
-                if one.closed_at or one.live
-                else None,
+                one.seconds,
                 one.responses,
                 format_usd(one.cost_nanousd),
                 format_usd(one.running_nanousd) if one.live else None,
@@ -99,7 +96,7 @@ def show_session(id: str, json: JsonOption = False) -> None:
 @session.command("stop")
 def stop_session(
     id: str,
-    reason: Annotated[str, typer.Option(help="Kept in the audit log.")] = STOPPED,
+    reason: Annotated[str | None, typer.Option(help="Told to the app, and kept in the audit log.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Stop a live session: within two seconds the app is told so and the session is settled."""

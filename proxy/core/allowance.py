@@ -6,7 +6,7 @@ enclose it: all of them must grant. Whoever keeps the accounts (`store/lease_kee
 and takes off what was posted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,6 +32,7 @@ class Account:
     spent_nanousd: int = 0  # … and what of it was spent, as last heard
     asked_nanousd: int = 0  # the last amount that the database did not have, on top of what was free
     refused_until: datetime | None = None  # the database said no a moment ago: it need not be asked again
+    lowered: int = 0  # how often more was taken back than was free: the budget was lowered
     is_unknown: bool = False  # the database was asked for more, and did not answer
 
     @property
@@ -130,13 +131,20 @@ class Allowance:
     unposted: Unposted = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
     is_priced_only: bool = False  # an enclosing budget has an amount: nothing without a price
+    lowered: int = 0  # how often its accounts were, when last looked at
     version: int = -1  # of the book of budgets that this follows …
     until: datetime = FOREVER  # … and when that changes by itself: a window ends, a raise begins
 
-    @property
-    def remaining_nanousd(self) -> int | None:
-        """Return what is left of the narrowest budget, as far as is known here; None if none has an end."""
-        return min((one.limit_nanousd - one.spent_so_far_nanousd for one in self.accounts), default=None)
+    def remaining_nanousd(self, spent: Mapping[Pot, int]) -> int | None:
+        """Return what is left of the narrowest budget; None if none has an end.
+
+        `spent` tells what all instances have spent, where somebody has looked since it was heard here.
+        """
+        left = (
+            one.limit_nanousd - max(one.spent_nanousd, spent.get(one.pot, 0)) - one.unposted_nanousd
+            for one in self.accounts
+        )
+        return min(left, default=None)
 
     def held(self, key: str) -> int:
         """Return how much is held under `key`."""

@@ -66,11 +66,22 @@ class UserAudio:
     def commit(self) -> int:
         """Return the milliseconds that were committed, and start anew."""
         ms = self.committed_ms
-        self.chars, self._start_ms, self._speech_ms = 0, None, None
+        self.clear()
         return ms
 
+    def clear(self) -> None:
+        """Start anew."""
+        self.chars, self._start_ms, self._speech_ms = 0, None, None
 
-Input = events.SessionUpdateAsked | events.ItemAsked | events.InputAudio | events.SpeechHeard
+
+Input = (
+    events.SessionUpdateAsked
+    | events.ItemAsked
+    | events.InputAudio
+    | events.SpeechHeard
+    | events.InputTimedOut
+    | events.InputCleared
+)
 
 
 @dataclass(slots=True)
@@ -91,7 +102,7 @@ class Conversation:
         """Note what the client, or turn detection, put into the conversation."""
         match event:
             case events.SessionUpdateAsked():
-                self.instructions = text_tokens(event.text_chars) or self.instructions
+                self._instruct(text_tokens(event.text_chars))
             case events.ItemAsked():
                 spoken_ms = audio_ms(event.audio_chars, self.user_audio.bytes_per_s)
                 self.add(Meter.TEXT_IN, text_tokens(event.text_chars))
@@ -99,8 +110,16 @@ class Conversation:
                 self.add(Meter.IMAGE_IN, event.images * IMAGE_TOKENS)
             case events.InputAudio():
                 self.user_audio.chars += event.chars
-            case events.SpeechHeard():
+            case events.SpeechHeard() | events.InputTimedOut():
                 self.user_audio.speech(event.start_ms, event.end_ms)
+            case events.InputCleared():
+                self.user_audio.clear()
+
+    def _instruct(self, tokens: int) -> None:
+        """Note how long the instructions and tools are now; what was billed has the former ones in it."""
+        if self.billed is not None:
+            self.add(Meter.TEXT_IN, max(0, tokens - self.instructions))
+        self.instructions = tokens or self.instructions
 
     def commit(self) -> int:
         """Let the user's audio join the conversation; return its length in milliseconds."""

@@ -133,6 +133,25 @@ class SpeechHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class InputTimedOut:
+    """Turn detection has waited for the user in vain: it commits the silence as an item, and answers that."""
+
+    item_id: str
+    start_ms: int | None = None  # of the silence, into the input audio
+    end_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputCleared:
+    """What was heard from the user and not committed is thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCut:
+    """The conversation got shorter: an item was deleted, or an answer that was not heard was truncated."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommitAsked:
     """The client commits what the user has said."""
 
@@ -221,6 +240,9 @@ Event = (
     | ResponseAudio
     | ResponseEnded
     | SpeechHeard
+    | InputTimedOut
+    | InputCleared
+    | ContextCut
     | CommitAsked
     | InputCommitted
     | TranscriptionEnded

@@ -1,5 +1,6 @@
 """What a session reserves for its responses: how much, for how long it suffices, and what it lacks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,25 @@ from proxy.core.farewell import RESERVE, reserve_usage, tokens_for
 from proxy.core.records import BudgetCut
 from proxy.core.subjects import Booker, Response, Transcription, first_usage
 from proxy.core.usage import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A budget that was spent under `block`, and its amount then: said once what runs has ended."""
+
+    account: Account
+    amount_nanousd: int | None
+
+    @classmethod
+    def by(cls, account: Account, now: datetime) -> "Blocked":
+        return cls(account, account.budget.amount_at(now))
+
+    def is_over(self, accounts: Sequence[Account], now: datetime) -> bool:
+        """Say whether the budgets that are now `accounts` have changed such that there may be money again."""
+        budget, before = self.account.budget, self.amount_nanousd
+        amount = budget.amount_at(now)
+        is_raised = before is not None and (amount is None or amount > before)
+        return self.account not in accounts or budget.on_exhausted is not OnExhausted.BLOCK or is_raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +63,11 @@ class Holds:
 
     def transcription_nanousd(self, one: Transcription) -> int:
         """Return what to hold for a transcription: what it is likely to cost."""
-        return self.booker.charge_nanousd(one.usage(), one.card, one.opened_at)
+        return self.booker.charge_of(one)
 
     def spent_nanousd(self, response: Response) -> int:
         """Return what a running response has cost so far, by estimate."""
-        return self.booker.charge_nanousd(response.usage(), response.card, response.opened_at)
+        return self.booker.charge_of(response)
 
     def lacks(self, response: Response, now: datetime, *, with_reserve: bool) -> tuple[Need, ...]:
         """Let a running response's hold grow with its cost; return what it lacks once it has used it up.

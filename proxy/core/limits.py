@@ -17,7 +17,7 @@ from proxy.core.events import Event
 from proxy.core.money import format_usd
 from proxy.core.opened import Opened
 from proxy.core.refusal import Refusal, limit_reached
-from proxy.core.subjects import Response
+from proxy.core.subjects import Response, Transcription
 from proxy.core.usage import Meter, measure
 
 MINUTE_S = 60
@@ -173,15 +173,20 @@ class LimitWatch:
     the speed of speech, however quickly it was generated.
 
     *From the user* are speech that was heard, audio that was committed and messages whose role is
-    `user`. The output of a function is not: a model that goes on calling tools talks to itself.
+    `user`. The output of a function is not: a model that goes on calling tools talks to itself. Nor is the
+    silence that turn detection commits when it has waited for the user in vain.
     """
 
-    def __init__(self, opened_at: datetime) -> None:
+    def __init__(self, opened_at: datetime, charge_of: Callable[[Response | Transcription], int]) -> None:
+        """`charge_of` tells what something open costs by now: what has no price, by the dearest card."""
+        self._charge_of = charge_of
         self.limits = NO_LIMITS
         self.model_refusal: ModelRefusal = any_model
         self._opened_at = opened_at
         self._active_at = opened_at
         self._is_speaking = False
+        self._silent_item: str | None = None  # committed since nobody spoke
+        self._is_context_cut = False  # since the last bill: what the next input comes to is not known
         self._started = 0
         self._alone = 0  # responses that have started since the user was heard of
         self._last: Response | None = None
@@ -211,11 +216,13 @@ class LimitWatch:
     def _beyond(self, predicted: Mapping[Meter, int], out_of_band: bool) -> Refusal | None:
         """Return why there may not be another response."""
         limits = self.limits
+        if limits.session_cost_nanousd is not None and self._total_nanousd >= limits.session_cost_nanousd:
+            return LimitName.SESSION_COST.refusal(limits.session_cost_nanousd)
         if limits.responses is not None and self._started >= limits.responses:
             return LimitName.RESPONSES.refusal(limits.responses)
         if limits.self_talk is not None and self._alone >= limits.self_talk:
             return LimitName.SELF_TALK.refusal(limits.self_talk)
-        if limits.input_tokens is None or out_of_band:  # its input may be another one
+        if limits.input_tokens is None or out_of_band or self._is_context_cut:  # its input may be another one
             return None
         return self._too_long(sum(predicted.values()))
 
@@ -232,7 +239,8 @@ class LimitWatch:
     def after(self, event: Event, cost_nanousd: int, opened: Opened, now: datetime) -> Refusal | None:
         """Note `event`, which the session has dealt with; return why the session has to end now.
 
-        `cost_nanousd` is what is booked so far, `opened` what is not over yet.
+        `cost_nanousd` is what is booked so far, what has no price by the dearest card, and `opened` what is
+        not over yet.
         """
         note = _NOTES.get(type(event))
         return note(self, event, cost_nanousd, opened, now) if note else None
@@ -246,9 +254,22 @@ class LimitWatch:
         self._from_user(now)
         self._is_speaking = event.end_ms is None
 
-    def _committed(self, event: Event, cost: int, opened: Opened, now: datetime) -> None:
-        self._from_user(now)
+    def _committed(
+        self, event: events.CommitAsked | events.InputCommitted, cost: int, opened: Opened, now: datetime
+    ) -> None:
         self._is_speaking = False
+        if isinstance(event, events.CommitAsked) or event.item_id != self._silent_item:
+            self._from_user(now)
+
+    def _timed_out(self, event: events.InputTimedOut, cost: int, opened: Opened, now: datetime) -> None:
+        self._silent_item, self._is_speaking = event.item_id, False
+
+    def _cleared(self, event: Event, cost: int, opened: Opened, now: datetime) -> None:
+        if self._is_speaking:
+            self._active_at, self._is_speaking = now, False
+
+    def _context_cut(self, event: Event, cost: int, opened: Opened, now: datetime) -> None:
+        self._is_context_cut = True
 
     def _from_user(self, now: datetime) -> None:
         self._active_at = now
@@ -264,6 +285,8 @@ class LimitWatch:
         last = self._last
         if last is not None and last.id == event.response_id and event.status == "completed":
             self._active_at = max(now, last.opened_at + timedelta(milliseconds=last.audio_ms))
+        if not event.out_of_band:
+            self._is_context_cut = False
         if self.limits.input_tokens is not None:
             refused = self._too_long(measure(event.usage).input_tokens)
             if refused is not None:
@@ -275,7 +298,7 @@ class LimitWatch:
         if not limits.counts_cost:
             self._total_nanousd = cost  # where the sliding minute begins, should a limit be set
             return None
-        total = cost + opened.cost_nanousd
+        total = cost + sum(map(self._charge_of, opened.every))
         self._minute.add(total - self._total_nanousd, now)
         self._total_nanousd = total
         if limits.session_cost_nanousd is not None and total >= limits.session_cost_nanousd:
@@ -303,6 +326,9 @@ _NOTES: dict[type, _Note] = {
     events.SpeechHeard: LimitWatch._speech,
     events.CommitAsked: LimitWatch._committed,
     events.InputCommitted: LimitWatch._committed,
+    events.InputTimedOut: LimitWatch._timed_out,
+    events.InputCleared: LimitWatch._cleared,
+    events.ContextCut: LimitWatch._context_cut,
     events.SessionConfigured: LimitWatch._configured,
     events.ResponseEnded: LimitWatch._ended,
     events.TranscriptionEnded: LimitWatch._spent,

@@ -23,10 +23,8 @@ class Opened:
         return [response for response in self.responses.values() if response.state is State.RUNNING]
 
     @property
-    def cost_nanousd(self) -> int:
-        """Return what all of it would cost if it ended now."""
-        every: list[Response | Transcription] = [*self.responses.values(), *self.transcriptions.values()]
-        return sum(one.rated().cost_nanousd or 0 for one in every)
+    def every(self) -> list[Response | Transcription]:
+        return [*self.responses.values(), *self.transcriptions.values()]
 
     @property
     def moved(self) -> list[Response]:
@@ -58,7 +56,7 @@ class Opened:
 
     def clear(self) -> list[Response | Transcription]:
         """Return all of them, open no longer."""
-        lost: list[Response | Transcription] = [*self.responses.values(), *self.transcriptions.values()]
+        lost = self.every
         self.responses.clear()
         self.transcriptions.clear()
         return lost

@@ -6,10 +6,19 @@ Before the upgrade a refusal is an HTTP answer with OpenAI's error JSON; in mid-
 Keys, prices and other tenants' figures never stand in a message.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 CLOSE_POLICY = 1008
 CLOSE_REASON_BYTES_MAX = 123
+FINAL = frozenset(  # in `code` or `type`: what keeps a client that always reconnects from doing so
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "invalid_api_key",
+        "account_deactivated",
+        "billing_hard_limit_reached",
+    }
+)
 MODEL_CHARS_MAX = 80  # of a model's name, which a client chose, in a message
 
 
@@ -28,6 +37,10 @@ class Refusal:
         """Return the reason of the close frame: the code and as much message as fits."""
         text = f"{self.code}: {self.message}".encode()[:CLOSE_REASON_BYTES_MAX]
         return text.decode(errors="ignore")
+
+    def as_final(self) -> "Refusal":
+        """Return it as what ends a session: nobody may take it for something that a new one would help."""
+        return self if FINAL & {self.type, self.code} else replace(self, type="insufficient_quota")
 
 
 UNKNOWN_KEY = Refusal(
@@ -107,11 +120,7 @@ DISK_FULL = Refusal(
 
 def stopped(reason: str) -> Refusal:
     """Return the refusal of a session that an administrator stopped."""
-    text = (
-        f"An administrator stopped this session: {reason}"
-        if reason
-        else "An administrator stopped this session."
-    )
+    text = f"An administrator stopped this session{f': {reason}' if reason else '.'}"
     return Refusal("session_stopped", 403, "insufficient_quota", "session_stopped", text)
 
 

@@ -60,7 +60,7 @@ from proxy.core.commands import (
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
 from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell
-from proxy.core.holds import Holds
+from proxy.core.holds import Blocked, Holds
 from proxy.core.limits import LimitWatch
 from proxy.core.opened import Opened
 from proxy.core.rating import CardBook
@@ -84,9 +84,9 @@ class Session:
     def __init__(self, facts: SessionOpened, cards: CardBook, allowance: Allowance) -> None:
         self.facts = facts
         self.settings = Settings(facts.model)
-        self.limits = LimitWatch(facts.opened_at)  # none, until somebody sets them
         self.allowance = allowance
         self._booker = Booker(facts, cards)
+        self.limits = LimitWatch(facts.opened_at, self._booker.charge_of)  # none, until somebody sets them
         self._conversation = Conversation()
         self._holds = Holds(allowance, self._booker, self._conversation, self.settings)
         self._till = Till(self._booker, allowance)
@@ -94,7 +94,7 @@ class Session:
         self._opened = Opened()
         self._client_gone = False
         self._closing: Refusal | None = None  # said to the client: nothing more is forwarded to it
-        self._blocked: Refusal | None = None  # will be said once what runs has ended
+        self._blocked: Blocked | None = None
         self._farewell: Farewell | None = None  # the last words, while they are wanted
         self._serial = 0
         self._is_refused = False  # more was asked for what is received now, and there was not enough
@@ -158,7 +158,7 @@ class Session:
         self._is_refused = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        over = None if deaf else self.limits.after(event, self.cost_nanousd, self._opened, now)
+        over = None if deaf else self.limits.after(event, self._till.charged_nanousd, self._opened, now)
         return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> bool:
@@ -234,7 +234,7 @@ class Session:
         if short is None or self._closing or self._client_gone:
             return _FORWARD
         if short.policy is OnExhausted.BLOCK:
-            self._blocked = short.refusal
+            self._blocked = Blocked.by(short, now)
             return (*_FORWARD, *self._say_blocked(now))
         return self._end_at_message(short, now)
 
@@ -244,7 +244,7 @@ class Session:
         if self._closing or self._farewell or self._client_gone:
             return _DROP
         if self._blocked:
-            return (Drop(), self._explain(self._blocked, event.event_id))
+            return (Drop(), self._explain(self._blocked.account.refusal, event.event_id))
         tokens = estimate.text_tokens(event.text_chars)
         amount = self._holds.first_nanousd(now, tokens)
         if ask := self._ask(self._holds.needs(amount, now), event, now):
@@ -297,7 +297,7 @@ class Session:
         if refused is None:
             return (*room, journal, Forward())
         if refused.policy is OnExhausted.BLOCK:
-            self._blocked = refused.refusal
+            self._blocked = Blocked.by(refused, now)
             return (*room, journal, self._doom(response), Forward())
         return (*room, journal, *self._end_at_message(refused, now))
 
@@ -332,7 +332,7 @@ class Session:
             return (ask,)
         narrowest = needs[0].account
         if narrowest.policy is OnExhausted.BLOCK:  # the running one finishes
-            self._blocked = narrowest.refusal
+            self._blocked = Blocked.by(narrowest, now)
             return _NOTHING
         return self._end(narrowest, now)
 
@@ -342,7 +342,8 @@ class Session:
 
     def _budgets_changed(self, side: Side, event: events.BudgetsChanged, now: datetime) -> Sequence[Command]:
         """Look at what runs now, and do not wait for it to move on; what was blocked may go on again."""
-        self._blocked = None
+        if self._blocked and self._blocked.is_over(self.allowance.accounts, now):
+            self._blocked = None
         if self._farewell is None:
             self._holds.renew_reserve()
         for response in self._opened.running:
@@ -377,7 +378,7 @@ class Session:
             return _NOTHING
         if self._farewell:
             return self._part(self._farewell, now)
-        return self._cut(self._blocked, now) if self._blocked else _NOTHING
+        return self._cut(self._blocked.account.refusal, now) if self._blocked else _NOTHING
 
     # The last words, under `wrap_up`
 
@@ -481,7 +482,7 @@ class Session:
         running = self._opened.running
         records = [Journal(self._holds.cut(one, account, now), wait=False) for one in running if account]
         cancels = [self._doom(response) for response in running]
-        self._closing = why
+        self._closing = why = why.as_final()
         closing = Close(CLOSE_POLICY, why.close_reason, why)
         return (*cancels, *records, self._explain(why), closing)
 
@@ -510,6 +511,8 @@ _HANDLERS: dict[type, _Handler] = {
     events.ItemAsked: Session._input,
     events.InputAudio: Session._input,
     events.SpeechHeard: Session._input,
+    events.InputTimedOut: Session._input,
+    events.InputCleared: Session._input,
     events.CommitAsked: Session._commit_asked,
     events.InputCommitted: Session._input_committed,
     events.ResponseAsked: Session._response_asked,

@@ -149,6 +149,10 @@ class Booker:
         cost = cost_nanousd(usage, card)
         return self.cards.dearest_nanousd(self.facts.provider, usage, at) if cost is None else cost
 
+    def charge_of(self, one: "Response | Transcription") -> int:
+        """Return what budgets are charged for something open, if it ended now."""
+        return self.charge_nanousd(one.usage(), one.card, one.opened_at)
+
     def start(
         self, event: ResponseStarted, settings: Settings, predicted: Mapping[Meter, int], now: datetime
     ) -> Response:

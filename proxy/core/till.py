@@ -13,11 +13,12 @@ from proxy.core.usage import Flag
 
 @dataclass(slots=True)
 class Till:
-    """What was booked so far. `cost_nanousd` leaves out what is unrated."""
+    """What was booked so far. What has no price is in `charged_nanousd` only, at the dearest card."""
 
     booker: Booker
     allowance: Allowance
     cost_nanousd: int = 0
+    charged_nanousd: int = 0
     responses: int = 0
     unrated: int = 0
 
@@ -30,6 +31,7 @@ class Till:
         self.booker.settle(entry)
         self.allowance.settle(entry.subject_id, entry.charged_nanousd, entry.entry_key)
         self.cost_nanousd += entry.cost_nanousd or 0
+        self.charged_nanousd += entry.charged_nanousd
         self.unrated += entry.cost_nanousd is None
         self.responses += entry.kind is Kind.RESPONSE
         return (Journal(entry),)

@@ -287,6 +287,19 @@ def _speech(fields: Fields) -> Event:
     return events.SpeechHeard(whole_in(fields.get("audio_start_ms")), whole_in(fields.get("audio_end_ms")))
 
 
+def _timed_out(fields: Fields) -> Event:
+    start_ms, end_ms = whole_in(fields.get("audio_start_ms")), whole_in(fields.get("audio_end_ms"))
+    return events.InputTimedOut(id_in(fields.get("item_id")) or "", start_ms, end_ms)
+
+
+def _cleared(fields: Fields) -> Event:
+    return events.InputCleared()
+
+
+def _context_cut(fields: Fields) -> Event:
+    return events.ContextCut()
+
+
 def _transcription_completed(fields: Fields) -> Event:
     return events.TranscriptionEnded(
         id_in(fields.get("item_id")) or "", _content_index(fields), _transcription_usage(fields.get("usage"))
@@ -341,6 +354,10 @@ _UPSTREAM: dict[str, Callable[[Fields], Event]] = {
     "input_audio_buffer.committed": _committed,
     "input_audio_buffer.speech_started": _speech,
     "input_audio_buffer.speech_stopped": _speech,
+    "input_audio_buffer.timeout_triggered": _timed_out,
+    "input_audio_buffer.cleared": _cleared,
+    "conversation.item.deleted": _context_cut,
+    "conversation.item.truncated": _context_cut,
     "conversation.item.input_audio_transcription.completed": _transcription_completed,
     "conversation.item.input_audio_transcription.failed": _transcription_failed,
     "error": _upstream_error,

@@ -175,7 +175,6 @@ class Gateway:
         now = self.clock()
         if refusal := self.turnstile.refusal(principal, now):
             return refusal
-        self.turnstile.begin(principal, now)
         self.turnstile.enter(principal)
         self._reserved += 1
         try:
@@ -185,6 +184,8 @@ class Gateway:
             raise
         if isinstance(found, Refusal):
             self.give_back(principal, None)
+        else:
+            self.turnstile.begin(principal, now)
         return found
 
     async def _afford(self, facts: SessionOpened, principal: Principal) -> Admission | Refusal:

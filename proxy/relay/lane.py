@@ -44,6 +44,7 @@ class Lane:
         "_length_max",
         "_long_bytes",
         "_masked",
+        "_open_ask",
         "_told",
         "_write",
         "is_clear",
@@ -73,6 +74,7 @@ class Lane:
         self._told = (0, 0)  # messages and bytes that somebody was told of
         self._at_end = False
         self._is_waiting = False
+        self._open_ask: tuple[Ask, bytes] | None = None  # more money is asked for, about this message
         self._backlog: deque[_Later | Callable[[], None]] = deque()
         # What the short way needs, within one step: every object on the way costs it.
         self._ear = scanner.ear
@@ -279,10 +281,19 @@ class Lane:
     def _ask(self, ask: Ask, raw: bytes) -> None:
         self._is_waiting = True
         self.tunnel.bar()
+        self._open_ask = ask, raw
         self.tunnel.ask(ask, partial(self._answered, ask, raw))
+
+    def give_up_asking(self) -> None:
+        """Take the answer for a no: the session ends, and does not wait for anything."""
+        if self._open_ask is not None:
+            self._answered(*self._open_ask, False)
 
     def _answered(self, ask: Ask, raw: bytes, granted: bool) -> None:
         """The accounts hold what there was: decide again, before anything that came later."""
+        if self._open_ask is None or self._open_ask[0] is not ask:
+            return  # it was given up
+        self._open_ask = None
         self._is_waiting = False
         if not self.tunnel.is_failed:
             try:

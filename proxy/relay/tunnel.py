@@ -339,6 +339,8 @@ class Tunnel:
         if not self._is_client_over:
             self.reason = self.reason or reason
             self.upstream_lane.receive(StopAsked(refusal))
+            for lane in (self.client_lane, self.upstream_lane):
+                lane.give_up_asking()
 
     def budgets_changed(self) -> None:
         """Look at what runs: other budgets enclose the session, or they have other amounts."""

@@ -219,6 +219,7 @@ class Accounts:
                 kept.granted_nanousd = kept.taken_nanousd
             given = answer.granted_nanousd - kept.granted_nanousd
             account.leased_nanousd += given - kept.borrowed_nanousd
+            account.lowered += given < 0
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0
             account.limit_nanousd, account.spent_nanousd = answer.limit_nanousd, answer.spent_nanousd
             account.is_unknown = False

@@ -5,7 +5,8 @@ thread: what all sessions need is asked for together, and what nobody needs goes
 decided without the database as long as there is money at hand, and only the database says no.
 
 `ask` waits at most `ASK_S`. If the database has not answered by then, the budget's `on_store_down`
-decides. If it has, and what is missing is free at other instances, they were asked to give it back.
+decides. If it has, and what is missing is leased by other instances, they were asked to give back what they
+do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`.
 
 A start first waits until everything in the journal is posted, then gives back what its last run has left in
 its leases: nobody else may, since only this journal knows what was spent of them.
@@ -28,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
 from proxy.core.commands import Ask
+from proxy.core.events import ResponseAsked
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import DATABASE_DOWN, Refusal
 from proxy.store.accounts import Accounts, Wish
@@ -41,6 +43,7 @@ WATCH_S = 0.1  # between looks for what other instances want
 AGAIN_S = 0.03  # before money is asked for again that other instances are about to give back
 ASK_S = 0.25
 ADMIT_S = 2.0
+GIVEN_BACK_S = 2.0  # in all, for what other instances may give back
 RETRY_S = 5.0  # as `ASK_S`, under `on_store_down` retry
 REFUSED_S = 0.5  # for so long a no of the database is remembered
 USERS_MAX = 10_000
@@ -58,6 +61,8 @@ class _Asking:
     needs: tuple[Need, ...]
     done: Callable[[bool], None]  # told whether it was granted
     since_s: float
+    patience_s: float = 0.0  # how much longer it may wait for what others may give back
+    is_contended: bool = False  # others have leased what is missing, by the database's last word
     timer: asyncio.TimerHandle | None = None
 
 
@@ -119,14 +124,19 @@ class LeaseKeeper:
         return short.refusal
 
     def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:
-        """Get more into accounts, if there is any; call `done` with whether there was, within `ASK_S`."""
+        """Get more into accounts, if there is any; call `done` with whether there was (see the module)."""
+        asking = _Asking(ask.needs, done, time.monotonic())
+        if isinstance(ask.again, ResponseAsked):  # the upstream waits too: nothing is generated meanwhile
+            asking.patience_s = GIVEN_BACK_S - ASK_S
         patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
-        self._put(_Asking(ask.needs, done, time.monotonic()), RETRY_S if patient else ASK_S)
+        self._put(asking, RETRY_S if patient else ASK_S)
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         """Let the budgets enclose a session as they are now; tell whether anything is another way."""
-        if allowance.version == self.book().version and now < allowance.until:
+        lowered = sum(one.lowered for one in allowance.accounts)
+        if (allowance.version, allowance.lowered) == (self.book().version, lowered) and now < allowance.until:
             return False
+        allowance.lowered = lowered
         self._name(allowance)
         self._enclose(allowance)
         return True
@@ -227,7 +237,11 @@ class LeaseKeeper:
     def _expired(self, asking: _Asking) -> None:
         """Decide without the database, or with its last word."""
         if self._heard_s >= asking.since_s:
-            self._refuse(asking)
+            if asking.is_contended and asking.patience_s:
+                loop, wait_s, asking.patience_s = asyncio.get_running_loop(), asking.patience_s, 0.0
+                asking.timer = loop.call_later(wait_s, self._expired, asking)
+            else:
+                self._refuse(asking)
             return
         for need in asking.needs:
             self._accounts.borrow(need)
@@ -267,6 +281,8 @@ class LeaseKeeper:
                 self._finish(asking, "granted")
             elif any(not refused[one.pot] for one in short if one.pot in refused):
                 self._refuse(asking)
+            else:
+                asking.is_contended = True
 
     # The exchange
 

@@ -20,7 +20,6 @@ from proxy.store.schema import live_session, session, stop_order
 LIVE_S = 10  # a session that was not seen for this long is not live: its instance died
 SEEN_AGAIN_S = 3  # a session that did not change is written this often, only to be seen
 REASON_CHARS_MAX = 200
-STOPPED = "stopped by an administrator"  # the reason of who gives none
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +111,22 @@ def elsewhere(engine: Engine, instance_id: str, now: datetime) -> dict[str, int]
 def request_stop(engine: Engine, session_id: str, act: Act) -> None:
     """Order a live session to be stopped; its instance does it within two seconds.
 
-    A second order for another reason takes the place of the first.
+    The app is told the act's reason. A second order takes the place of the first.
 
     Raises:
         StoreError: no such session is live, or the reason cannot be used.
     """
     with writing(engine) as connection:
-        live = live_session.c.session_id == session_id
-        seen_at = connection.execute(select(live_session.c.seen_at).where(live)).scalar_one_or_none()
-        if seen_at is None or seen_at < act.at - timedelta(seconds=LIVE_S):
+        row = connection.execute(
+            select(live_session).where(live_session.c.session_id == session_id)
+        ).one_or_none()
+        if row is None or row.seen_at < act.at - timedelta(seconds=LIVE_S):
             raise StoreError(f"No session {session_id[:60]!r} is live: see `talkmeter session list --live`.")
-        reason = (act.reason or STOPPED)[:REASON_CHARS_MAX]
-        order = stop_order.c.session_id == session_id
-        if connection.execute(select(stop_order.c.reason).where(order)).scalar_one_or_none() == reason:
-            return
-        connection.execute(delete(stop_order).where(order))
+        reason = (act.reason or "")[:REASON_CHARS_MAX]
+        connection.execute(delete(stop_order).where(stop_order.c.session_id == session_id))
         connection.execute(insert(stop_order).values(session_id=session_id, reason=reason, at=act.at))
         owner = select(session.c.tenant_id).where(session.c.id == session_id)  # none until it is posted
         tenant_id = connection.execute(owner).scalar_one_or_none()
-        act.note(connection, "session.stop", session_id, tenant_id=tenant_id)
+        figures = {name: getattr(row, name) for name in ("model", "cost_nanousd", "running_nanousd")}
+        before, after = {"state": "live", **figures}, {"state": "stopping"}
+        act.note(connection, "session.stop", session_id, tenant_id=tenant_id, before=before, after=after)

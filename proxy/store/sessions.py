@@ -46,6 +46,7 @@ class SessionRow:
     close_code: int | None
     reason: str | None
     live: bool
+    seconds: int | None  # it has lasted; None where its end is not known
     responses: int
     cost_nanousd: int
     unrated_entries: int
@@ -151,6 +152,10 @@ def _sums(connection: Connection, session_ids: Sequence[str]) -> Mapping[str, _S
     return sums
 
 
+def _seconds(row: Row[Any], now: datetime) -> int:
+    return int(((row.closed_at or now) - row.opened_at).total_seconds())
+
+
 def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     live = (
         row.closed_at is None and row.seen_at is not None and row.seen_at >= now - timedelta(seconds=LIVE_S)
@@ -159,6 +164,9 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     return SessionRow(
         **{name: getattr(row, name) for name in _COLUMNS if name != "model"},
         model=(live and row.live_model) or row.model,
+        seconds=int(((row.closed_at or now) - row.opened_at).total_seconds())
+        if row.closed_at or live
+        else None,
         **now_it_is,
         tenant=row.tenant,
         project=row.project,

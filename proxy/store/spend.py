@@ -216,8 +216,13 @@ def ledger_sums(
 
 def spent_of(connection: Connection, budgets: Mapping[Pot, Budget]) -> Mapping[Pot, int]:
     """Return what was spent from each pot; where nobody has counted yet, what the ledger says."""
-    counted = {pot_in(row): row.spent_nanousd for row in rows_of(connection, budget_window, budgets)}
-    return ledger_sums(connection, {pot: budgets[pot] for pot in budgets.keys() - counted.keys()}) | counted
+    known = counted(connection, budgets)
+    return ledger_sums(connection, {pot: budgets[pot] for pot in budgets.keys() - known.keys()}) | known
+
+
+def counted(connection: Connection, pots: Collection[Pot]) -> dict[Pot, int]:
+    """Return what was spent from each of `pots` that somebody has counted."""
+    return {pot_in(row): row.spent_nanousd for row in rows_of(connection, budget_window, pots)}
 
 
 def _spent(budget: Budget, starts_at: datetime, subjects: Sequence[str], upto: int | None) -> Select[Any]:

@@ -239,7 +239,8 @@ def revoke_key(connection: Connection, key_id: str, act: Act) -> Key:
     valid = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
     if connection.execute(update(api_key).where(valid).values(revoked_at=act.at)).rowcount:
         bump(connection)
-        act.note(connection, "key.revoke", found.id, tenant_id=found.tenant_id, before=_noted(found))
+        before, after = _noted(found), {"revoked_at": format_instant(act.at)}
+        act.note(connection, "key.revoke", found.id, tenant_id=found.tenant_id, before=before, after=after)
     return find_key(connection, key_id)
 
 

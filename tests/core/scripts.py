@@ -216,6 +216,12 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
             return events.CommitAsked()
         case "speech":
             return events.SpeechHeard(number.get("from"), number.get("to"))
+        case "timed_out":
+            return events.InputTimedOut(named_item(first), number.get("from"), number.get("to"))
+        case "cleared":
+            return events.InputCleared()
+        case "context_cut":
+            return events.ContextCut()
         case "transcribed":
             seconds = ReportedSeconds(float(named["s"])) if "s" in named else None
             return events.TranscriptionEnded(named_item(first), 0, seconds)
@@ -245,7 +251,9 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
                 None, number.get("chars", 0), 0, number.get("images", 0), from_user="user" in plain
             )
         case "update":
-            return events.SessionUpdateAsked(first, named.get("model"), named.get("hear"))
+            return events.SessionUpdateAsked(
+                first, named.get("model"), named.get("hear"), number.get("chars", 0)
+            )
         case _:
             return events.Other()
 

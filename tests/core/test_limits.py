@@ -258,6 +258,101 @@ def test_input_tokens_as_they_are_billed(tokens: int, cut: str) -> None:
     """)
 
 
+def test_input_that_got_shorter_is_judged_by_its_bill() -> None:
+    """What a deletion or a truncation has taken away is not known: the app that prunes is not cut for it."""
+    play = Play(limits=Limits(input_tokens=1_000)).run(f"""
+        upstream started r1                -> open:r1 forward
+        upstream done r1 in=900 t=50       -> entry:r1=1150 forward
+        client   item chars=300            -> forward
+        client   ask out oob               -> forward
+        upstream context_cut               -> forward
+        client   ask                       -> forward
+        upstream started r2                -> open:r2 forward
+        upstream done r2 in=800            -> entry:r2=800 forward
+        client   item chars=900            -> forward
+        client   ask                       -> drop {OVER}
+    """)
+    assert why(play) == "limit_input_tokens"
+
+
+def test_input_that_was_thrown_away_counts_for_nothing() -> None:
+    Play(limits=Limits(input_tokens=300)).run("""
+        client   hear ms=60000  -> 
+        upstream cleared        -> forward
+        client   hear ms=1000   ->
+        upstream committed i1   -> forward
+        client   ask            -> forward
+    """)
+
+
+def test_instructions_that_grow_later_count_too() -> None:
+    play = Play(limits=Limits(input_tokens=1_000)).run(f"""
+        client   update chars=400   -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=100     -> entry:r1=100 forward
+        client   update chars=3600  -> forward
+        client   ask                -> forward
+        upstream error              -> forward
+        client   update chars=4400  -> forward
+        client   ask                -> drop {OVER}
+    """)
+    assert why(play) == "limit_input_tokens"
+
+
+def test_silence_that_turn_detection_commits_is_nobody_talking() -> None:
+    play = Play(limits=Limits(self_talk=2)).run(f"""
+        upstream timed_out i1 from=0 to=6000 -> forward
+        upstream committed i1   -> forward
+        upstream started r1     -> open:r1 forward
+        upstream done r1 in=1   -> entry:r1=1 forward
+        upstream timed_out i2 from=9000 to=15000 -> forward
+        upstream committed i2   -> forward
+        upstream started r2     -> open:r2 forward
+        upstream done r2 in=1   -> entry:r2=1 forward
+        upstream timed_out i3   -> forward
+        upstream committed i3   -> forward
+        upstream started r3     -> open:r3 drop cancel:r3 {OVER}
+    """)
+    assert why(play) == "limit_self_talk"
+    Play(limits=Limits(idle_s=10)).run(f"""
+        wait 6                  ->
+        upstream timed_out i1   -> forward
+        upstream committed i1   -> forward
+        wait 4                  -> {OVER}
+    """)
+
+
+def test_speech_that_was_thrown_away_is_over() -> None:
+    Play(limits=Limits(idle_s=10)).run(f"""
+        upstream speech from=0  -> forward
+        wait 60                 ->
+        upstream cleared        -> forward
+        wait 9                  ->
+        wait 1                  -> {OVER}
+    """)
+
+
+def test_what_has_no_price_costs_the_dearest() -> None:
+    """A limit on the cost is no limit if a model without a card passes it."""
+    play = Play(model="unheard_of", limits=Limits(session_cost_nanousd=1_000)).run(f"""
+        upstream started r1             -> open:r1 forward
+        upstream done r1 in=500         -> entry:r1=? forward
+        upstream started r2             -> open:r2 forward
+        upstream done r2 in=500         -> entry:r2=? forward {OVER}
+    """)
+    assert play.session.cost_nanousd == 0
+
+
+def test_a_cost_limit_that_is_lowered_below_what_is_spent_refuses_the_next_one() -> None:
+    play = Play().run("""
+        upstream started r1             -> open:r1 forward
+        upstream done r1 in=500         -> entry:r1=500 forward
+    """)
+    play.session.limits.limits = Limits(session_cost_nanousd=100)
+    play.run(f"client ask -> drop {OVER}")
+    assert why(play) == "limit_session_cost"
+
+
 def test_a_limit_that_is_set_meanwhile_counts_what_was_before() -> None:
     play = Play().run("upstream started r1 -> open:r1 forward")
     play.session.limits.limits = Limits(responses=1)

@@ -16,6 +16,8 @@ MADE = [
     refusal.limit_reached("session_seconds", "600 s"),
     refusal.limit_reached("sessions", "3"),
     refusal.model_not_allowed("whisper-1"),
+    refusal.model_unpriced("talk-2"),
+    refusal.budget_unknown("tenant", "month"),
 ]
 ALL = pytest.mark.parametrize("answer", CATALOGUE + MADE, ids=lambda answer: answer.name)
 
@@ -45,6 +47,13 @@ def test_a_close_reason_is_cut_between_characters(text: str) -> None:
     assert f"invalid_event: {text}".startswith(reason)
     if len(f"invalid_event: {text}".encode()) <= CLOSE_REASON_BYTES_MAX:
         assert reason == f"invalid_event: {text}"
+
+
+@ALL
+def test_whatever_ends_a_session_is_final_for_a_client_that_always_reconnects(answer: Refusal) -> None:
+    final = answer.as_final()
+    assert {"insufficient_quota", "invalid_api_key"} & {final.type, final.code}
+    assert (final.name, final.code, final.message) == (answer.name, answer.code, answer.message)
 
 
 def test_what_must_not_be_retried_has_a_final_status() -> None:

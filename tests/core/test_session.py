@@ -1,10 +1,15 @@
 """Sessions as scripts: every row of the table at the top of `core/session.py`, and their endings."""
 
+from dataclasses import replace
+
+import pytest
+
 from proxy.core.allowance import Account
 from proxy.core.budgets import OnExhausted
-from proxy.core.commands import Cancel
-from proxy.core.events import Side
+from proxy.core.commands import Cancel, Explain
+from proxy.core.events import BudgetsChanged, Side
 from proxy.core.farewell import RESERVE
+from proxy.core.models import ModelRule, ModelRules
 from tests.core.accounts import account
 from tests.core.scripts import CHARS_PER_MS, Play
 
@@ -782,3 +787,95 @@ def test_a_budget_with_last_words_speaks_them_when_nobody_asked_for_what_started
         upstream started r1        -> open:r1 forward cancel:r1 cut:r1=0
         upstream done r1 in=0 a=0 status=cancelled -> entry:r1=0 forward remark answer:200
     """)
+
+
+# What changes meanwhile
+
+
+def test_what_is_blocked_stays_so_unless_its_own_budget_changes() -> None:
+    """The book of budgets is new whenever anything in it is: that somebody else has got a key is no money."""
+    play = Play([*blocking(400), account(10_000, name="other")]).run("""
+        upstream started r1        -> open:r1 forward | free 0
+        upstream started r2        -> open:r2 cancel:r2 forward
+    """)
+    play.receive(Side.UPSTREAM, BudgetsChanged())
+    play.run("""
+        upstream done r2 in=0 status=cancelled -> entry:r2=0 forward
+        upstream done r1 in=0 a=40 -> entry:r1=400 forward error:insufficient_quota close:1008
+    """)
+
+
+@pytest.mark.parametrize("change", ["raised", "unlimited", "cut", "deleted"])
+def test_what_is_blocked_goes_on_once_its_budget_lets_it(change: str) -> None:
+    play = Play(blocking(400)).run("""
+        upstream started r1        -> open:r1 forward | free 0
+        upstream started r2        -> open:r2 cancel:r2 forward
+    """)
+    (one,) = play.accounts
+    amounts = {"raised": 401, "unlimited": None}
+    policy = OnExhausted.CUT if change == "cut" else OnExhausted.BLOCK
+    one.budget = replace(one.budget, amount_nanousd=amounts.get(change, 400), on_exhausted=policy)
+    if change == "deleted":
+        play.allowance.enclose([])
+    play.receive(Side.UPSTREAM, BudgetsChanged())
+    play.run("""
+        upstream done r2 in=0 status=cancelled -> entry:r2=0 forward
+        upstream done r1 in=0 a=40 -> entry:r1=400 forward
+    """)
+
+
+def test_a_lowered_budget_cuts_at_once_what_has_spoken_more_than_is_left() -> None:
+    """Its lease was taken back, and that is told: what runs is looked at now, not once it has moved on."""
+    play = Play(leased(400)).run("""
+        upstream started r1       -> open:r1 forward          | held 400
+        upstream hear r1 ms=1000  ->
+    """)
+    play.accounts[0].leased_nanousd = 150
+    assert play.receive(Side.UPSTREAM, BudgetsChanged()) == ["ask:400"]
+    play.run("bank refuses -> cancel:r1 cut:r1=200 error:insufficient_quota close:1008")
+
+
+def test_a_doomed_response_whose_upstream_is_lost_is_estimated() -> None:
+    play = Play(cutting(400)).run(f"""
+        upstream started r1       -> open:r1 forward
+        upstream hear r1 ms=2000  -> cancel:r1 cut:r1=400 {CUT}
+        upstream gone             -> entry:r1=~400 | settled, held 0
+    """)
+    assert play.entries[-1].status == "lost"
+
+
+def test_notify_neither_holds_nor_refuses_anything() -> None:
+    """Its account never encloses a session (`Budget.holds`), whatever was spent of it."""
+    notify = replace(account(0).budget, on_exhausted=OnExhausted.NOTIFY, amount_nanousd=0)
+    assert not notify.holds
+    play = Play([one for one in [account(0, OnExhausted.NOTIFY)] if one.budget.holds]).run("""
+        client   ask               -> forward
+        upstream started r1        -> open:r1 forward
+        upstream hear r1 ms=60000  ->
+        upstream done r1 in=0 a=50 -> entry:r1=500 forward | settled
+    """)
+    assert play.cuts == [] and play.asked == []
+
+
+def test_audio_that_was_thrown_away_is_not_held_for() -> None:
+    Play([account(3_000)]).run("""
+        upstream configured created hear=hear -> bound forward
+        client   hear ms=60000  ->
+        upstream cleared        -> forward
+        client   hear ms=1000   ->
+        client   commit         -> forward
+        upstream committed i1   -> open:i1 forward | held 1000
+    """)
+
+
+@pytest.mark.parametrize("name", ["model", "hear"])
+def test_a_model_that_may_not_be_used_ends_a_session_for_good(name: str) -> None:
+    """A client that always reconnects believes a few strings only, and one of them has to be there."""
+    play = Play(models=ModelRules(((ModelRule("talk", True),),)))
+    play.run(f"upstream configured created {name}=sing -> bound forward error:model_not_allowed close:1008")
+    said = play.sent[-1]
+    assert isinstance(said, Explain) and said.refusal.type == "insufficient_quota"
+    play = Play(models=ModelRules(((ModelRule("talk", True),),)))
+    play.run(f"client update {name}=sing -> drop error:model_not_allowed")
+    said = play.sent[-1]
+    assert isinstance(said, Explain) and said.refusal.type == "invalid_request_error"

@@ -222,6 +222,17 @@ def test_text_counts_in_both_vocabularies(beta: str, ga: str) -> None:
         assert parse(Side.UPSTREAM, message) == events.ResponseText("r", 5)
 
 
+def test_input_that_comes_to_nothing_is_read() -> None:
+    said = {"audio_start_ms": 1_000, "audio_end_ms": 7_000, "item_id": "item_1"}
+    for name, event in (
+        ("input_audio_buffer.timeout_triggered", events.InputTimedOut("item_1", 1_000, 7_000)),
+        ("input_audio_buffer.cleared", events.InputCleared()),
+        ("conversation.item.deleted", events.ContextCut()),
+        ("conversation.item.truncated", events.ContextCut()),
+    ):
+        assert parse(Side.UPSTREAM, json.dumps({"type": name, **said}).encode()) == event
+
+
 def test_client_wishes_are_read() -> None:
     assert parse(Side.CLIENT, sample("client.response.create.out_of_band")) == events.ResponseAsked(
         "evc_2", out_of_band=True, text_chars=len("Say ok.")

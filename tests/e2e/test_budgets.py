@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ CENT = 10_000_000
 AUDIO_OUT_NANOUSD = 64_000  # of gpt-realtime-2.1, a token
 TWO_SECONDS = 40 * AUDIO_OUT_NANOUSD
 ENDLESS = "words:2000"
+
+Told = Callable[[str, object], None]
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
 both = pytest.mark.parametrize("home", ["plain", "postgres"], indirect=True)
@@ -71,7 +74,7 @@ async def ask(client: Any, text: str = "hello") -> None:
 
 
 @both
-async def test_a_runaway_is_cut_inside_its_response(home: Home) -> None:
+async def test_a_runaway_is_cut_inside_its_response(home: Home, record_property: Told) -> None:
     """At five times real time, $0.05: the overshoot is under the price of two seconds of output."""
     set_amount(home, 5 * CENT)
     async with home.open(speed=5.0) as place:
@@ -90,7 +93,8 @@ async def test_a_runaway_is_cut_inside_its_response(home: Home) -> None:
         (window,) = rows(home, budget_window)
         assert window["spent_nanousd"] == cut["cost_nanousd"] == entry.cost_nanousd
         over = window["spent_nanousd"] - 5 * CENT
-        print(f"\nspent ${format_usd(window['spent_nanousd'])} of $0.05: {over:+,} nano-dollars over")
+        spent = format_usd(window["spent_nanousd"])
+        record_property("figure", f"runaway, cut: ${spent} of $0.05 spent, {over:+,} nano-dollars over")
         assert over <= cut["overshoot_nanousd"] <= TWO_SECONDS
         assert window["spent_nanousd"] > 4 * CENT
         assert cut["limit_nanousd"] == 5 * CENT
@@ -103,11 +107,14 @@ async def test_a_runaway_is_cut_inside_its_response(home: Home) -> None:
     assert rows(home, lease) == []
 
 
-async def test_under_block_the_same_runaway_finishes_and_then_the_session_closes(home: Home) -> None:
+async def test_under_block_the_same_runaway_finishes_and_then_the_session_closes(
+    home: Home, record_property: Told
+) -> None:
+    """It has an end here, which it comes to quickly: twelve minutes of speech."""
     set_amount(home, 5 * CENT, OnExhausted.BLOCK)
     async with home.open(speed=200.0) as place:
         await heard(place)
-        async with place.connected(sim="words:300") as client:
+        async with place.connected(sim=ENDLESS) as client:
             await client.configure()
             await ask(client)
             code, _ = await client.ended()
@@ -115,7 +122,8 @@ async def test_under_block_the_same_runaway_finishes_and_then_the_session_closes
         assert client.of("response.done")[-1]["response"]["status"] == "completed"
         (entry,) = await place.over()
         assert entry.cost_nanousd is not None
-        assert entry.cost_nanousd > 10 * CENT
+        record_property("figure", f"runaway, block: ${format_usd(entry.cost_nanousd)} of $0.05 spent")
+        assert entry.cost_nanousd > 90 * CENT
 
 
 async def test_under_notify_nothing_ends(home: Home) -> None:

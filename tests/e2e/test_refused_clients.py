@@ -7,7 +7,7 @@ reconnects whatever a close frame says, and gives up only where an `error` event
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from proxy.store.live import request_stop
 from tests.e2e.place import QUERY, WAIT_S, Home, Place
 from tests.e2e.tap import Tap, tapping
 from tests.e2e.test_budgets import CENT, ask, heard, set_amount
-from tests.e2e.test_limits import limit
+from tests.e2e.test_limits import limit, rule
 from tests.relay.peers import until
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
@@ -283,8 +283,9 @@ class Restless:
 
     async def _talk(self, connection: ClientConnection, met: Callable[[], Any] | None) -> None:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": TALK}]}
-        for message in ({"type": "conversation.item.create", "item": item}, {"type": "response.create"}):
-            await connection.send(json.dumps(message))
+        with suppress(ConnectionClosedError):  # what was said before is read all the same
+            for message in ({"type": "conversation.item.create", "item": item}, {"type": "response.create"}):
+                await connection.send(json.dumps(message))
         async for text in connection:
             event = json.loads(text)
             if event["type"] == "response.output_audio.delta" and met is not None:
@@ -315,6 +316,44 @@ async def test_a_client_that_always_comes_back(home: Home, ending: Ending) -> No
         await client.run(lambda: provoke(ending, place))
         assert (client.error["code"], client.error["message"]) == (ending.code, ending.message)
         check_close(ending, client.closed)
+
+
+async def test_a_client_that_always_comes_back_with_a_model_that_it_may_not_use(home: Home) -> None:
+    """Nobody has named that model but the upstream."""
+    rule(home, f"{MODEL}-2026-06-01", allowed=False)
+    async with home.open() as place, tapping(place.app.port) as tap:
+        client = restless(home, tap, "&sim=snapshot:2026-06-01")
+        await client.run()
+        assert client.error["code"] == "model_not_allowed"
+        assert client.closed is not None and client.closed.code == 1008
+        assert await place.over() == []
+        assert (len(tap.connections), place.simulator.sessions) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(LimitName.SESSIONS, "too_many_sessions"), (LimitName.SESSIONS_PER_MINUTE, "rate_limit_exceeded")],
+)
+async def test_who_may_have_no_further_session_is_told_so_at_the_door(
+    home: Home, name: LimitName, code: str
+) -> None:
+    """Each of the three tries as often as with any HTTP answer, and raises what it says."""
+    limit(home, name, "1")
+    async with home.open() as place, tapping(place.app.port) as tap, place.connected():
+        client = restless(home, tap)
+        await client.run()
+        with pytest.raises(InvalidStatus) as package_refused:
+            async with package(home, tap, []):
+                raise AssertionError("this should be refused")
+        with pytest.raises(InvalidStatus) as agents_refused:
+            async with running(home, tap):
+                raise AssertionError("this should be refused")
+        for refused in (client.refused, package_refused.value, agents_refused.value):
+            assert refused is not None and refused.response.status_code == 429
+            error = json.loads(refused.response.body or b"")["error"]
+            assert (error["type"], error["code"]) == ("rate_limit_error", code)
+        assert len(tap.connections) == client.tries_max + 2
+        assert place.simulator.sessions == 1
 
 
 async def test_a_client_that_always_comes_back_at_the_door(home: Home) -> None:

@@ -10,6 +10,7 @@ from proxy.core.limits import Limits
 from proxy.core.models import ModelRule, ModelRules
 from proxy.core.records import Entry, SessionClosed, SessionOpened
 from proxy.core.session import Session
+from tests.core.accounts import account
 from tests.relay.peers import OTHER_KEY, Stage, stage, until, upgrade
 
 STARTED = {"type": "response.created", "response": {"id": "resp_1"}}
@@ -203,6 +204,18 @@ async def test_new_sessions_a_minute() -> None:
         await it.connect()
         head, body, _ = await it.ask(upgrade())
         assert head.startswith("HTTP/1.1 429 ") and b'"rate_limit_exceeded"' in body
+
+
+async def test_who_has_no_money_has_begun_no_session() -> None:
+    """So it is told that, however often it comes, and not to try again shortly."""
+    async with stage() as it:
+        it.catalog.limits["key_1"] = Limits(sessions_per_minute=2)
+        it.budgets.accounts = [account(0)]
+        for _ in range(4):
+            head, _, _ = await it.ask(upgrade())
+            assert head.startswith("HTTP/1.1 402 ")
+        it.budgets.accounts = []
+        await it.connect()
 
 
 async def test_a_model_that_is_not_allowed_is_refused_at_the_url() -> None:

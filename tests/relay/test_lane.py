@@ -12,6 +12,7 @@ from websockets.frames import Opcode
 from proxy.core.commands import Journal
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
+from proxy.core.refusal import stopped
 from proxy.relay import half
 from proxy.relay.tunnel import Reason, Tunnel
 from tests.core.accounts import account
@@ -194,6 +195,28 @@ async def test_a_response_is_refused_only_once_the_answer_is_no() -> None:
         assert (await client.get()).close[0] == 1008
         assert (await upstream.get()).json["type"] == "response.cancel"
         assert [need.nanousd for ask in it.budgets.asked for need in ask.needs] == [400]
+
+
+@pytest.mark.parametrize("asks", ["client", "upstream"])
+async def test_a_stop_does_not_wait_for_more_money(asks: str) -> None:
+    async with stage() as it:
+        it.catalog.cards = CardBook([RateCard("c", "openai", "gpt-realtime-2.1", EPOCH, PRICES)])
+        it.budgets.accounts = [account(400, leased=True)]
+        client, upstream = await it.pair()
+        it.budgets.accounts[0].leased_nanousd = 0
+        it.budgets.is_slow = True
+        if asks == "client":
+            client.say({"type": "response.create"})
+        else:
+            upstream.say({"type": "response.created", "response": {"id": "resp_1"}})
+        await until(lambda: bool(it.budgets.waiting))
+        (live,) = it.gateway.sessions.values()
+        assert it.gateway.stop(live.id, stopped("too loud"))
+        assert (await client.get()).json["error"]["code"] == "session_stopped"
+        assert (await client.get()).close[0] == 1008
+        if asks == "upstream":
+            assert (await upstream.get()).json["type"] == "response.cancel"
+        it.budgets.answer()  # which nobody waits for any more
 
 
 async def test_an_answer_to_the_client_waits_for_the_end_of_a_large_message() -> None:

@@ -132,12 +132,16 @@ def test_a_stop_is_noted_with_its_tenant(database: Engine) -> None:
         )
     publish(database, "i1", [Live("s1", 0, 0), Live("s2", 0, 0)], NOW)
     request_stop(database, "s1", ACT)
-    request_stop(database, "s1", ACT)  # it is being stopped already
+    request_stop(database, "s1", ACT)  # it is being stopped already, and who else wanted it is noted
     request_stop(database, "s2", Act("cli:ada@host", NOW))  # not posted yet
     assert [(one.action, one.object, one.tenant_id, one.reason) for one in noted(database)] == [
         ("session.stop", "s1", "t_1", "because"),
+        ("session.stop", "s1", "t_1", "because"),
         ("session.stop", "s2", None, None),
     ]
+    first = noted(database)[0]
+    assert first.before == {"state": "live", "model": None, "cost_nanousd": 0, "running_nanousd": 0}
+    assert first.after == {"state": "stopping"}
 
 
 def test_a_project_that_a_key_makes_is_noted_too(database: Engine) -> None:

@@ -12,12 +12,12 @@ from sqlalchemy import Engine, insert, select
 from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Pot, Scope
 from proxy.core.commands import Ask
-from proxy.core.events import BudgetsChanged
+from proxy.core.events import BudgetsChanged, CostLook, Event, ResponseAsked
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
 from proxy.store.database import reading, writing
-from proxy.store.lease_keeper import LeaseKeeper
+from proxy.store.lease_keeper import ASK_S, LeaseKeeper
 from proxy.store.leases import Order, exchange
 from proxy.store.schema import instance, lease
 from tests.store import made
@@ -289,7 +289,36 @@ async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:
         keeper.book = lambda: BudgetBook.of([lowered], 2)
         assert keeper.refresh(allowance, NOW)
         await soon(lambda: allowance.left("a") == 300)
+        assert keeper.refresh(allowance, NOW)  # so what runs is looked at
         assert not keeper.refresh(allowance, NOW)
+
+
+@pytest.mark.parametrize(
+    ("again", "is_granted"), [(ResponseAsked(), True), (CostLook("r1"), False)], ids=["request", "response"]
+)
+async def test_what_others_give_back_is_waited_for_where_nothing_runs_meanwhile(
+    database: Engine, again: Event, is_granted: bool
+) -> None:
+    """Another instance holds nothing of its lease, and is slow to say so."""
+    pot = Pot("b_1", "", NOW.replace(hour=0))
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        with writing(database) as connection:
+            connection.execute(
+                insert(instance).values(id="i_2", started_at=NOW, seen_at=NOW, journal_path="k", version="0")
+            )
+            for order in (
+                Order(pot, TENANT, need_nanousd=1, most_nanousd=0),
+                Order(pot, TENANT, need_nanousd=649),
+            ):
+                exchange(connection, "i_2", [order], now=NOW, live_instances=2)
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        keeper.ask(Ask(allowance.needs(900), again), answer.set_result)
+        await asyncio.sleep(2 * ASK_S)
+        assert answer.done() is not is_granted
+        with writing(database) as connection:
+            exchange(connection, "i_2", [Order(pot, TENANT, give_nanousd=650)], now=NOW, live_instances=2)
+        assert await answer is is_granted
 
 
 async def test_an_end_user_is_known_from_the_first_session_or_when_a_budget_asks(database: Engine) -> None:

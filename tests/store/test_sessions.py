@@ -43,6 +43,7 @@ def test_a_session_that_is_over(books: Books) -> None:
         "close_code": 1000,
         "reason": "client_closed",
         "live": False,
+        "seconds": 300,
         "responses": 2,
         "cost_nanousd": 40_000,
         "unrated_entries": 1,
