@@ -20,7 +20,7 @@ ENTRY = (
     "id entry_key digest session_id tenant_id project_id api_key_id end_user_id tags provider account"
     " upstream_session_id model kind role subject_id revision status status_reason estimated flags"
     " occurred_at posted_at period list_nanousd cost_nanousd billed_nanousd charge_nanousd"
-    " estimate_nanousd corrects"
+    " estimate_nanousd held_nanousd corrects"
 )
 LINE = (
     "entry_id meter quantity unit price_nanousd price_per list_nanousd cost_nanousd billed_nanousd"
@@ -50,6 +50,7 @@ def upgrade() -> None:
     )
     op.add_column("chain_head", sa.Column("blocks", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("chain_head", sa.Column("digest", sa.Text(), nullable=False, server_default=sa.text("''")))
+    op.add_column("ledger_entry", sa.Column("held_nanousd", sa.BigInteger()))
     reverses = sa.text("role = 'reversal'")
     op.create_index(
         "uq_ledger_entry_reversed",

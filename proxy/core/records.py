@@ -102,6 +102,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
     cost_nanousd: int | None
     charge_nanousd: int | None = None  # of an unrated entry: what budgets are charged in place of a cost
     estimate_nanousd: int | None = None  # of a response: what it had cost by our estimate when it ended
+    held_nanousd: int | None = None  # what budgets had reserved for it; None where none encloses it
     role: Role = Role.ORIGINAL
     revision: int = 0
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from proxy.core.allowance import Allowance
 from proxy.core.commands import Command, Journal
 from proxy.core.records import Entry, Kind
@@ -28,6 +30,8 @@ class Till:
             self.allowance.void(entry.subject_id)
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
             return (Journal(disputed(entry)),) if before.is_news(entry.digest) else ()
+        if self.allowance.accounts:
+            entry = replace(entry, held_nanousd=self.allowance.held(entry.subject_id))
         self.booker.settle(entry)
         self.allowance.settle(entry.subject_id, entry.charged_nanousd, entry.entry_key)
         self.cost_nanousd += entry.cost_nanousd or 0

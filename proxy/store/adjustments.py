@@ -157,6 +157,7 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     list_nanousd: int = 0  # no public price stands behind it
     charge_nanousd: None = None
     estimate_nanousd: None = None
+    held_nanousd: None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:

@@ -160,7 +160,8 @@ def correction_rows(
                 "posted_at": now,
                 "period": period,
                 "charge_nanousd": entry.charge_nanousd,
-                "estimate_nanousd": None,  # of the original
+                "estimate_nanousd": None,  # of the original, as what was held for it
+                "held_nanousd": None,
                 "corrects": old.row["id"],
             }
         )

@@ -296,6 +296,7 @@ class _Entries:
             **entry_amounts(entry),
             "charge_nanousd": entry.charge_nanousd,
             "estimate_nanousd": entry.estimate_nanousd,
+            "held_nanousd": entry.held_nanousd,
         }
 
     def _raise_alarm(self, entries: Sequence[Entry]) -> None:

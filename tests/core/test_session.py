@@ -700,6 +700,13 @@ def test_a_cut_says_what_was_known() -> None:
     figures = (record.limit_nanousd, record.spent_nanousd, record.held_nanousd, record.estimate_nanousd)
     assert figures == (500, 25, 475, 607)
     assert (record.session_id, record.subject_id, record.budget_id) == ("s_1", "r2", "b")
+    play.run("upstream done r2 in=5 a=70 status=cancelled -> entry:r2=705 drop")
+    assert [entry.held_nanousd for entry in play.entries] == [400, 475]
+    unbounded = Play().run("""
+        upstream started r1      -> open:r1 forward
+        upstream done r1 in=5    -> entry:r1=5 forward
+    """)
+    assert unbounded.entries[0].held_nanousd is None
 
 
 # Last words

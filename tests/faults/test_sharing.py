@@ -6,16 +6,9 @@ get it back. Afterwards must hold, all instances up and everything posted:
 
 * the ledger is what the upstream sent and the clients saw (`tests/faults/checks.py`);
 * `budget_window` says what the ledger sums up to;
-* spent ≤ amount + Σ max(0, cost − hold), the sum over what was booked in this run. Of a response that was cut
-  `budget_cut` has the term. Of the others the hold is not on record, and a bound of it takes its place:
-
-  * one that ended by itself was held for up to its end, since it is cut as soon as its running estimate
-    reaches its hold: the term is at most cost − the estimate in its entry;
-  * one that ended otherwise was held for at least as its first hold said, which includes two seconds of
-    audio: the term is at most cost − the price of these;
-  * one whose bill never came is booked as estimated while its hold was at least that: nothing;
-  * a transcription is billed by what was committed, whether or not anything could be held: all of it;
-
+* spent ≤ amount + Σ max(0, cost − hold), the sum over what was booked in this run, each hold as its entry
+  has it. What was open at a kill is booked as estimated at the next start, and its hold has died with the
+  process: it was at least that, since a response is cut once its running estimate reaches its hold;
 * no money has got lost in leases: after a small raise each instance admits a session, and one of them spends
   all that is left but for two seconds of audio (or up to three, each with money left by the last);
 * once all were stopped, no lease is left.
@@ -295,21 +288,20 @@ def ledger_sum(engine: Engine) -> int:
 
 
 def beyond_holds(engine: Engine, after: int) -> tuple[int, int]:
-    """Return Σ max(0, cost − hold) of what was booked after entry `after`: cut, and not (at most)."""
+    """Return Σ max(0, cost − hold) of what was booked after entry `after`: cut, and not."""
     with reading(engine) as connection:
         entries = connection.execute(select(ledger_entry).where(ledger_entry.c.id > after)).all()
-        cuts = {(cut.session_id, cut.subject_id): cut for cut in connection.execute(select(budget_cut))}
+        cuts = {(cut.session_id, cut.subject_id) for cut in connection.execute(select(budget_cut))}
     of_cut = of_others = 0
     for entry in entries:
-        cut = cuts.get((entry.session_id, entry.subject_id))
-        if cut is not None:
-            of_cut += cut.overshoot_nanousd
-        elif entry.kind == "transcription":
-            of_others += entry.cost_nanousd or 0
-        elif entry.status == "completed":
-            of_others += max(0, entry.cost_nanousd - entry.estimate_nanousd)
-        elif not entry.estimated:
-            of_others += max(0, entry.cost_nanousd - TWO_SECONDS)
+        if entry.held_nanousd is None:
+            assert entry.estimated and "crash" in entry.flags, entry
+            continue
+        beyond = max(0, (entry.cost_nanousd or 0) - entry.held_nanousd)
+        if (entry.session_id, entry.subject_id) in cuts:
+            of_cut += beyond
+        else:
+            of_others += beyond
     return of_cut, of_others
 
 
@@ -353,7 +345,7 @@ def held(ours: Fleet, amount: int, began: int) -> int:
     of_cut, of_others = beyond_holds(ours.engine, began)
     print(
         f"  left ${format_usd(amount - spent)}; beyond holds: ${format_usd(of_cut)} cut,"
-        f" at most ${format_usd(of_others)} others"
+        f" ${format_usd(of_others)} others"
     )
     assert spent <= amount + of_cut + of_others
     return spent

@@ -61,7 +61,7 @@ COLUMNS_OF_FORMAT_1 = (
     "id entry_key digest session_id tenant_id project_id api_key_id end_user_id tags provider account"
     " upstream_session_id model kind role subject_id revision status status_reason estimated flags"
     " occurred_at posted_at period list_nanousd cost_nanousd billed_nanousd charge_nanousd"
-    " estimate_nanousd corrects"
+    " estimate_nanousd held_nanousd corrects"
 )
 
 

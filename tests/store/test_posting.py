@@ -83,6 +83,7 @@ def test_an_entry_says_who_pays_for_what_and_when(database: Engine) -> None:
         "billed_nanousd": 480_000,
         "charge_nanousd": None,
         "estimate_nanousd": None,
+        "held_nanousd": None,
         "corrects": None,
     }
     assert [tuple(line) for line in rows(database, ledger_line)] == [

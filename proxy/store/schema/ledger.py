@@ -56,6 +56,7 @@ ledger_entry = Table(
     Column("billed_nanousd", BigInteger),
     Column("charge_nanousd", BigInteger),  # of an unrated entry: what budgets are charged in place of a cost
     Column("estimate_nanousd", BigInteger),  # a response's cost by our estimate when it ended
+    Column("held_nanousd", BigInteger),  # what budgets had reserved for it
     Column("corrects", RowNumber),
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
