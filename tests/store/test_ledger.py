@@ -55,11 +55,14 @@ def test_an_entry_shows_everything_that_was_booked(books: Books) -> None:
         "role": "original",
         "subject_id": "resp_1",
         "status": "estimated",
+        "status_reason": None,
         "rated": True,
         "estimated": True,
         "flags": ["upstream_lost"],
+        "period": "2026-11",
         "cost_nanousd": 441_600,
         "billed_nanousd": 441_600,
+        "corrects": None,
         "lines": [line("audio_in", 10, 32_000), line("audio_in_cached", 4, 400), line("text_out", 5, 24_000)],
     }
 
