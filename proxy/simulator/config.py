@@ -264,6 +264,10 @@ def _turn_detection(value: Any, param: str) -> Any:
         merged[name] for name in ("threshold", "prefix_padding_ms", "silence_duration_ms") if name in merged
     ]
     bad_number = any(not isinstance(n, int | float) or not 0 <= n <= 60_000 for n in numbers)
+    idle_ms = merged.get("idle_timeout_ms")
+    bad_number = bad_number or not (
+        idle_ms is None or isinstance(idle_ms, int) and 5_000 <= idle_ms <= 30_000
+    )
     if bad_number or merged.get("eagerness", "auto") not in EAGERNESS_MS:
         raise ClientError("invalid_value", f"Invalid value for '{param}'.", param)
     return merged

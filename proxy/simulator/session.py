@@ -153,8 +153,10 @@ class Session:
         for heard in self._buffer.append(audio):
             if heard.what == "started":
                 await self._speech_started(heard.at_ms)
-            else:
+            elif heard.what == "stopped":
                 await self._speech_stopped(heard.at_ms)
+            else:
+                await self._timed_out(heard.at_ms)
 
     async def _speech_started(self, at_ms: int) -> None:
         self._speech_item_id = new_id("item")
@@ -167,6 +169,17 @@ class Session:
         event = {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": at_ms}
         await self._wire.send(event | {"item_id": self._speech_item_id})
         await self._commit(self._speech_item_id)
+        await self._answer_by_itself()
+
+    async def _timed_out(self, at_ms: int) -> None:
+        """Commit the silence, and let the model say something about it."""
+        silent_ms, item_id = self._buffer.ticks // TICKS_PER_MS, new_id("item")
+        event = {"type": "input_audio_buffer.timeout_triggered", "item_id": item_id}
+        await self._wire.send(event | {"audio_start_ms": at_ms - silent_ms, "audio_end_ms": at_ms})
+        await self._commit(item_id)
+        await self._answer_by_itself()
+
+    async def _answer_by_itself(self) -> None:
         if self._config.turns("create_response"):
             try:
                 await self._respond(None)
@@ -269,6 +282,7 @@ class Session:
         finally:  # also when the connection is lost: nobody may wait for this response for ever
             if self._active is response:
                 self._active = None
+                self._buffer.wait()
             self._apart.pop(response.id, None)
             response.finished.set()
         self._responses += 1

@@ -15,9 +15,9 @@ EAGERNESS_MS = {"low": 800, "medium": 500, "auto": 500, "high": 200}
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """Speech began or ended, `at_ms` after the start of the session."""
+    """Speech began or ended `at_ms` after the start of the session, or was waited for in vain."""
 
-    what: Literal["started", "stopped"]
+    what: Literal["started", "stopped", "timed_out"]
     at_ms: int
 
 
@@ -28,6 +28,7 @@ class Detection:
     peak_min: int
     prefix_ms: int
     silence_ms: int
+    idle_ms: int | None = None  # how long speech is waited for after a response
 
     @classmethod
     def of(cls, turn_detection: dict[str, Any]) -> "Detection":
@@ -38,6 +39,7 @@ class Detection:
             round(PEAK_AT_FULL_THRESHOLD * turn_detection["threshold"]),
             turn_detection["prefix_padding_ms"],
             turn_detection["silence_duration_ms"],
+            turn_detection.get("idle_timeout_ms"),
         )
 
 
@@ -52,6 +54,7 @@ class InputBuffer:
         self._ticks = 0  # whole frames in the buffer
         self._rest = b""  # bytes behind the last whole frame (detecting) or sample (not detecting)
         self._quiet_ms = 0
+        self.waiting_from_ticks: int | None = None  # for the user to speak
 
     @property
     def ticks(self) -> int:
@@ -82,6 +85,10 @@ class InputBuffer:
                 yield heard
         self._rest = data[start:]
 
+    def wait(self) -> None:
+        """Begin to wait for the user to speak."""
+        self.waiting_from_ticks = self.position_ticks
+
     def take(self) -> int:
         """Empty the buffer and return how long it was, in ticks."""
         ticks = self.ticks
@@ -108,12 +115,22 @@ class InputBuffer:
         if not self.speaking:
             self._ticks = prefix_ticks + FRAME_TICKS  # before speech, only the padding is kept
             if loud:
-                self.speaking, self._quiet_ms = True, 0
+                self.speaking, self._quiet_ms, self.waiting_from_ticks = True, 0, None
                 return Heard("started", (began_ticks - prefix_ticks) // TICKS_PER_MS)
-            return None
+            return self._waited(detection)
         self._ticks += FRAME_TICKS
         self._quiet_ms = 0 if loud else self._quiet_ms + FRAME_MS
         if self._quiet_ms < detection.silence_ms:
             return None
         self.speaking = False
         return Heard("stopped", self.position_ticks // TICKS_PER_MS)
+
+    def _waited(self, detection: Detection) -> Heard | None:
+        """Take the silence since the waiting began for an item, once it has lasted too long."""
+        if detection.idle_ms is None or self.waiting_from_ticks is None:
+            return None
+        silent_ticks = self.position_ticks - self.waiting_from_ticks
+        if silent_ticks < detection.idle_ms * TICKS_PER_MS:
+            return None
+        self.waiting_from_ticks, self._ticks = None, silent_ticks
+        return Heard("timed_out", self.position_ticks // TICKS_PER_MS)

@@ -97,6 +97,25 @@ async def test_self_talk(home: Home) -> None:
         assert len(await place.over()) == 3
 
 
+async def test_silence_that_is_answered_is_self_talk(home: Home) -> None:
+    """Nobody speaks, and turn detection lets the model prompt the user again and again."""
+    limit(home, LimitName.SELF_TALK, "3")
+    detection = {"type": "server_vad", "idle_timeout_ms": 5_000}
+    async with home.open() as place:
+        async with place.connected() as client:
+            await client.configure(audio={"input": {"turn_detection": detection}})
+            await client.say("Hello")
+            await client.respond()
+            for _ in range(2):
+                await client.speak(0, silent_ms=5_000)
+                await client.until("response.done")
+            await client.speak(0, silent_ms=5_000)
+            code, close, reason = await cut_despite_errors(client)
+        assert (code, close) == ("session_limit_exceeded", 1008) and "3 times" in reason
+        assert len(client.of("input_audio_buffer.timeout_triggered")) == 3
+        assert len(await place.over()) == 4  # the last one was cancelled as it began
+
+
 async def cut_despite_errors(client: Client) -> tuple[str, int, str]:
     """As `cut`, where the voice API may have complained before."""
     code, reason = await client.ended()

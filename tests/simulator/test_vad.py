@@ -82,3 +82,15 @@ def test_settings_become_a_detection() -> None:
     server = {"type": "server_vad", "threshold": 0.9, "prefix_padding_ms": 100, "silence_duration_ms": 500}
     assert Detection.of(server) == Detection(1_800, 100, 500)
     assert Detection.of({"type": "semantic_vad", "eagerness": "high"}) == Detection(1_000, 300, 200)
+
+
+def test_who_does_not_speak_after_a_response_is_waited_for_in_vain() -> None:
+    waiting = buffer(Detection(1_000, 300, 200, idle_ms=5_000))
+    assert hear(waiting, silence(6_000)) == []  # nobody has answered anything yet
+    waiting.wait()
+    assert hear(waiting, silence(5_000)) == [(Heard("timed_out", 11_000), 5_000)]
+    assert waiting.take() == 5_000 * 24
+    assert hear(waiting, silence(6_000)) == []
+    waiting.wait()
+    spoken = [event.what for event, _ in hear(waiting, tone(300) + silence(9_000))]
+    assert spoken == ["started", "stopped"]
