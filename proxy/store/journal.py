@@ -22,6 +22,7 @@ When things fail:
 import asyncio
 import collections
 import contextlib
+import logging
 import queue
 import sqlite3
 import threading
@@ -38,6 +39,8 @@ from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES, Reserve
 
 BATCH_MAX = 1_000  # writes in one transaction
 DISK_CHECK_S = 1.0
+
+logger = logging.getLogger(__name__)
 
 # What SQLite says when the disk is full: the data did not fit, or the WAL's index could not grow.
 _FULL = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
@@ -225,7 +228,7 @@ class Journal:
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorname", None) not in _FULL or not self._reserve.release():
                 raise
-            self.accepting = False
+            self._accept(False)
             work()
 
     def _acknowledge(self, batch: Sequence[_Write]) -> None:
@@ -249,7 +252,15 @@ class Journal:
     def _check_disk(self) -> None:
         if time.monotonic() - self._disk_checked_at >= DISK_CHECK_S:
             self._disk_checked_at = time.monotonic()
-            self.accepting = self._reserve.check()
+            self._accept(self._reserve.check())
+
+    def _accept(self, is_room: bool) -> None:
+        """Let new things start, or none; say when that changes."""
+        if is_room and not self.accepting:
+            logger.info("there is room on the disk again")
+        if not is_room and self.accepting:
+            logger.error("the disk is full: nothing new is started", extra={"journal": str(self.path)})
+        self.accepting = is_room
 
     def _fail(self, error: Exception) -> None:
         self._failure = error

@@ -207,8 +207,9 @@ def on_small_disk(path: Path) -> SmallDisk:
 
 
 async def test_a_full_disk_frees_the_reserve_and_the_batch_is_written(
-    tmp_path: Path, failures: Failures
+    tmp_path: Path, failures: Failures, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     path = tmp_path / "journal.db"
 
     def connect(path: Path) -> sqlite3.Connection:
@@ -226,6 +227,8 @@ async def test_a_full_disk_frees_the_reserve_and_the_batch_is_written(
     assert told == list(range(1_000)) and len(stored(path)) == 1_000
     assert (accepting[-1], failures) == (False, [])
     await until(lambda: journal.accepting)  # there is room, so the reserve is taken back
+    said = [record.getMessage() for record in caplog.records if record.name == "proxy.store.journal"]
+    assert said == ["the disk is full: nothing new is started", "there is room on the disk again"]
     assert path.with_name("journal.db.reserve").exists()
     await journal.close()
 

@@ -81,7 +81,7 @@ async def admitted(keeper: LeaseKeeper, need: int = 100, **given: str) -> Allowa
 async def answered(keeper: LeaseKeeper, allowance: Allowance, amount: int) -> None:
     """Ask for so much to be free, and wait for the answer."""
     done = asyncio.Event()
-    keeper.ask(Ask(allowance.needs(amount), BudgetsChanged()), lambda granted: done.set())
+    keeper.ask(Ask(allowance.needs(amount), ResponseAsked()), lambda granted: done.set())
     await done.wait()
 
 
