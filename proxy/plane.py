@@ -31,6 +31,7 @@ from proxy.store.lease_keeper import LeaseKeeper
 from proxy.store.poster import Poster
 from proxy.store.posting import Posting
 from proxy.store.replay import Replayed, replay
+from proxy.store.rollups import use_zone
 from proxy.store.tenants import keys_exist
 
 FLUSH_S = 10  # for what the journal holds to reach the database at the end
@@ -74,7 +75,7 @@ async def open_stores(
         loop = asyncio.get_running_loop()
         journal = Journal.open(settings.journal, on_failure=on_journal_failure, loop=loop)
         stack.push_async_callback(journal.close)
-        await asyncio.to_thread(_register, engine, journal)
+        await asyncio.to_thread(_register, engine, journal, ZoneInfo(settings.period_timezone))
         _tell(await replay(journal))
         leases = LeaseKeeper(engine, journal.instance_id, utc_now, told=metrics.asked_for_money)
         poster = Poster(
@@ -95,8 +96,9 @@ async def _stop_leases(leases: LeaseKeeper, journal: Journal) -> None:
     await leases.stop(all_posted=journal.depth == 0)
 
 
-def _register(engine: Engine, journal: Journal) -> None:
+def _register(engine: Engine, journal: Journal, zone: ZoneInfo) -> None:
     with reachable(engine):
+        use_zone(engine, zone)
         instances.register(engine, journal.instance_id, journal.path, __version__, utc_now())
 
 

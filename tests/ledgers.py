@@ -59,9 +59,22 @@ class Books:
         tags: Mapping[str, str] | None = None,
         at: datetime = NOW,
     ) -> None:
+        self.post(*self.opening(session_id, tenant, project, end_user=end_user, tags=tags, at=at))
+
+    def opening(
+        self,
+        session_id: str,
+        tenant: str = "acme",
+        project: str | None = None,
+        *,
+        end_user: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        at: datetime = NOW,
+    ) -> tuple[Record, Record]:
+        """Return what `open` posts."""
         key = self.key(tenant, project)
         self._upstream[session_id] = f"sess_{session_id}"
-        self.post(
+        return (
             SessionOpened(
                 session_id=session_id,
                 tenant_id=key.tenant_id,
@@ -88,10 +101,25 @@ class Books:
         **more: Any,
     ) -> Entry:
         """Book what `counts` cost on the shipped cards; without counts the usage is missing."""
+        entry = self.entry(session_id, subject_id, counts, at=at, model=model, **more)
+        self.post(entry)
+        return entry
+
+    def entry(
+        self,
+        session_id: str,
+        subject_id: str,
+        counts: Mapping[Meter, int] | None = None,
+        *,
+        at: datetime = NOW,
+        model: str = MODEL,
+        **more: Any,
+    ) -> Entry:
+        """Return what `bill` books."""
         flags = frozenset({Flag.USAGE_MISSING}) if counts is None else frozenset[Flag]()
         rated = rate(Usage(counts or {}, flags), self._cards.find("openai", model, at))
         values: dict[str, Any] = {"kind": Kind.RESPONSE, "status": "completed", "flags": tuple(flags)} | more
-        entry = Entry(
+        return Entry(
             session_id=session_id,
             upstream_session_id=self._upstream[session_id],
             provider="openai",
@@ -102,8 +130,6 @@ class Books:
             cost_nanousd=rated.cost_nanousd,
             **values,
         )
-        self.post(entry)
-        return entry
 
     def close(self, session_id: str, at: datetime = NOW) -> None:
         self.post(SessionClosed(session_id=session_id, closed_at=at, close_code=1000, reason="client_closed"))

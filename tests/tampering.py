@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, delete, select, text
 
+from proxy.store import rollups
 from proxy.store.database import open_database, writing
+from proxy.store.schema import ledger_entry, ledger_line, rollup_day, rollup_group, rollup_quarter
 from tests.postgres import as_owner
 
 APPEND_ONLY = ("ledger_entry", "ledger_line", "ledger_block")
@@ -46,3 +48,12 @@ def tampering(engine: Engine) -> Iterator[Connection]:
         yield connection
         connection.commit()
         raw.execute("PRAGMA foreign_keys = ON")
+
+
+def sum_anew(connection: Connection) -> None:
+    """Make the rollups what the ledger, as it is now, sums to."""
+    for table in (rollup_quarter, rollup_day, rollup_group):
+        connection.execute(delete(table))
+    entries = connection.execute(select(ledger_entry)).mappings().all()
+    lines = connection.execute(select(ledger_line)).mappings().all()
+    rollups.add(connection, [dict(row) for row in entries], [dict(row) for row in lines])

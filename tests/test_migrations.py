@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 
 from proxy.store.columns import metadata
 from proxy.store.database import check_version, migrate, open_database, reading
-from proxy.store.schema import chain_head, change_counter
+from proxy.store.schema import chain_head, change_counter, rollup_zone
 
 
 def differences(engine: Engine) -> list[object]:
@@ -41,3 +41,4 @@ def test_the_single_rows_are_there(database: Engine) -> None:
     with reading(database) as connection:
         assert connection.execute(select(chain_head.c.id, chain_head.c.entries)).all() == [(1, 0)]
         assert connection.execute(select(change_counter.c.id)).all() == [(1,)]
+        assert connection.execute(select(rollup_zone)).all() == [(1, "UTC")]

@@ -30,6 +30,20 @@ class Meter(StrEnum):
     UNTOLD_OUT = "untold_out"
 
 
+class Modality(StrEnum):
+    """What kind of content a meter counts."""
+
+    TEXT = "text"
+    AUDIO = "audio"  # its duration too
+    IMAGE = "image"
+    UNTOLD = "untold"
+
+
+MODALITIES = {
+    meter: Modality.AUDIO if meter is Meter.DURATION_MS else Modality(meter.partition("_")[0])
+    for meter in Meter
+}
+CACHED_METERS = frozenset({Meter.TEXT_IN_CACHED, Meter.AUDIO_IN_CACHED, Meter.IMAGE_IN_CACHED})
 INPUT_METERS = frozenset(
     {
         Meter.TEXT_IN,

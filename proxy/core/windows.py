@@ -41,7 +41,7 @@ def span_at(window: Window, zone: tzinfo, at: datetime) -> Span | None:
     if window is Window.HOUR:
         return Span(_hour_start(zone, at), _hour_end(zone, at))
     first, following = _days(window, at.astimezone(zone).date())
-    return Span(_midnight(zone, first), _midnight(zone, following))
+    return Span(midnight(zone, first), midnight(zone, following))
 
 
 def _days(window: Window, day: date) -> tuple[date, date]:
@@ -57,7 +57,7 @@ def _days(window: Window, day: date) -> tuple[date, date]:
     return first, first.replace(year=first.year + later // 12, month=later % 12 + 1)
 
 
-def _midnight(zone: tzinfo, day: date) -> datetime:
+def midnight(zone: tzinfo, day: date) -> datetime:
     """Return when `day` begins: at the first of two midnights, or when a skipped one would have been."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 

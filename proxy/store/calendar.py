@@ -1,4 +1,4 @@
-"""Local days, hours and months of a time zone, in SQL that both databases understand.
+"""Local hours, days, weeks and months of a time zone, in SQL that both databases understand.
 
 Neither database is asked about time zones: SQLite knows none, and PostgreSQL's tables may be another
 edition than ours. A zone changes its offset a few times a year; those changes become a CASE.
@@ -13,6 +13,7 @@ from proxy.store.columns import EPOCH, from_micros, to_micros
 
 HOUR = 3_600_000_000  # microseconds
 DAY = 24 * HOUR
+_MONDAY = 3  # the epoch was a Thursday
 _SECOND = timedelta(seconds=1)
 
 
@@ -64,6 +65,11 @@ def local_micros(column: ColumnElement[Any], offset: ColumnElement[int]) -> Colu
     return type_coerce(column, BigInteger) + offset
 
 
+def week_of(micros: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the number of the week, from Monday, that a wall clock stands in."""
+    return (micros + _MONDAY * DAY) // (7 * DAY)
+
+
 def month_of(micros: ColumnElement[int], dialect: str) -> ColumnElement[str]:
     """Return the calendar month of a wall clock, as YYYY-MM."""
     seconds = micros // 1_000_000
@@ -75,6 +81,11 @@ def month_of(micros: ColumnElement[int], dialect: str) -> ColumnElement[str]:
 def day_text(day: int) -> str:
     """Return the day that `local_micros // DAY` stands for, such as 2026-11-23."""
     return (EPOCH + timedelta(days=day)).date().isoformat()
+
+
+def week_text(week: int) -> str:
+    """Return the Monday of the week that `week_of` numbers, such as 2026-11-23."""
+    return day_text(7 * week - _MONDAY)
 
 
 def hour_text(hour: int, offset: int) -> str:

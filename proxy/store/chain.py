@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select, type_co
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
+from proxy.store import rollups
 from proxy.store.columns import to_micros
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
@@ -96,7 +97,7 @@ def append(
     lines: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> Head:
-    """Book rows behind a locked `head`, whose ids go on from there, as one block."""
+    """Book rows behind a locked `head`, whose ids go on from there, as one block; rollups count them too."""
     last = entries[-1]["id"]
     number = head.blocks + 1
     block = BlockHash(head.digest, number, head.entries + 1, last, now)
@@ -114,6 +115,7 @@ def append(
     connection.execute(insert(ledger_block), {**row, "digest": after.digest})
     moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}
     connection.execute(update(chain_head).values(moved))
+    rollups.add(connection, entries, lines)
     return after
 
 

@@ -1,12 +1,18 @@
 """Which ledger entries are meant: one set of filters for lists, reports and exports."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, Table, select
 
+from proxy.core.records import Kind
+from proxy.core.usage import MODALITIES, Meter, Modality
 from proxy.store import StoreError
-from proxy.store.schema import ledger_entry, project, tenant
+from proxy.store.groups import TAG_CHARS_MAX, meters_of, tag_value
+from proxy.store.schema import end_user, ledger_entry, ledger_line, project, rollup_group, tenant
 from proxy.store.tenants import find_tenant
 
 Condition = ColumnElement[bool]
@@ -16,7 +22,8 @@ Condition = ColumnElement[bool]
 class Filters:
     """Entries that fulfil all that is given; `start` is inside, `end` is not.
 
-    A tenant or project is meant by its name or id, the others by id.
+    A tenant, project or end user is meant by its name or id, the others by id. A tag is written name=value.
+    Of entries in which a meter or a modality was used, reports count that part only.
     """
 
     start: datetime | None = None
@@ -28,6 +35,12 @@ class Filters:
     session: str | None = None
     kind: str | None = None
     unrated: bool = False
+    end_user: str | None = None
+    tag: str | None = None
+    status: str | None = None
+    meter: str | None = None
+    modality: str | None = None
+    estimated: bool = False
 
 
 EVERYTHING = Filters()
@@ -37,30 +50,102 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
     """Return `filters` as SQL.
 
     Raises:
-        StoreError: a tenant or project does not exist, or a project's name is not unique.
+        StoreError: a tenant or project does not exist, a project's name is not unique, or a filter says
+            what cannot be.
     """
     entry = ledger_entry.c
+    found = [*_between(filters), *_who_and_what(connection, filters, ledger_entry)]
+    if filters.session is not None:
+        found.append(entry.session_id == filters.session)
+    if filters.status is not None:
+        found.append(entry.status == filters.status)
+    if filters.end_user is not None:
+        found.append(_of_user(filters.end_user))
+    if filters.tag is not None:
+        name, value = _tag(filters.tag)
+        found.append(tag_value(name, connection.dialect.name) == value)
+    if filters.unrated:
+        found.append(entry.cost_nanousd.is_(None))
+    if used := line_conditions(filters):
+        found.append(select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == entry.id, *used).exists())
+    return found
+
+
+def line_conditions(filters: Filters) -> list[Condition]:
+    """Return which lines of the entries are meant. Raises StoreError: a meter or modality that is none."""
+    meter = _one_of(Meter, "meter", filters.meter)
+    modality = _one_of(Modality, "modality", filters.modality)
+    if meter is not None and modality not in (None, MODALITIES[meter]):
+        raise StoreError(
+            f"The meter {meter} counts {MODALITIES[meter]}, not {modality}: give one of the two filters."
+        )
+    if meter is not None:
+        return [ledger_line.c.meter == meter]
+    return [ledger_line.c.meter.in_(meters_of(modality))] if modality is not None else []
+
+
+def group_conditions(connection: Connection, filters: Filters) -> list[Condition]:
+    """Return which groups of the rollups are meant, but for parts, meters and modalities.
+
+    Raises:
+        StoreError: as `conditions`.
+    """
+    found = _who_and_what(connection, filters, rollup_group)
+    return [*found, ~rollup_group.c.rated] if filters.unrated else found
+
+
+def _between(filters: Filters) -> list[Condition]:
     found: list[Condition] = []
     if filters.start is not None:
-        found.append(entry.occurred_at >= filters.start)
+        found.append(ledger_entry.c.occurred_at >= filters.start)
     if filters.end is not None:
-        found.append(entry.occurred_at < filters.end)
+        found.append(ledger_entry.c.occurred_at < filters.end)
+    if filters.start is not None and filters.end is not None and filters.end <= filters.start:
+        raise StoreError("The time asked about ends before it begins: give an end after its start.")
+    return found
+
+
+def _who_and_what(connection: Connection, filters: Filters, table: Table) -> list[Condition]:
+    """Return the conditions on what both entries and groups of the rollups know."""
+    columns = table.c
+    found: list[Condition] = []
     tenant_id = find_tenant(connection, filters.tenant).id if filters.tenant else None
     if tenant_id:
-        found.append(entry.tenant_id == tenant_id)
+        found.append(columns.tenant_id == tenant_id)
     if filters.project:
-        found.append(entry.project_id == _project_id(connection, tenant_id, filters.project))
+        found.append(columns.project_id == _project_id(connection, tenant_id, filters.project))
     for column, value in (
-        (entry.api_key_id, filters.key),
-        (entry.model, filters.model),
-        (entry.session_id, filters.session),
-        (entry.kind, filters.kind),
+        (columns.api_key_id, filters.key),
+        (columns.model, filters.model),
+        (columns.kind, _one_of(Kind, "kind", filters.kind)),
     ):
         if value is not None:
             found.append(column == value)
-    if filters.unrated:
-        found.append(entry.cost_nanousd.is_(None))
+    if filters.estimated:
+        found.append(columns.estimated)
     return found
+
+
+def _one_of(names: type[StrEnum], what: str, given: str | None) -> Any:
+    if given is None:
+        return None
+    known: Sequence[str] = [one.value for one in names]
+    if given not in known:
+        raise StoreError(f"{given[:60]!r} is no {what}: use one of {', '.join(known)}.")
+    return names(given)
+
+
+def _tag(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not name or not equals or len(name) > TAG_CHARS_MAX or not given.isprintable():
+        raise StoreError(f"{given[:60]!r} is no tag to filter by: write NAME=VALUE, such as team=support.")
+    return name, value
+
+
+def _of_user(name_or_id: str) -> Condition:
+    """An erased user is still meant by its id, which stays in the ledger."""
+    named = select(end_user.c.id).where(end_user.c.name == name_or_id)
+    return ledger_entry.c.end_user_id.in_(named) | (ledger_entry.c.end_user_id == name_or_id)
 
 
 def _project_id(connection: Connection, tenant_id: str | None, name_or_id: str) -> str:

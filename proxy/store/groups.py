@@ -1,29 +1,53 @@
 """What a report can be grouped by: the SQL to group with, and what its values are called."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import JSON, Column, ColumnElement, Connection, Text, cast, func, select, type_coerce
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    case,
+    cast,
+    func,
+    select,
+    type_coerce,
+)
 
+from proxy.core.usage import MODALITIES, Modality
 from proxy.store import StoreError
-from proxy.store.calendar import DAY, HOUR, day_text, hour_text, local_micros, month_of, offset_of
-from proxy.store.columns import EPOCH
-from proxy.store.schema import api_key, end_user, ledger_entry, ledger_line, project, tenant
+from proxy.store.calendar import (
+    DAY,
+    HOUR,
+    day_text,
+    hour_text,
+    local_micros,
+    month_of,
+    offset_of,
+    week_of,
+    week_text,
+)
+from proxy.store.schema import api_key, end_user, ledger_entry, ledger_line, project, rollup_group, tenant
 
 GROUPS_MAX = 6
 TAG = "tag:"
+TAG_CHARS_MAX = 100
 METER = "meter"
-TIMES = ("hour", "day", "month")
+MODALITY = "modality"
+TIMES = ("hour", "day", "week", "month")
 _PLAIN = {"model": "model", "kind": "kind", "status": "status", "session": "session_id"}
 _NAMED = {
-    "tenant": (ledger_entry.c.tenant_id, tenant),
-    "project": (ledger_entry.c.project_id, project),
-    "key": (ledger_entry.c.api_key_id, api_key),
-    "end_user": (ledger_entry.c.end_user_id, end_user),
+    "tenant": ("tenant_id", tenant),
+    "project": ("project_id", project),
+    "key": ("api_key_id", api_key),
+    "end_user": ("end_user_id", end_user),
 }
-GROUPS = (*_NAMED, *_PLAIN, *TIMES, METER)
+GROUPS = (*_NAMED, *_PLAIN, *TIMES, METER, MODALITY)
 _IDS_PER_QUERY = 500
 
 Shown = Mapping[str, str | None]
@@ -38,47 +62,75 @@ class Group:
     show: Callable[[Connection, Sequence[Sequence[Any]]], list[Shown]]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where groups are read from: who and what, when, and of which meter and modality."""
+
+    table: Table
+    at: ColumnElement[Any]
+    meter: ColumnElement[Any]
+    modality: ColumnElement[Any]
+
+
+def meters_of(modality: Modality) -> list[str]:
+    """Return the meters that count content of this kind."""
+    return [meter.value for meter, own in MODALITIES.items() if own is modality]
+
+
+LINES = Source(
+    ledger_entry,
+    ledger_entry.c.occurred_at,
+    ledger_line.c.meter,
+    case(*((ledger_line.c.meter.in_(meters_of(one)), one.value) for one in Modality)),
+)
+
+
+def cells(at: ColumnElement[Any]) -> Source:
+    """Return the rollup whose cells begin at `at`."""
+    return Source(rollup_group, at, rollup_group.c.meter, rollup_group.c.modality)
+
+
 def check_groups(names: Sequence[str]) -> None:
     """Raises StoreError: one of `names` is nothing to group by, or there are too many."""
     for name in names:
-        if name not in GROUPS and not (name.startswith(TAG) and len(name) > len(TAG) and name.isprintable()):
+        if name not in GROUPS and not _is_tag(name):
             raise StoreError(f"{name[:60]!r} is nothing to group by: use {', '.join(GROUPS)} or tag:NAME.")
     if len(set(names)) < len(names) or len(names) > GROUPS_MAX:
         raise StoreError(f"Group by at most {GROUPS_MAX} things, each once.")
 
 
+def _is_tag(name: str) -> bool:
+    tag = name.removeprefix(TAG)
+    return tag != name and 0 < len(tag) <= TAG_CHARS_MAX and tag.isprintable()
+
+
 def make_groups(
-    connection: Connection, names: Sequence[str], zone: tzinfo, wanted: Iterable[ColumnElement[bool]]
+    dialect: str, names: Sequence[str], zone: tzinfo, source: Source, span: tuple[datetime, datetime]
 ) -> list[Group]:
-    """Return the groups of these names. Times are those of `zone`; `wanted` are the report's entries."""
-    span = _span(connection, wanted) if set(TIMES) & set(names) else (EPOCH, EPOCH)
-    return [_make(connection.dialect.name, name, zone, span) for name in names]
+    """Return the groups of these names. Times are those of `zone`; all that is read lies in `span`."""
+    return [_make(dialect, name, zone, source, span) for name in names]
 
 
-def _span(connection: Connection, wanted: Iterable[ColumnElement[bool]]) -> tuple[datetime, datetime]:
-    """Return the first and last instant that any entry has."""
-    at = ledger_entry.c.occurred_at
-    first, last = connection.execute(select(func.min(at), func.max(at)).where(*wanted)).one()
-    return (first, last) if first is not None else (EPOCH, EPOCH)
-
-
-def _make(dialect: str, name: str, zone: tzinfo, span: tuple[datetime, datetime]) -> Group:
+def _make(dialect: str, name: str, zone: tzinfo, source: Source, span: tuple[datetime, datetime]) -> Group:
     if name in TIMES:
-        return _time_group(dialect, name, zone, span)
+        return _time_group(dialect, name, zone, source.at, span)
     if name in _NAMED:
-        return _named_group(name)
+        return _named_group(name, source)
     if name == METER:
-        return _plain_group(name, ledger_line.c.meter)
+        return _plain_group(name, source.meter)
+    if name == MODALITY:
+        return _plain_group(name, source.modality)
     if name in _PLAIN:
-        return _plain_group(name, ledger_entry.c[_PLAIN[name]])
-    return _plain_group(name, _tag(name.removeprefix(TAG), dialect))
+        return _plain_group(name, source.table.c[_PLAIN[name]])
+    return _plain_group(name, tag_value(name.removeprefix(TAG), dialect))
 
 
 def _plain_group(name: str, column: ColumnElement[Any]) -> Group:
     return Group(name, [column], lambda _connection, keys: [{name: key[0]} for key in keys])
 
 
-def _tag(name: str, dialect: str) -> ColumnElement[Any]:
+def tag_value(name: str, dialect: str) -> ColumnElement[Any]:
+    """Return the value of the tag `name` of an entry, null where it has none."""
     tags = type_coerce(ledger_entry.c.tags, Text)
     if dialect == "sqlite":  # by exact key: a path could not express every name
         pairs = func.json_each(tags).table_valued("key", "value")
@@ -86,18 +138,22 @@ def _tag(name: str, dialect: str) -> ColumnElement[Any]:
     return func.json_extract_path_text(cast(tags, JSON), name)
 
 
-def _time_group(dialect: str, name: str, zone: tzinfo, span: tuple[datetime, datetime]) -> Group:
-    at = ledger_entry.c.occurred_at
+def _time_group(
+    dialect: str, name: str, zone: tzinfo, at: ColumnElement[Any], span: tuple[datetime, datetime]
+) -> Group:
     offset = offset_of(at, zone, *span)
     local = local_micros(at, offset)
-    if name == "month":
-        return _plain_group(name, month_of(local, dialect))
-    if name == "day":
-        return Group(name, [local // DAY], lambda _, keys: [{name: day_text(key[0])} for key in keys])
+    match name:
+        case "month":
+            return _plain_group(name, month_of(local, dialect))
+        case "week":
+            return Group(name, [week_of(local)], lambda _, keys: [{name: week_text(key[0])} for key in keys])
+        case "day":
+            return Group(name, [local // DAY], lambda _, keys: [{name: day_text(key[0])} for key in keys])
     return Group(name, [local // HOUR, offset], lambda _, keys: [{name: hour_text(*key)} for key in keys])
 
 
-def _named_group(name: str) -> Group:
+def _named_group(name: str, source: Source) -> Group:
     """Group by id, since names need not be unique; show the name, and the id where it says more."""
     column, table = _NAMED[name]
 
@@ -106,7 +162,7 @@ def _named_group(name: str) -> Group:
         names = _names(connection, table.c.id, table.c.name, {id for id in ids if id is not None})
         return [_shown(name, id, names.get(id)) for id in ids]
 
-    return Group(name, [column], show)
+    return Group(name, [source.table.c[column]], show)
 
 
 def _shown(group: str, id: str | None, name: str | None) -> Shown:

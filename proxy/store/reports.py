@@ -2,41 +2,81 @@
 
 Sums are exact. Entries without a cost are counted apart and add nothing: a total is what is known,
 and `unrated_entries` says how much is not.
+
+Most questions are answered from the rollups, however large the ledger is. Those about sessions, end users,
+tags and statuses read entries, and so do times that do not fall on quarter hours: they have a limit of days.
+Sessions can only be counted from entries: that is done where few are concerned, or when it is asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, case, func, select
+from sqlalchemy import Connection, Engine, func, select
 
-from proxy.core.money import format_usd
-from proxy.core.usage import Meter
 from proxy.store import StoreError
+from proxy.store.calendar import offset_changes
+from proxy.store.columns import EPOCH, to_micros
 from proxy.store.database import reading
-from proxy.store.filters import EVERYTHING, Filters, conditions
-from proxy.store.groups import METER, Group, check_groups, make_groups
+from proxy.store.filters import EVERYTHING, Filters, conditions, group_conditions, line_conditions
+from proxy.store.groups import LINES, METER, MODALITY, TAG, TIMES, Group, check_groups, make_groups
 from proxy.store.instants import format_instant
-from proxy.store.schema import ledger_entry, ledger_line
-from proxy.store.sums import RESPONSES, UNRATED, exact, parts
+from proxy.store.line_sums import Lines
+from proxy.store.rollup_sums import Cells
+from proxy.store.rollups import QUARTER, Part
+from proxy.store.schema import ledger_entry, rollup_group
+from proxy.store.totals import Totals, TotalsBy
 
 ROWS_MAX = 100_000
+LINES_DAYS_MAX = 100  # a quarter of a year, in every zone
+SESSIONS_ENTRIES_MAX = 50_000  # among so many entries sessions are counted unasked
+
+_ROLLED_UP = (
+    "start",
+    "end",
+    "tenant",
+    "project",
+    "key",
+    "model",
+    "kind",
+    "unrated",
+    "estimated",
+    METER,
+    MODALITY,
+)
+_LINE_GROUPS = ("session", "end_user", "status")
 
 ReportRow = Mapping[str, str | int | None]
-_Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CostQuery:
-    """What a report is about. Days, hours and months are those of `zone`.
+    """What a report is about. Hours, days, weeks and months are those of `zone`.
 
-    `group_by` holds names out of `groups.GROUPS`, or `tag:NAME`.
+    `group_by` holds names out of `groups.GROUPS`, or `tag:NAME`. `count_sessions` counts them among however
+    many entries.
     """
 
     group_by: Sequence[str] = ()
     filters: Filters = EVERYTHING
     zone: tzinfo = UTC
+    count_sessions: bool = False
+
+    @property
+    def part(self) -> Part:
+        """Return which part of entries its rows are about."""
+        if METER in self.group_by or self.filters.meter is not None:
+            return Part.METER
+        if MODALITY in self.group_by or self.filters.modality is not None:
+            return Part.MODALITY
+        return Part.ENTRY
+
+    @property
+    def has_bare(self) -> bool:
+        """Return whether entries without lines have a row of their own."""
+        chosen = self.filters.meter is not None or self.filters.modality is not None
+        return self.part is not Part.ENTRY and not chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +102,148 @@ def run(engine: Engine, query: CostQuery) -> Report:
     """Answer `query` from one state of the database.
 
     Raises:
-        StoreError: a group or a filter does not exist, or there would be too many rows.
+        StoreError: a group or a filter does not exist or contradicts another, there would be too many rows,
+            or too many days for a question that rollups cannot answer. The text says what to do.
     """
     check_groups(query.group_by)
     with reading(engine) as connection:
-        wanted = conditions(connection, query.filters)
-        groups = make_groups(connection, query.group_by, query.zone, wanted)
-        total = _sums(connection, wanted, [])[()]
-        rows = _rows(connection, wanted, groups) if groups else []
-    return Report(query, rows, total)
+        asked = _Asked(connection, query)
+        totals = asked.totals()
+        whole = replace(query, group_by=())
+        if query.part is whole.part:
+            total = asked.sum_of(totals)
+        else:
+            total = _Asked(connection, whole).totals().get((), Totals(sessions=0))
+        rows = _rows(connection, totals, asked.groups) if asked.groups else []
+    return Report(query, rows, total.as_row())
 
 
-def _rows(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group]
-) -> list[ReportRow]:
+class _Asked:
+    """A query on its way to an answer."""
+
+    def __init__(self, connection: Connection, query: CostQuery) -> None:
+        self._connection = connection
+        self._query = query
+        wanted, meant = conditions(connection, query.filters), line_conditions(query.filters)
+        span = _span(connection, query.filters)
+        self._why_lines = _why_lines(query, span)
+        if self._why_lines:
+            _check_days(query.filters, span, self._why_lines)
+        self._lines = Lines(wanted, meant, by_line=query.part is not Part.ENTRY)
+        self.groups = make_groups(connection.dialect.name, query.group_by, query.zone, LINES, span)
+        self._counts_sessions = bool(self._why_lines)
+
+    def totals(self) -> TotalsBy:
+        """Return what each group comes to."""
+        if self._why_lines:
+            totals = self._lines.sums(self._connection, self.groups, ROWS_MAX)
+        else:
+            totals = _cells(self._connection, self._query).sums(self._connection)
+        if len(totals) > ROWS_MAX:
+            raise StoreError(f"This report has more than {ROWS_MAX:,} rows: narrow it, or group by less.")
+        if not self._why_lines:
+            self._counts_sessions = self._query.count_sessions or self._concerns_few(totals)
+            if self._counts_sessions:
+                for key, sessions in self._lines.sessions(self._connection, self.groups).items():
+                    totals[key].sessions = sessions
+        return totals
+
+    def sum_of(self, totals: TotalsBy) -> Totals:
+        """Return what all groups come to together."""
+        total = Totals()
+        for one in totals.values():
+            total.add(one)
+        if not self.groups and totals:
+            total.sessions = totals[()].sessions
+        elif self._counts_sessions:
+            total.sessions = self._lines.sessions(self._connection, ()).get((), 0)
+        return total
+
+    def _concerns_few(self, totals: TotalsBy) -> bool:
+        """Return whether sessions can be counted in passing: what is read for it are a tenant's entries."""
+        filters = self._query.filters
+        read = Filters(start=filters.start, end=filters.end, tenant=filters.tenant)
+        if filters != read or self._query.part is not Part.ENTRY:
+            totals = _cells(self._connection, CostQuery(filters=read)).sums(self._connection)
+        return sum(one.entries for one in totals.values()) <= SESSIONS_ENTRIES_MAX
+
+
+def _cells(connection: Connection, query: CostQuery) -> Cells:
+    filters = query.filters
+    wanted = group_conditions(connection, filters)
+    if filters.meter is not None:
+        wanted.append(rollup_group.c.meter == filters.meter)
+    if filters.modality is not None:
+        wanted.append(rollup_group.c.modality == filters.modality)
+    return Cells(
+        wanted=wanted,
+        start=filters.start,
+        end=filters.end,
+        part=query.part,
+        bare=query.has_bare,
+        names=query.group_by,
+        zone=query.zone,
+    )
+
+
+# --- What has to be read from entries, and how much of it may be
+
+
+def _why_lines(query: CostQuery, span: tuple[datetime, datetime]) -> list[str]:
+    """Return what of a question rollups know nothing of."""
+    why = [name for name in query.group_by if name in _LINE_GROUPS or name.startswith(TAG)]
+    given = [one.name for one in fields(Filters) if getattr(query.filters, one.name) not in (None, False)]
+    why += [name for name in given if name not in _ROLLED_UP and name not in why]
+    if any(at is not None and to_micros(at) % QUARTER for at in (query.filters.start, query.filters.end)):
+        why.append("a time within a quarter hour")
+    if set(TIMES) & set(query.group_by) and not _on_quarters(query.zone, span):
+        why.append(f"the time zone {query.zone}, which was not a whole number of quarter hours from UTC")
+    return why
+
+
+def _on_quarters(zone: tzinfo, span: tuple[datetime, datetime]) -> bool:
+    """Return whether all days and hours of the zone begin on quarter hours."""
+    quarter = timedelta(microseconds=QUARTER)
+    offsets = [span[0].astimezone(zone).utcoffset() or timedelta()]
+    offsets += [offset for _, offset in offset_changes(zone, *span)]
+    return not any(offset % quarter for offset in offsets)
+
+
+def _span(connection: Connection, filters: Filters) -> tuple[datetime, datetime]:
+    """Return the first and the last instant that entries can have; a session's own if that is asked for."""
+    at = ledger_entry.c.occurred_at
+    own = [] if filters.session is None else [ledger_entry.c.session_id == filters.session]
+    first = connection.execute(select(func.min(at)).where(*own)).scalar_one()
+    last = connection.execute(select(func.max(at)).where(*own)).scalar_one()
+    if first is None:
+        return EPOCH, EPOCH
+    start = max(filters.start or first, first)
+    return start, max(start, min(filters.end or last, last))
+
+
+def _check_days(filters: Filters, span: tuple[datetime, datetime], why: Sequence[str]) -> None:
+    days = -((span[0] - span[1]) // timedelta(days=1))
+    if filters.session is None and days > LINES_DAYS_MAX:
+        raise StoreError(
+            f"What is asked for ({', '.join(why)}) is read from single entries, at most {LINES_DAYS_MAX} days"
+            f" of them, and here are {days}: give a start and an end that are closer, or do without it."
+        )
+
+
+# --- Rows
+
+
+def _rows(connection: Connection, totals: TotalsBy, groups: Sequence[Group]) -> list[ReportRow]:
     """Return the rows in the order of their groups, what has none of a kind last."""
-    sums = _sums(connection, wanted, groups)
-    shown: list[dict[str, str | int | None]] = [{} for _ in sums]
+    shown: list[dict[str, str | int | None]] = [{} for _ in totals]
     start = 0
     for group in groups:
         end = start + len(group.columns)
-        values = group.show(connection, [key[start:end] for key in sums])
+        values = group.show(connection, [key[start:end] for key in totals])
         for row, value in zip(shown, values, strict=True):
             row |= value
         start = end
-    rows = [{**group, **amounts} for group, amounts in zip(shown, sums.values(), strict=True)]
+    rows = [{**group, **one.as_row()} for group, one in zip(shown, totals.values(), strict=True)]
     names = [group.name for group in groups]
     return sorted(rows, key=lambda row: [_rank(name, row[name]) for name in names])
 
@@ -96,75 +253,3 @@ def _rank(group: str, value: str | int | None) -> tuple[bool, str]:
     if group == "hour" and value is not None:
         value = format_instant(datetime.fromisoformat(str(value)))
     return value is None, str(value)
-
-
-def _sums(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group]
-) -> dict[_Key, ReportRow]:
-    """Return what each group comes to, by the values of its columns."""
-    columns = [column for group in groups for column in group.columns]
-    by_meter = any(group.name == METER for group in groups)
-    amounts = connection.execute(_amounts(columns, by_meter).where(*wanted).limit(ROWS_MAX + 1)).all()
-    if len(amounts) > ROWS_MAX:
-        raise StoreError(f"This report has more than {ROWS_MAX:,} rows: narrow it, or group by less.")
-    quantities = _quantities(connection, wanted, columns)
-    sums: dict[_Key, ReportRow] = {}
-    for row in amounts:
-        key = tuple(row[: len(columns)])
-        counted = quantities.get(key, {})
-        sums[key] = {
-            "sessions": int(row.sessions),
-            "responses": int(row.responses or 0),
-            "cost_nanousd": exact(row, "cost"),
-            "cost_usd": format_usd(exact(row, "cost")),
-            "estimated_nanousd": exact(row, "estimated"),
-            "unrated_entries": int(row.unrated or 0),
-            **{meter.value: counted.get(meter.value, 0) for meter in Meter},
-        }
-    return sums
-
-
-def _amounts(columns: Sequence[ColumnElement[Any]], by_meter: bool) -> Select[Any]:
-    cost = _cost_by_meter() if by_meter else ledger_entry.c.cost_nanousd
-    source = ledger_entry.outerjoin(ledger_line) if by_meter else ledger_entry
-    facts = [
-        func.count(ledger_entry.c.session_id.distinct()).label("sessions"),
-        RESPONSES,
-        UNRATED,
-        *parts(cost, "cost"),
-        *parts(case((ledger_entry.c.estimated, cost)), "estimated"),
-    ]
-    return _grouped(select(*facts).select_from(source), columns)
-
-
-def _cost_by_meter() -> ColumnElement[Any]:
-    """Return the cost of one meter: so that the rows still sum to the total, null in unrated entries."""
-    return case(
-        (ledger_entry.c.cost_nanousd.is_(None), None),
-        (ledger_line.c.entry_id.is_(None), ledger_entry.c.cost_nanousd),
-        else_=ledger_line.c.cost_nanousd,
-    )
-
-
-def _quantities(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], columns: Sequence[ColumnElement[Any]]
-) -> dict[_Key, dict[str, int]]:
-    """Return each group's quantity per meter."""
-    facts = select(ledger_line.c.meter.label("of_meter"), *parts(ledger_line.c.quantity, "quantity"))
-    query = _grouped(facts.select_from(ledger_entry.join(ledger_line)), columns, ledger_line.c.meter)
-    quantities: dict[_Key, dict[str, int]] = {}
-    for row in connection.execute(query.where(*wanted)):
-        quantities.setdefault(tuple(row[: len(columns)]), {})[row.of_meter] = exact(row, "quantity")
-    return quantities
-
-
-def _grouped(
-    facts: Select[Any], columns: Sequence[ColumnElement[Any]], *more: ColumnElement[Any]
-) -> Select[Any]:
-    """Return `facts` with the columns in front and grouped by them.
-
-    Grouped by label: PostgreSQL would not see that two expressions with parameters are the same.
-    """
-    labels = [column.label(f"group_{number}") for number, column in enumerate(columns)]
-    names = [label.name for label in labels]
-    return facts.with_only_columns(*labels, *facts.selected_columns).group_by(*names, *more)

@@ -25,6 +25,7 @@ from proxy.store.corrections import Stored, reversal, stored
 from proxy.store.database import reading
 from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
+from proxy.store.rollup_check import rollup_fault
 from proxy.store.schema import budget_window, ledger_block, ledger_entry, ledger_line
 from proxy.store.spend import ledger_sums, pot_in
 
@@ -50,7 +51,7 @@ def verify(
     *,
     kept: str | None = None,
 ) -> Verdict:
-    """Recompute every entry and block, then the counters of budgets, and report the first that differs.
+    """Recompute every entry and block, then counters and rollups, and report the first that differs.
 
     `zone` decides an entry's period. `progress` is told how many entries of how many are done. `kept` is the
     seal of an earlier verdict: the ledger has to begin with all that it was made of.
@@ -73,7 +74,7 @@ def verify(
             progress(checked, total)
     if checked != total:
         return Verdict(checked, f"there should be {total} entries, and there are {checked}")
-    fault = links.fault_at_end() or _repeated_key(engine) or _counter_fault(engine)
+    fault = links.fault_at_end() or _repeated_key(engine) or _counter_fault(engine) or rollup_fault(engine)
     return Verdict(checked, fault, None if fault else head.seal)
 
 

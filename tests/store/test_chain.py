@@ -30,7 +30,7 @@ from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_li
 from proxy.store.verify import verify
 from tests.ledgers import NOW, Books
 from tests.store.test_verify import UTC
-from tests.tampering import APPEND_ONLY, owning, tampering
+from tests.tampering import APPEND_ONLY, owning, sum_anew, tampering
 
 
 @pytest.fixture
@@ -128,6 +128,7 @@ def cut_off(connection: Connection, after: int) -> None:
     connection.execute(delete(ledger_block).where(ledger_block.c.last_entry > after))
     digest = select(ledger_block.c.digest).where(ledger_block.c.last_entry == after).scalar_subquery()
     connection.execute(update(chain_head).values(entries=after, blocks=after, digest=digest))
+    sum_anew(connection)
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)

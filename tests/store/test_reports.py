@@ -16,7 +16,7 @@ from proxy.store.ledger import Booked, entries
 from proxy.store.reports import CostQuery, run
 from proxy.store.schema import ledger_entry, ledger_line
 from tests.ledgers import MODEL, NOW, Books
-from tests.tampering import tampering
+from tests.tampering import sum_anew, tampering
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -36,10 +36,17 @@ def test_the_shape_of_an_answer(books: Books) -> None:
     amounts = {
         "sessions": 2,
         "responses": 3,
+        "entries": 3,
         "cost_nanousd": 2_568_000,
         "cost_usd": "0.002568000",
+        "list_nanousd": 2_568_000,
+        "billed_nanousd": 2_568_000,
+        "billed_usd": "0.002568000",
         "estimated_nanousd": 320_000,
         "unrated_entries": 1,
+        "cached_share": "0.6667",
+        "cost_per_session_usd": "0.001284000",
+        "cost_per_spoken_minute_usd": "0.088045714",
         "text_in": 0,
         "text_in_cached": 0,
         "audio_in": 10,
@@ -64,7 +71,8 @@ def test_the_shape_of_an_answer(books: Books) -> None:
 def test_without_entries_the_total_is_zero(books: Books) -> None:
     report = run(books.engine, CostQuery(["tenant", "hour"]))
     assert report.rows == [] and report.as_json()["from"] is None
-    assert set(report.total.values()) == {0, "0.000000000"}
+    assert set(report.total.values()) == {0, "0.000000000", None}
+    assert run(books.engine, CostQuery(["session"])).total == report.total
 
 
 def test_without_groups_there_is_only_a_total(books: Books) -> None:
@@ -99,10 +107,11 @@ def test_huge_amounts_do_not_overflow(books: Books) -> None:
     huge = 2**63 - 1
     with tampering(books.engine) as connection:
         connection.execute(update(ledger_entry).values(cost_nanousd=huge))
-        connection.execute(update(ledger_line).values(cost_nanousd=huge, quantity=huge))
-    for group in ("tenant", "meter"):
-        (row,) = run(books.engine, CostQuery([group])).rows
-        assert row["cost_nanousd"] == row["text_in"] == 3 * huge
+        connection.execute(update(ledger_line).values(cost_nanousd=huge))
+        sum_anew(connection)
+    for groups in (["tenant"], ["meter"], ["session"], ["meter", "session"]):
+        (row,) = run(books.engine, CostQuery(groups)).rows
+        assert row["cost_nanousd"] == 3 * huge
         assert row["cost_usd"] == "27670116110.564327421"
 
 
@@ -113,8 +122,10 @@ def test_a_corrected_entry_counts_once(books: Books) -> None:
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1} if number == 2 else None)
         with tampering(books.engine) as connection:
             connection.execute(update(ledger_entry).where(ledger_entry.c.id == number + 1).values(role=role))
-    total = run(books.engine, CostQuery()).total
-    assert (total["responses"], total["unrated_entries"], total["cost_nanousd"]) == (1, 0, 4_000)
+            sum_anew(connection)
+    for groups in ([], ["status"], ["meter"], ["session", "modality"]):
+        total = run(books.engine, CostQuery(groups)).total
+        assert (total["responses"], total["unrated_entries"], total["cost_nanousd"]) == (1, 0, 4_000)
 
 
 def test_days_are_those_of_the_asked_zone(books: Books) -> None:

@@ -29,6 +29,7 @@ from proxy.store.schema.ledger import (
 from proxy.store.schema.limits import limit_rule, model_rule
 from proxy.store.schema.payers import api_key, end_user, project, tenant
 from proxy.store.schema.prices import rate_card, rate_price
+from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_quarter, rollup_zone
 
 __all__ = [
     "api_key",
@@ -55,6 +56,10 @@ __all__ = [
     "project",
     "rate_card",
     "rate_price",
+    "rollup_day",
+    "rollup_group",
+    "rollup_quarter",
+    "rollup_zone",
     "session",
     "stop_order",
     "tenant",

@@ -1,0 +1,182 @@
+"""Whether rollups are what the ledger sums to: summed again in SQL, from entries and lines, day by day."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    Table,
+    case,
+    distinct,
+    func,
+    literal,
+    null,
+    select,
+    type_coerce,
+)
+
+from proxy.store.columns import from_micros, to_micros
+from proxy.store.database import reading
+from proxy.store.groups import LINES
+from proxy.store.rollups import AMOUNTS, DIMENSIONS, QUARTER, Cell, Part, cell_of, day_start, zone_of
+from proxy.store.schema import ledger_entry, ledger_line, rollup_day, rollup_group, rollup_quarter
+from proxy.store.sums import exact, parts
+
+_entry = ledger_entry.c
+_ONE_DAY = timedelta(days=1)
+_FACTS = ("entries", "quantity", *(f"{name}_nanousd" for name in AMOUNTS))
+
+Facts = tuple[int, ...]  # in the order of _FACTS
+Cells = dict[tuple[int, tuple[Any, ...]], Facts]  # by start, in microseconds, and the values of DIMENSIONS
+
+
+def rollup_fault(engine: Engine) -> str | None:
+    """Return which cell of a rollup, of the first day that has one, is not what the ledger sums to.
+
+    Each day is read in one short transaction, in which nothing is booked.
+    """
+    after = datetime.min
+    while True:
+        with reading(engine) as connection:
+            first = _first(connection, after)
+            if first is None:
+                return None
+            zone = zone_of(connection)
+            day = day_start(zone, first)
+            following = day_start(zone, day + _ONE_DAY + _ONE_DAY / 4)
+            start, end = _next_quarter(day), _next_quarter(following)
+            wanted = _of_ledger(connection, start, end)
+            fault = _difference(rollup_quarter, wanted, _stored(connection, rollup_quarter, start, end))
+            fault = fault or _difference(
+                rollup_day, _in_one(wanted, day), _stored(connection, rollup_day, day, following)
+            )
+        if fault is not None:
+            return fault
+        after = end
+
+
+def _first(connection: Connection, after: datetime) -> datetime | None:
+    """Return when the first quarter hour begins, from `after` on, that either side knows of."""
+    found = []
+    for at in (_entry.occurred_at, rollup_quarter.c.starts_at, rollup_day.c.starts_at):
+        later = [at >= after] if after.tzinfo is not None else []
+        found.append(connection.execute(select(func.min(at)).where(*later)).scalar_one())
+    there = [at for at in found if at is not None]
+    return from_micros(to_micros(min(there)) // QUARTER * QUARTER) if there else None
+
+
+def _next_quarter(at: datetime) -> datetime:
+    return from_micros(-(-to_micros(at) // QUARTER) * QUARTER)
+
+
+# --- What the ledger sums to
+
+
+def _of_ledger(connection: Connection, start: datetime, end: datetime) -> Cells:
+    within = (_entry.occurred_at >= start) & (_entry.occurred_at < end)
+    return {
+        (int(row.quarter), _group_of(row)): _facts(row)
+        for query in _queries()
+        for row in connection.execute(query.where(within))
+    }
+
+
+def _queries() -> Iterator[Select[Any]]:
+    """Yield a query for each part of entries."""
+    nothing = literal(0, BigInteger)
+    lines = ledger_entry.join(ledger_line)
+    has_lines = select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == _entry.id).exists()
+    amounts = {name: _entry[f"{name}_nanousd"] for name in AMOUNTS}
+    of_lines = {name: ledger_line.c[f"{name}_nanousd"] for name in AMOUNTS}
+    yield _query(Part.ENTRY, amounts, nothing)
+    yield _query(Part.BARE, amounts, nothing).where(~has_lines)
+    yield _query(Part.MODALITY, of_lines, nothing, modality=LINES.modality).select_from(lines)
+    by_meter = _query(
+        Part.METER, of_lines, ledger_line.c.quantity, modality=LINES.modality, meter=ledger_line.c.meter
+    )
+    yield by_meter.select_from(lines)
+
+
+def _query(
+    part: Part,
+    amounts: Mapping[str, ColumnElement[Any]],
+    quantity: ColumnElement[Any],
+    *,
+    modality: ColumnElement[Any] | None = None,
+    meter: ColumnElement[Any] | None = None,
+) -> Select[Any]:
+    micros = type_coerce(_entry.occurred_at, BigInteger)
+    since = (micros % QUARTER + QUARTER) % QUARTER  # also before 1970
+    rated = _entry.cost_nanousd.is_not(None)
+    own = (_entry.tenant_id, _entry.project_id, _entry.api_key_id, _entry.model, _entry.kind, _entry.role)
+    dimensions = (*own, _entry.estimated, rated)
+    sides = [column for column in (modality, meter) if column is not None]
+    labels = [column.label(name) for name, column in zip(DIMENSIONS, dimensions, strict=False)] + [
+        column.label(name) for name, column in zip(("modality", "meter"), sides, strict=False)
+    ]
+    return select(
+        (micros - since).label("quarter"),
+        *labels,
+        literal(part.value).label("part"),
+        *(null().label(name) for name in ("modality", "meter")[len(sides) :]),
+        func.count(distinct(_entry.id)).label("entries"),
+        *parts(quantity, "quantity"),
+        *(half for name in AMOUNTS for half in parts(case((rated, amounts[name])), name)),
+    ).group_by("quarter", *(label.name for label in labels))
+
+
+def _group_of(row: Row[Any]) -> tuple[Any, ...]:
+    return tuple(
+        bool(value) if name in ("estimated", "rated") else value
+        for name, value in ((name, getattr(row, name)) for name in DIMENSIONS)
+    )
+
+
+def _facts(row: Row[Any]) -> Facts:
+    return (int(row.entries), exact(row, "quantity"), *(exact(row, name) for name in AMOUNTS))
+
+
+def _in_one(cells: Cells, day: datetime) -> Cells:
+    """Return what quarter hours sum to as a whole day."""
+    sums: dict[tuple[Any, ...], Cell] = {}
+    for (_, group), (entries, quantity, *amounts) in cells.items():
+        sums.setdefault(group, Cell()).add(entries, quantity, amounts)
+    starts_at = to_micros(day)
+    return {(starts_at, group): (one.entries, one.quantity, *one.amounts) for group, one in sums.items()}
+
+
+# --- What is stored
+
+
+def _stored(connection: Connection, table: Table, start: datetime, end: datetime) -> Cells:
+    query = (
+        select(table, *(rollup_group.c[name] for name in DIMENSIONS))
+        .join(rollup_group, rollup_group.c.id == table.c.group_id, isouter=True)
+        .where(table.c.starts_at >= start, table.c.starts_at < end)
+    )
+    stored: Cells = {}
+    for row in connection.execute(query):
+        cell = cell_of(row)
+        stored[to_micros(row.starts_at), _group_of(row)] = (cell.entries, cell.quantity, *cell.amounts)
+    return stored
+
+
+def _difference(table: Table, wanted: Cells, stored: Cells) -> str | None:
+    nothing = (0,) * len(_FACTS)
+    for key in sorted(wanted.keys() | stored.keys(), key=repr):
+        has, should = stored.get(key, nothing), wanted.get(key, nothing)
+        for name, value, right in zip(_FACTS, has, should, strict=True):
+            if value != right:
+                starts_at, group = key
+                whose = ", ".join(str(one) for one in group if one not in (None, True, False))
+                return (
+                    f"{table.name}: {name} is {value} from {from_micros(starts_at):%Y-%m-%d %H:%M} UTC of"
+                    f" {whose}, and the ledger sums to {right}"
+                )
+    return None

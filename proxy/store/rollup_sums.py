@@ -1,0 +1,162 @@
+"""Sums over the rollups: whole days where that is right, quarter hours at the edges and for other zones."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func, select
+
+from proxy.core.records import Kind, Role
+from proxy.store.columns import EPOCH
+from proxy.store.groups import TIMES, Group, Source, cells, make_groups
+from proxy.store.line_sums import grouped
+from proxy.store.rollups import FACTS, Part, day_start, zone_of
+from proxy.store.schema import rollup_day, rollup_group, rollup_quarter
+from proxy.store.sums import exact
+from proxy.store.totals import Totals, TotalsBy
+
+_FINE = ("hour", "day")  # nothing is won by summing a group's cells before its names are looked up
+_ONE_DAY = timedelta(days=1)
+_group = rollup_group.c
+
+Span = tuple[datetime, datetime]  # from, to
+Segment = tuple[Table, datetime, datetime]  # the cells of one table that begin in [from, to)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Which cells are meant: those of groups that fulfil `wanted`, from `start` to `end`; None is open.
+
+    `part` is the part of entries that is summed; with `bare`, entries without lines beside it. `names` is
+    what is grouped by, its times are those of `zone`.
+    """
+
+    wanted: Sequence[ColumnElement[bool]]
+    start: datetime | None
+    end: datetime | None
+    part: Part
+    bare: bool
+    names: Sequence[str]
+    zone: tzinfo
+
+    def sums(self, connection: Connection) -> TotalsBy:
+        """Return what each group comes to, but for sessions."""
+        span = cell_span(connection)
+        totals: TotalsBy = {}
+        for table, start, end in self._segments(connection, span):
+            groups = self._groups(connection, cells(table.c.starts_at), span)
+            within = (table.c.starts_at >= start) & (table.c.starts_at < end)
+            query = self._query(table, groups, within)
+            width = sum(len(group.columns) for group in groups)
+            for row in connection.execute(query):
+                self._add(totals.setdefault(tuple(row[:width]), Totals()), row)
+        return totals
+
+    def _groups(self, connection: Connection, source: Source, span: Span) -> list[Group]:
+        return make_groups(connection.dialect.name, self.names, self.zone, source, span)
+
+    # --- Which cells
+
+    def _segments(self, connection: Connection, span: Span) -> Iterator[Segment]:
+        """Yield where to read what: days as far as whole ones are asked for, quarter hours for the rest."""
+        start = max(self.start or span[0], span[0])
+        end = min(self.end or span[1], span[1])
+        zone = zone_of(connection)
+        if not self._days_will_do(zone):
+            yield rollup_quarter, start, end
+            return
+        first = start if day_start(zone, start) == start else day_start(zone, start + _ONE_DAY)
+        last = end if self.end is None or end < self.end else day_start(zone, end)
+        if first >= last:
+            yield rollup_quarter, start, end
+            return
+        yield rollup_quarter, start, first
+        yield rollup_day, first, last
+        yield rollup_quarter, last, end
+
+    def _days_will_do(self, zone: ZoneInfo) -> bool:
+        times = set(TIMES) & set(self.names)
+        same = getattr(self.zone, "key", None) == zone.key
+        return not times or (same and "hour" not in times)
+
+    # --- What of them
+
+    def _query(self, table: Table, groups: Sequence[Group], within: ColumnElement[bool]) -> Select[Any]:
+        """Sum the cells of each group first, then groups by what is asked for: ids are quicker than names."""
+        times = [column for group in groups if group.name in TIMES for column in group.columns]
+        labels = [column.label(f"time_{number}") for number, column in enumerate(times)]
+        own = select(_group.id).where(*self.wanted, _group.part.in_(self._parts()))
+        inner = select(table.c.group_id, *labels).where(within, table.c.group_id.in_(own))
+        if set(_FINE) & set(self.names):
+            summed = inner.add_columns(*(table.c[name] for name in FACTS)).subquery()
+        else:
+            summed = (
+                inner.add_columns(*(func.sum(table.c[name]).label(name) for name in FACTS))
+                .group_by(table.c.group_id, *(label.name for label in labels))
+                .subquery()
+            )
+        looked_up = iter(summed.c[label.name] for label in labels)
+        columns = [
+            next(looked_up) if group.name in TIMES else column for group in groups for column in group.columns
+        ]
+        facts = select(*_facts(summed.c)).select_from(
+            summed.join(rollup_group, _group.id == summed.c.group_id)
+        )
+        return grouped(
+            facts.add_columns(_group.part.label("of_part"), _group.meter.label("of_meter")),
+            columns,
+            _group.part,
+            _group.meter,
+        )
+
+    def _parts(self) -> list[str]:
+        return [*self._counted(), *([] if self.part is Part.METER else [Part.METER.value])]
+
+    def _counted(self) -> list[str]:
+        return [self.part.value, *([Part.BARE.value] if self.bare else [])]
+
+    def _add(self, totals: Totals, row: Row[Any]) -> None:
+        """Add one row: the amounts of the part that is asked for, quantities from meters."""
+        if row.of_part in self._counted():
+            totals.add(_totals(row))
+        if row.of_part == Part.METER:
+            totals.add(Totals(quantities={row.of_meter: int(row.quantity)}))
+
+
+def _facts(own: Any) -> list[ColumnElement[Any]]:
+    is_response = (_group.kind == Kind.RESPONSE) & (_group.role == Role.ORIGINAL)
+    unrated = case((_group.rated, 0), (_group.role == Role.REVERSAL, -own.entries), else_=own.entries)
+    halves = [f"{name}_{half}" for name in ("list", "cost", "billed") for half in ("high", "low")]
+    return [
+        func.sum(own.entries).label("entries"),
+        func.sum(case((is_response, own.entries), else_=0)).label("responses"),
+        func.sum(unrated).label("unrated"),
+        func.sum(own.quantity).label("quantity"),
+        *(func.sum(own[name]).label(name) for name in halves),
+        *(
+            func.sum(case((_group.estimated, own[f"cost_{half}"]), else_=0)).label(f"estimated_{half}")
+            for half in ("high", "low")
+        ),
+    ]
+
+
+def _totals(row: Row[Any]) -> Totals:
+    return Totals(
+        responses=int(row.responses),
+        entries=int(row.entries),
+        unrated=int(row.unrated),
+        list_nanousd=exact(row, "list"),
+        cost_nanousd=exact(row, "cost"),
+        billed_nanousd=exact(row, "billed"),
+        estimated_nanousd=exact(row, "estimated"),
+    )
+
+
+def cell_span(connection: Connection) -> Span:
+    """Return from when to when there are cells, to the end of the last quarter hour; nothing at the epoch."""
+    at = rollup_quarter.c.starts_at
+    first = connection.execute(select(func.min(at))).scalar_one()
+    last = connection.execute(select(func.max(at))).scalar_one()
+    return (first, last + timedelta(minutes=15)) if first is not None else (EPOCH, EPOCH)
