@@ -14,6 +14,7 @@ from proxy.cli import (
     rerating,
     serving,
     sessions,
+    tokens,
     webhooks,
 )
 from proxy.cli.root import app
@@ -34,6 +35,7 @@ __all__ = [
     "rerating",
     "serving",
     "sessions",
+    "tokens",
     "webhooks",
 ]
 

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, true
 
 from proxy.core.rating import CardBook, Price, RateCard
 from proxy.core.usage import Meter
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
 from proxy.store.card_files import NewCard, parse_cards, price_text
 from proxy.store.changes import bump
+from proxy.store.pages import Page
 from proxy.store.schema import rate_card, rate_price
 
 _Key = tuple[str, str, datetime]
@@ -32,17 +34,42 @@ class Imported:
 
 def load_cards(connection: Connection) -> tuple[RateCard, ...]:
     """Return all cards, by provider, model and instant."""
+    prices = _prices(connection, true())
+    rows = connection.execute(select(rate_card).order_by("provider", "model", "effective_from"))
+    return tuple(_card(row, prices) for row in rows)
+
+
+def page_of_cards(connection: Connection, page: Page, model: str | None = None) -> list[RateCard]:
+    """Return a page of cards, by id: in the order they were added. They are of no tenant."""
+    query = select(rate_card)
+    if model is not None:
+        query = query.where(rate_card.c.model == model)
+    rows = connection.execute(page.of(query, rate_card.c.id, tenant_id=None)).all()
+    prices = _prices(connection, rate_price.c.rate_card_id.in_([row.id for row in rows]))
+    return [_card(row, prices) for row in rows]
+
+
+def find_card(connection: Connection, card_id: str) -> RateCard:
+    """Raises StoreError: there is no such card."""
+    row = connection.execute(select(rate_card).where(rate_card.c.id == card_id)).first()
+    if row is None:
+        raise NotFound(f"There is no rate card {card_id[:60]!r}: see `talkmeter prices list --json`.")
+    return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
+
+
+def _prices(connection: Connection, wanted: ColumnElement[bool]) -> Mapping[str, dict[Meter, Price]]:
+    """Return prices by their card's id."""
     prices: dict[str, dict[Meter, Price]] = {}
-    for row in connection.execute(select(rate_price)):
+    for row in connection.execute(select(rate_price).where(wanted)):
         if row.meter in _METERS:  # a newer version may price meters that this one cannot count
             prices.setdefault(row.rate_card_id, {})[Meter(row.meter)] = Price(
                 row.price_nanousd, row.price_per
             )
-    rows = connection.execute(select(rate_card).order_by("provider", "model", "effective_from"))
-    return tuple(
-        RateCard(row.id, row.provider, row.model, row.effective_from, prices.get(row.id, {}), row.source)
-        for row in rows
-    )
+    return prices
+
+
+def _card(row: Row[Any], prices: Mapping[str, dict[Meter, Price]]) -> RateCard:
+    return RateCard(row.id, row.provider, row.model, row.effective_from, prices.get(row.id, {}), row.source)
 
 
 def import_cards(connection: Connection, cards: Iterable[NewCard], act: Act) -> Imported:
@@ -64,7 +91,7 @@ def _add(connection: Connection, cards: Iterable[NewCard], now: datetime) -> Imp
     added, unchanged, different = _sort_out(connection, cards)
     if different:
         names = "\n".join(f"  {card.name}" for card in different)
-        raise StoreError(
+        raise Conflict(
             "Nothing was imported: cards with other prices are there already, and cards are never"
             f" edited. Give the new ones a later effective_from:\n{names}"
         )

@@ -64,13 +64,22 @@ class Rerating:
         Raises:
             StoreError: a filter names what does not exist.
         """
+        for changes, _following in self.pages(engine):
+            yield from changes
+
+    def pages(self, engine: Engine, after: int = 0) -> Iterator[tuple[list[Change], int | None]]:
+        """Yield, a transaction each, what differs and the entry behind which the rest is, None at the end.
+
+        Raises:
+            StoreError: a filter names what does not exist.
+        """
         with reading(engine) as connection:
             last = chain(connection).entries
-        after: int | None = 0
-        while after is not None:
+        following: int | None = after
+        while following is not None:
             with self._transaction(engine) as connection:
-                changes, after = self._page(connection, after, last)
-            yield from changes
+                changes, following = self._page(connection, following, last)
+            yield changes, following
 
     def _transaction(self, engine: Engine) -> AbstractContextManager[Connection]:
         return reading(engine) if self.act is None else writing(engine)

@@ -8,6 +8,7 @@ that was restored from yesterday's backup, and what it holds must be posted all 
 have none either, since a person's name can be erased while the surrogate id stays in the ledger.
 """
 
+from proxy.store.schema.access import api_answer, api_token, api_token_tenant
 from proxy.store.schema.announcements import delivery, outbox, webhook
 from proxy.store.schema.audit import audit
 from proxy.store.schema.budgets import budget, budget_cut, budget_raise, budget_window, lease
@@ -31,7 +32,10 @@ from proxy.store.schema.payers import api_key, end_user, project, tenant
 from proxy.store.schema.prices import rate_card, rate_price
 
 __all__ = [
+    "api_answer",
     "api_key",
+    "api_token",
+    "api_token_tenant",
     "audit",
     "budget",
     "budget_cut",
