@@ -13,8 +13,8 @@ their text, null is null. The `1` is the number of this format.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
 from typing import Any
 
 import msgspec
@@ -22,7 +22,9 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select, type_co
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
+from proxy.core.periods import Periods
 from proxy.store.columns import to_micros
+from proxy.store.instants import parse_zone
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
 FORMAT = 1
@@ -37,11 +39,21 @@ class Head:
     entries: int
     blocks: int
     digest: str  # "" where there is none
+    closed_through: str | None = field(default=None, compare=False)  # the last period that is closed
+    zone: str | None = field(default=None, compare=False)  # of the periods, since the first close
 
     @property
     def seal(self) -> str:
         """Return what to keep elsewhere, to find out later whether the ledger still begins with all this."""
         return f"{self.entries}:{self.digest}"
+
+    def periods(self, zone: tzinfo) -> Periods:
+        """Return how far the books are closed; `zone` counts only until something is.
+
+        Raises:
+            StoreError: this machine does not know the ledger's time zone.
+        """
+        return Periods(parse_zone(self.zone) if self.zone is not None else zone, self.closed_through)
 
 
 def parse_seal(text: str) -> str:
@@ -85,7 +97,8 @@ def chain(connection: Connection) -> Head:
 
 
 def _head(connection: Connection, *, lock: bool) -> Head:
-    query = select(chain_head.c.entries, chain_head.c.blocks, chain_head.c.digest).where(chain_head.c.id == 1)
+    c = chain_head.c
+    query = select(c.entries, c.blocks, c.digest, c.closed_through, c.period_zone).where(c.id == 1)
     return Head(*connection.execute(query.with_for_update() if lock else query).one())
 
 
@@ -109,7 +122,7 @@ def append(
     connection.execute(insert(ledger_entry), entries)
     if lines:
         connection.execute(insert(ledger_line), lines)
-    after = Head(last, number, block.digest)
+    after = replace(head, entries=last, blocks=number, digest=block.digest)
     row = {"id": number, "first_entry": head.entries + 1, "last_entry": last, "posted_at": now}
     connection.execute(insert(ledger_block), {**row, "digest": after.digest})
     moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}

@@ -21,7 +21,6 @@ from proxy.store.chain import append, chain, lock_chain
 from proxy.store.corrections import CURRENT, Stored, correction_rows, differs, rerated, stored
 from proxy.store.database import reading, writing
 from proxy.store.filters import Filters, conditions
-from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
 from proxy.store.schema import ledger_entry
 from proxy.store.spend import METERED, charge
@@ -50,7 +49,8 @@ class Change:
 class Rerating:
     """What to rate again. `act` books it; without one it is only looked at.
 
-    `aliases` maps a deployment's name to the model whose cards it uses; periods are months in `zone`.
+    `aliases` maps a deployment's name to the model whose cards it uses. `zone` is that of the periods until a
+    first close has fixed it.
     """
 
     filters: Filters
@@ -95,10 +95,11 @@ class Rerating:
 
     def _book(self, connection: Connection, pairs: list[tuple[Stored, Entry]], act: Act) -> None:
         head = lock_chain(connection)
+        periods = head.periods(self.zone)
         rows: list[dict[str, Any]] = []
         lines: list[dict[str, Any]] = []
         for old, new in pairs:
-            period = period_of(old.row["occurred_at"], self.zone)
+            period = periods.period_of(old.row["occurred_at"])
             own, own_lines = correction_rows(old, new, head.entries + 1 + len(rows), act.at, period)
             rows += own
             lines += own_lines

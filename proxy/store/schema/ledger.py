@@ -23,6 +23,8 @@ session = Table(
     Column("close_code", Integer),
     Column("reason", Words),
 )
+_open = session.c.closed_at.is_(None)
+Index("ix_session_open", session.c.opened_at, sqlite_where=_open, postgresql_where=_open)
 
 ledger_entry = Table(
     "ledger_entry",
@@ -60,6 +62,7 @@ ledger_entry = Table(
     Column("corrects", RowNumber),
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
+Index("ix_ledger_entry_period", ledger_entry.c.period, ledger_entry.c.tenant_id)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)
 Index("ix_ledger_entry_unrated", ledger_entry.c.id, sqlite_where=_unrated, postgresql_where=_unrated)
 _reverses = ledger_entry.c.role == "reversal"
@@ -116,4 +119,6 @@ chain_head = Table(
     Column("entries", BigInteger, nullable=False),
     Column("blocks", BigInteger, nullable=False, server_default="0"),
     Column("digest", Words, nullable=False, server_default=text("''")),  # of the last block
+    Column("closed_through", Words),  # the last period that is closed
+    Column("period_zone", Words),  # of the periods: fixed by the first close
 )
