@@ -27,7 +27,6 @@ big = sa.BigInteger()
 def upgrade() -> None:
     op.add_column("chain_head", optional("closed_through"))
     op.add_column("chain_head", optional("period_zone"))
-    op.create_index("ix_ledger_entry_period", "ledger_entry", ["period", "tenant_id"])
     is_open = sa.text("closed_at IS NULL")
     op.create_index(
         "ix_session_open", "session", ["opened_at"], sqlite_where=is_open, postgresql_where=is_open

@@ -10,10 +10,12 @@ from proxy.cli import (
     ledger,
     limits,
     payers,
+    periods,
     prices,
     rerating,
     serving,
     sessions,
+    statements,
     webhooks,
 )
 from proxy.cli.root import app
@@ -30,10 +32,12 @@ __all__ = [
     "limits",
     "main",
     "payers",
+    "periods",
     "prices",
     "rerating",
     "serving",
     "sessions",
+    "statements",
     "webhooks",
 ]
 

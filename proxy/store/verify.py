@@ -50,7 +50,7 @@ def verify(
     *,
     kept: str | None = None,
 ) -> Verdict:
-    """Recompute entries, blocks, closes, statements and the counters of budgets; report the first that differs.
+    """Recompute entries, blocks, closes, statements and budgets' counters; report the first that differs.
 
     `zone` decides an entry's period until a first close has fixed it. `progress` is told how many entries of
     how many are done. `kept` is the seal of an earlier verdict: the ledger has to begin with all that it was

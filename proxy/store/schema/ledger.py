@@ -62,7 +62,6 @@ ledger_entry = Table(
     Column("corrects", RowNumber),
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
-Index("ix_ledger_entry_period", ledger_entry.c.period, ledger_entry.c.tenant_id)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)
 Index("ix_ledger_entry_unrated", ledger_entry.c.id, sqlite_where=_unrated, postgresql_where=_unrated)
 _reverses = ledger_entry.c.role == "reversal"
