@@ -15,7 +15,16 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
-from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+from reportlab.platypus import (
+    CondPageBreak,
+    Flowable,
+    KeepTogether,
+    Paragraph,
+    SimpleDocTemplate,
+    Spacer,
+    Table,
+    TableStyle,
+)
 
 from proxy.core.money import format_cents, format_usd
 from proxy.core.usage import Meter
@@ -27,6 +36,7 @@ from proxy.store.stating import ENTRY, StatedLine
 LINES_MAX = 5_000
 MARGIN = 18 * mm
 WIDTH = A4[0] - 2 * MARGIN
+_FRAME_PADDING = 6  # points that the template keeps from its margins
 _LABEL_WIDTH = 34 * mm
 _INK, _QUIET, _RULE, _SHADE = map(HexColor, ("#1a1f26", "#5c6670", "#c9d0d6", "#f3f5f7"))
 _METERS = {
@@ -49,7 +59,11 @@ _MONTHS = (
 )
 _SECTIONS = (
     ("usage", "Usage", ""),
-    ("unrated", "Usage without a price", "No amount is stated for it. It is settled in a later statement."),
+    (
+        "unrated",
+        "Usage without a price",
+        "It has no amount here. Once it has a price, a later statement corrects this one.",
+    ),
     ("adjustment", "Adjustments and credits", ""),
     (
         "correction",
@@ -92,8 +106,8 @@ def to_pdf(whole: Whole) -> bytes:
     document = SimpleDocTemplate(
         made,
         pagesize=A4,
-        leftMargin=MARGIN,
-        rightMargin=MARGIN,
+        leftMargin=MARGIN - _FRAME_PADDING,
+        rightMargin=MARGIN - _FRAME_PADDING,
         topMargin=MARGIN,
         bottomMargin=MARGIN + 6 * mm,
         title=f"Statement {head.number}",
@@ -121,14 +135,14 @@ def _flow(whole: Whole) -> list[Flowable]:
     for name, title, explained in _SECTIONS:
         lines = [line for line in whole.lines if section_of(line) == name]
         if lines:
-            flow += _section(title, explained, lines, with_corrected=name == "correction")
-    return [*flow, Spacer(0, 5 * mm), _totals(head), *_remarks(whole)]
+            flow += _section(title, explained, lines)
+    return [*flow, KeepTogether([Spacer(0, 5 * mm), _totals(head), *_remarks(whole)])]
 
 
 def _heading(head: Statement) -> list[Flowable]:
     issuer = _cell(head.issuer or "", _style(10, bold=True))
     number = _cell(head.number, _style(10, right=True, colour=_QUIET))
-    title = Table([[issuer, number]], colWidths=[WIDTH * 0.7, WIDTH * 0.3], style=_PLAIN)
+    title = Table([[issuer, number]], colWidths=[WIDTH * 0.7, WIDTH * 0.3], style=_PLAIN, hAlign="LEFT")
     return [title, Spacer(0, 6 * mm), _cell("Statement", _style(20, bold=True)), Spacer(0, 5 * mm)]
 
 
@@ -145,10 +159,10 @@ _PLAIN = TableStyle(
 
 def _facts(head: Statement) -> Table:
     month = f"{_MONTHS[int(head.period[5:]) - 1]} {head.period[:4]}"
-    span = f"{head.starts_at:%Y-%m-%d %H:%M} to {head.ends_at:%Y-%m-%d %H:%M} UTC"
+    span = f"{head.starts_at:%Y-%m-%d %H:%M} to before {head.ends_at:%Y-%m-%d %H:%M} UTC"
     facts = (
         ("Number", head.number),
-        ("Period", f"{month}, {head.zone} ({span})"),
+        ("Period", f"{month}, time zone {head.zone} ({span})"),
         ("Tenant", head.tenant),
         ("Tenant's id", head.tenant_id),
         ("Issued by", head.issuer or "the operator of this Talkmeter"),
@@ -162,28 +176,33 @@ def _facts(head: Statement) -> Table:
 # --- Lines
 
 
-def _section(
-    title: str, explained: str, lines: Sequence[StatedLine], *, with_corrected: bool
-) -> list[Flowable]:
-    titles = ["Project", "Model", "For", "Quantity", "Unit", "Amount USD"]
-    widths = [26 * mm, 36 * mm, 0.0, 25 * mm, 13 * mm, 33 * mm]
-    if with_corrected:
-        titles, widths = ["Month", *titles], [15 * mm, 22 * mm, *widths[1:]]
-    widths[titles.index("For")] = WIDTH - sum(widths)
-    numbers = ("Quantity", "Amount USD")
-    rows: list[list[Paragraph]] = [
-        [_cell(name, _HEAD_NUMBER if name in numbers else _HEAD) for name in titles]
-    ]
-    for line in lines:
-        rows.append(([_cell(line.corrects_period or "")] if with_corrected else []) + _cells(line))
-    total = sum(line.billed_nanousd or 0 for line in lines)
+def _section(title: str, explained: str, lines: Sequence[StatedLine]) -> list[Flowable]:
+    columns = [_cells(line) for line in lines]
+    used = [n for n in range(len(_COLUMNS)) if n == _FOR or any(cells[n] for cells in columns)]
+    widths = [_COLUMNS[n][1] for n in used]
+    widths[used.index(_FOR)] = WIDTH - sum(widths)
+    heads = [_cell(_COLUMNS[n][0], _HEAD_NUMBER if n in _NUMBERS else _HEAD) for n in used]
+    rows = [[_cell(cells[n], _NUMBER if n in _NUMBERS else _TEXT) for n in used] for cells in columns]
     if any(line.billed_nanousd is not None for line in lines):
-        empty = [_cell("")] * (len(titles) - 2)
-        rows.append([_cell("Sum", _BOLD), *empty, _cell(format_usd(total), _BOLD_NUMBER)])
+        total = format_usd(sum(line.billed_nanousd or 0 for line in lines))
+        rows.append([_cell("Sum", _BOLD), *[_cell("")] * (len(used) - 2), _cell(total, _BOLD_NUMBER)])
     heading = [Spacer(0, 3 * mm), _cell(title, _style(10.5, bold=True))]
     remark = [_cell(explained, _SMALL)] if explained else []
-    table = Table(rows, colWidths=widths, repeatRows=1, style=_RULED, hAlign="LEFT")
-    return [*heading, *remark, Spacer(0, 1.5 * mm), table]
+    table = Table([heads, *rows], colWidths=widths, repeatRows=1, style=_RULED, hAlign="LEFT")
+    return [CondPageBreak(30 * mm), *heading, *remark, Spacer(0, 1.5 * mm), table]
+
+
+_COLUMNS = (
+    ("Month", 15 * mm),
+    ("Project", 27 * mm),
+    ("Model", 35 * mm),
+    ("For", 0.0),  # what is left of the width
+    ("Quantity", 25 * mm),
+    ("Unit", 13 * mm),
+    ("Amount USD", 33 * mm),
+)
+_FOR = 3
+_NUMBERS = (4, 6)
 
 
 _RULED = TableStyle(
@@ -199,16 +218,16 @@ _RULED = TableStyle(
 )
 
 
-def _cells(line: StatedLine) -> list[Paragraph]:
-    quantity = "" if line.quantity is None else f"{line.quantity:,}"
-    amount = "no price" if line.billed_nanousd is None else format_usd(line.billed_nanousd)
+def _cells(line: StatedLine) -> list[str]:
+    """Return what stands in each of the columns."""
     return [
-        _cell(line.project or ""),
-        _cell(line.model or ""),
-        _cell(_what_for(line)),
-        _cell(quantity, _NUMBER),
-        _cell(_UNITS.get(line.unit or "", "")),
-        _cell(amount, _NUMBER),
+        line.corrects_period or "",
+        line.project or "",
+        line.model or "",
+        _what_for(line),
+        "" if line.quantity is None else f"{line.quantity:,}",
+        _UNITS.get(line.unit or "", ""),
+        "no price" if line.billed_nanousd is None else format_usd(line.billed_nanousd),
     ]
 
 
