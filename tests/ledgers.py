@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from proxy.core.rating import CardBook, rate
+from proxy.core.rating import CardBook, Terms, rate
 from proxy.core.records import Entry, Kind, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Flag, Meter, Usage
 from proxy.store import tenants
@@ -89,7 +89,7 @@ class Books:
     ) -> Entry:
         """Book what `counts` cost on the shipped cards; without counts the usage is missing."""
         flags = frozenset({Flag.USAGE_MISSING}) if counts is None else frozenset[Flag]()
-        rated = rate(Usage(counts or {}, flags), self._cards.find("openai", model, at))
+        rated = rate(Usage(counts or {}, flags), Terms(self._cards.find("openai", model, at)))
         values: dict[str, Any] = {"kind": Kind.RESPONSE, "status": "completed", "flags": tuple(flags)} | more
         entry = Entry(
             session_id=session_id,

@@ -14,12 +14,13 @@ from proxy.store.schema import (
     ledger_block,
     ledger_entry,
     ledger_line,
+    markup,
     rate_card,
     rate_price,
 )
 
 LEDGER = (ledger_entry, ledger_line, ledger_block)
-APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, audit)
+APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

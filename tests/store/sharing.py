@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import BudgetBook, Payer, Pot, Scope
+from proxy.core.rating import Amounts
 from proxy.core.records import Record
 from proxy.store.accounts import Accounts, Wish
 from proxy.store.budget_cache import BudgetCache
@@ -302,13 +303,13 @@ class Instance:
         """Start a response, if so much can be held for it."""
         run, allowance = self.run, session.allowance
         self._refresh(allowance)
-        if needs := allowance.needs(amount):
+        if needs := allowance.needs(Amounts.same(amount)):
             if all(need.may_ask(run.now) for need in needs):
                 self.ask(needs, partly=False)
             else:
                 self._check_remembered_no(needs)
         name = run.new_name("r")
-        if allowance.hold(name, amount) is not None:
+        if allowance.hold(name, Amounts.same(amount)) is not None:
             run.refusals += 1
             return
         pots = run.pots(allowance, run.now)
@@ -320,7 +321,7 @@ class Instance:
         """Hold more for a response; what there is too little for cuts it."""
         allowance, run = session.allowance, self.run
         missing = amount - self._grow(allowance, response, amount)
-        needs = allowance.lacks(response.id, missing, 1)
+        needs = allowance.lacks(response.id, Amounts.same(missing), Amounts.same(1))
         if missing and needs and all(need.may_ask(run.now) for need in needs):
             self.ask(needs, partly=True)
             missing -= self._grow(allowance, response, missing)
@@ -329,7 +330,7 @@ class Instance:
             self.settle(session, response)
 
     def _grow(self, allowance: Allowance, response: Response, amount: int) -> int:
-        got = allowance.grow(response.id, amount)
+        got = allowance.grow(response.id, Amounts.same(amount)).billed_nanousd
         self.run.oracle.hold(self.id, response, got)
         return got
 
@@ -337,7 +338,7 @@ class Instance:
         session.responses.remove(response)
         cost = self.run.cost_of(response)
         key = self._bill(response, cost, is_lost=False)
-        session.allowance.settle(response.id, cost, key)
+        session.allowance.settle(response.id, Amounts.same(cost), key)
 
     def _bill(self, response: Response, cost: int, *, is_lost: bool) -> str:
         entry = priced(
@@ -388,7 +389,9 @@ class Instance:
     def unheard_of(self, pot: Pot) -> int:
         """Return what is booked of a pot and counts here as unposted still."""
         settled = [one for found in self.accounts.unposted.values() for one in found]
-        unposted = sum(cost for accounts, cost in settled if pot in [one.pot for one in accounts])
+        unposted = sum(
+            charged.billed_nanousd for accounts, charged in settled if pot in [one.pot for one in accounts]
+        )
         return max(0, unposted - self.run.oracle.owed[self.id, pot])
 
     def hear(self) -> None:
