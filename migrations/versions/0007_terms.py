@@ -1,4 +1,4 @@
-"""Prices of contracts and of tenants, and markups: what an upstream charges us, and what a tenant is billed."""
+"""Prices of contracts and of tenants, and markups: what an upstream charges us, what tenants are billed."""
 
 from collections.abc import Sequence
 

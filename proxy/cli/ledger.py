@@ -89,6 +89,7 @@ def print_entries(shown: list[Booked]) -> None:
         ("Subject", ID),
         "Status",
         ("Cost $", NUMBER),
+        ("Billed $", NUMBER),  # where it is another amount
         "Notes",
     )
     print_table(
@@ -103,12 +104,19 @@ def print_entries(shown: list[Booked]) -> None:
                 entry.subject_id,
                 entry.status,
                 format_usd(entry.cost_nanousd) if entry.cost_nanousd is not None else "unrated",
+                _billed(entry),
                 ", ".join(["estimated"] * entry.estimated + list(entry.flags)),
             )
             for entry in shown
         ],
         spare=("Subject", "Kind", "Notes"),
     )
+
+
+def _billed(entry: Booked) -> str | None:
+    """Return what the tenant owes, if that is not what it costs us."""
+    billed = entry.billed_nanousd
+    return None if billed is None or billed == entry.cost_nanousd else format_usd(billed)
 
 
 @ledger.command("verify")

@@ -28,6 +28,8 @@ markup = typer.Typer(
 )
 app.add_typer(markup, name="markup")
 
+PERCENT_DIGITS_MAX = 6
+
 
 @markup.command("set", context_settings={"ignore_unknown_options": True})
 def set_markup(
@@ -64,12 +66,12 @@ def _in_words(one: MarkupRow) -> str:
 
 def _basis_points(percent: str) -> int:
     try:
-        points = Decimal(percent.removesuffix("%")).scaleb(2)
+        given = Decimal(percent.removesuffix("%"))
     except InvalidOperation:
         raise typer.BadParameter(f"{percent!r} is not a percentage", param_hint="PERCENT") from None
-    if not points.is_finite() or points.adjusted() > 9 or points != points.to_integral_value():
-        raise typer.BadParameter("a percentage with at most two decimals, please", param_hint="PERCENT")
-    return int(points)
+    if not given.is_finite() or given.adjusted() > PERCENT_DIGITS_MAX or given != round(given, 2):
+        raise typer.BadParameter("give a percentage with at most two decimals", param_hint="PERCENT")
+    return int(given.scaleb(2))
 
 
 @markup.command("list")

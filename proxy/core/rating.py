@@ -52,9 +52,9 @@ class RateCard:
 class Terms:
     """The prices of one model for one tenant at an instant; where nothing was agreed, all one card's.
 
-    `card` is what the upstream charges us, None where it has no price. `public` is the public card, where that
-    is another one. `agreed` has prices agreed with the tenant; what it does not price is billed at our
-    cost with a markup, a discount where that is negative, in basis points.
+    `card` is what the upstream charges us, None where it has no price. `public` is the public card, where
+    that is another one. `agreed` has prices agreed with the tenant; what it does not price is billed at
+    our cost with a markup, a discount where that is negative, in basis points.
     """
 
     card: RateCard | None

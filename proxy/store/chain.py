@@ -7,8 +7,8 @@ anew as a whole: for that a digest has to be kept elsewhere (`talkmeter ledger v
 A digest is the SHA-256, in hex, of a JSON array a line: first the block (`1`, the previous digest, the
 block's number, its first and last entry, when it was posted), then each entry as `ledger_entry` stores it,
 column by column, followed by its lines in the order of their meters. Instants are microseconds, JSON columns
-their text, null is null. The `1` is the number of this format. Columns that the table was given later are left
-out where all of them are null: what was sealed before it had them keeps its digest.
+their text, null is null. The `1` is the number of this format. Columns that the table was given later are
+left out where all of them are null: what was sealed before it had them keeps its digest.
 """
 
 import hashlib

@@ -182,7 +182,7 @@ def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -
 
 
 def _told(row: Row[Any], hook: Row[Any]) -> Announcement:
-    """Return what a webhook is told. To a tenant's own, the cost is what the tenant owes, and not our cost."""
+    """Return what a webhook is told: a tenant's own as cost what the tenant owes, and not our cost."""
     one = _announcement(row)
     if hook.tenant_id is None or "billed_nanousd" not in one.payload:
         return one

@@ -67,8 +67,12 @@ class Response:
     session_id: str
     opened_at: datetime
     pots: tuple[Pot, ...]
-    hold: int
     estimate: int  # what the journal has of it
+    held: Counter[Pot] = field(default_factory=Counter)  # the organisation's may be more than others'
+
+    @property
+    def hold(self) -> int:
+        return min(self.held[pot] for pot in self.pots)
 
 
 @dataclass
@@ -84,18 +88,18 @@ class Oracle:
     owed: Counter[tuple[str, Pot]] = field(default_factory=Counter)  # settled, and not booked
     bills: dict[str, tuple[str, tuple[Pot, ...], int]] = field(default_factory=dict)  # not booked
 
-    def hold(self, instance_id: str, response: Response, amount: int) -> None:
-        response.hold += amount
-        for pot in response.pots:
+    def hold(self, instance_id: str, response: Response, amounts: Mapping[Pot, int]) -> None:
+        response.held.update(amounts)
+        for pot, amount in amounts.items():
             self.held[instance_id, pot] += amount
         self.check(response.pots)
 
     def settle(self, instance_id: str, response: Response, cost: int, entry_key: str) -> None:
         for pot in response.pots:
-            self.held[instance_id, pot] -= response.hold
+            self.held[instance_id, pot] -= response.held[pot]
             self.owed[instance_id, pot] += cost
             self.cost[pot] += cost
-            self.excess[pot] += max(0, cost - response.hold)
+            self.excess[pot] += max(0, cost - response.held[pot])
         self.bills[entry_key] = (instance_id, response.pots, cost)
         self.check(response.pots)
 
@@ -313,9 +317,9 @@ class Instance:
             run.refusals += 1
             return
         pots = run.pots(allowance, run.now)
-        response = Response(name, session.id, run.now, pots, 0, run.dice.randint(1, amount))
+        response = Response(name, session.id, run.now, pots, run.dice.randint(1, amount))
         session.responses.append(response)
-        run.oracle.hold(self.id, response, amount)
+        run.oracle.hold(self.id, response, dict.fromkeys(pots, amount))
 
     def grow(self, session: Session, response: Response, amount: int) -> None:
         """Hold more for a response; what there is too little for cuts it."""
@@ -330,9 +334,10 @@ class Instance:
             self.settle(session, response)
 
     def _grow(self, allowance: Allowance, response: Response, amount: int) -> int:
-        got = allowance.grow(response.id, Amounts.same(amount)).billed_nanousd
-        self.run.oracle.hold(self.id, response, got)
-        return got
+        got = allowance.grow(response.id, Amounts.same(amount))
+        by_pot = {one.pot: got[one.basis] for one in allowance.holds[response.id].accounts}
+        self.run.oracle.hold(self.id, response, by_pot)
+        return min(by_pot.values())
 
     def settle(self, session: Session, response: Response) -> None:
         session.responses.remove(response)

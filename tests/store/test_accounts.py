@@ -142,7 +142,7 @@ def test_a_lowered_budget_is_heard_of_and_takes_away_what_is_at_hand() -> None:
     assert (it.account.leased_nanousd, it.account.free_nanousd, it.session.left("a")) == (
         250,
         -50,
-        Amounts.same(250),
+        Amounts(300, 250),
     )
 
 
