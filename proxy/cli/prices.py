@@ -19,6 +19,7 @@ from proxy.cli.output import (
     print_json,
     print_table,
 )
+from proxy.cli.price_diff import Wanted, compare
 from proxy.cli.root import app
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.usage import Meter
@@ -34,6 +35,7 @@ from proxy.store.card_files import (
     price_text,
 )
 from proxy.store.database import reading, writing
+from proxy.store.published_prices import Source, source_of
 
 prices = typer.Typer(
     no_args_is_help=True, help="Rate cards. A price change is a new card, from an instant on."
@@ -104,11 +106,34 @@ def import_prices(
     ] = None,
     contract: ContractOption = False,
     tenant: AgreedOption = None,
+    source: Annotated[
+        Source | None, typer.Option(help="Published price data: shows a diff, and adds cards with --apply.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="With --source: whose models.")] = "openai",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="With --source: only these, else all that speak, transcribe or have a card."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="With --source: from when on; now if left out.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="With --source: add the cards.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Add the rate cards of a file: all of them, or none if one cannot be used."""
+    """Add the rate cards of a file: all of them, or none if one cannot be used.
+
+    With --source, the published price data of LiteLLM or genai-prices are compared with the cards that hold.
+    """
     _check_owner(contract, tenant)
     text = _read(file)
+    if source is not None:
+        at = instant("--from", start) or now().replace(microsecond=0)
+        wanted = Wanted(text, source, provider, tuple(model or ()), at, contract, tenant)
+        return compare(wanted, apply=apply, json=json)
+    if model or start or apply:
+        raise typer.BadParameter("these need --source", param_hint="--model, --from, --apply")
+    if (published := source_of(text)) is not None:
+        raise typer.BadParameter(f"published prices: add --source {published}", param_hint="FILE")
     with database() as engine:
         cards = parse_cards(text, format or _format(file))
         with writing(engine) as connection:

@@ -86,7 +86,7 @@ class Session:
         self.settings = Settings(facts.model)
         self.allowance = allowance
         self._booker = Booker(facts, cards)
-        self.limits = LimitWatch(facts.opened_at, self._billed_of)  # none, until somebody sets them
+        self.limits = LimitWatch(facts.opened_at, self._booker.billed_of)  # none, until somebody sets them
         self._conversation = Conversation()
         self._holds = Holds(allowance, self._booker, self._conversation, self.settings)
         self._till = Till(self._booker, allowance)
@@ -504,10 +504,6 @@ class Session:
         """Book what is open as far as it has passed: nothing more will be heard of it."""
         self._void(self._asked.clear())
         return self._till.lose(self._opened.clear(), why, now)
-
-    def _billed_of(self, one: Response | Transcription) -> int:
-        """Return what the tenant would owe for something open, if it ended now: limits count that."""
-        return self._booker.charge_of(one).billed_nanousd
 
     def _next_id(self, prefix: str) -> str:
         self._serial += 1

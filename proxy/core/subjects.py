@@ -171,6 +171,10 @@ class Booker:
         """Return what budgets are charged for something open, if it ended now."""
         return self.charge(one.usage(), one.terms, one.opened_at)
 
+    def billed_of(self, one: "Response | Transcription") -> int:
+        """Return what the tenant would owe for something open, if it ended now: limits count that."""
+        return self.charge_of(one).billed_nanousd
+
     def start(
         self, event: ResponseStarted, settings: Settings, predicted: Mapping[Meter, int], now: datetime
     ) -> Response:
