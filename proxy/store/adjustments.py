@@ -160,6 +160,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     charge_nanousd: None = None
     estimate_nanousd: None = None
     held_nanousd: None = None
+    public_card_id: None = None
+    agreed_card_id: None = None
+    markup_bp: None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:

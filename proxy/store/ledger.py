@@ -31,6 +31,8 @@ class Line:
     price_per: int | None
     cost_nanousd: int | None
     rate_card_id: str | None
+    list_nanousd: int | None
+    billed_nanousd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Booked:
     period: str
     cost_nanousd: int | None
     billed_nanousd: int | None
+    list_nanousd: int | None
+    public_card_id: str | None
+    agreed_card_id: str | None
+    markup_bp: int | None
     corrects: int | None
     corrects_period: str | None  # the closed period that it concerns
     lines: Sequence[Line]
@@ -85,6 +91,10 @@ class Booked:
             "period": self.period,
             "cost_nanousd": self.cost_nanousd,
             "billed_nanousd": self.billed_nanousd,
+            "list_nanousd": self.list_nanousd,
+            "public_card_id": self.public_card_id,
+            "agreed_card_id": self.agreed_card_id,
+            "markup_bp": self.markup_bp,
             "corrects": self.corrects,
             "corrects_period": self.corrects_period,
             "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
