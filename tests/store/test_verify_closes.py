@@ -69,7 +69,7 @@ def sql(*parts: str) -> str:
         ("UPDATE ledger_period SET digest = 'ab'", "2026-10 was closed over 3:ab, which the ledger does not"),
         (
             "UPDATE ledger_period SET entries = 9 WHERE period = '2026-11'",
-            "period 2026-11: it was closed over entries that are not there",
+            "2026-11 was closed over 9:",
         ),
         (
             "UPDATE ledger_period SET entries = 2 WHERE period = '2026-10'",
@@ -138,14 +138,16 @@ def sql(*parts: str) -> str:
         (
             sql(
                 "INSERT INTO statement SELECT '2026-11-0002', period, 't_9', tenant, issuer, entries,",
-                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement WHERE number = '2026-11-0001'",
+                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement",
+                "WHERE number = '2026-11-0001'",
             ),
             "statement 2026-11-0002: its tenant has nothing in 2026-11",
         ),
         (
             sql(
                 "INSERT INTO statement SELECT '2026-12-0001', '2026-12', tenant_id, tenant, issuer, entries,",
-                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement WHERE number = '2026-11-0001'",
+                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement",
+                "WHERE number = '2026-11-0001'",
             ),
             "there are 4 statements, and 3 were due",
         ),
