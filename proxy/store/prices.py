@@ -17,7 +17,7 @@ from proxy.store.audit import Act
 from proxy.store.card_files import NewCard, parse_cards, price_text
 from proxy.store.changes import bump
 from proxy.store.markups import load_markups
-from proxy.store.pages import Page
+from proxy.store.pages import Page, Within, is_within
 from proxy.store.schema import rate_card, rate_price
 from proxy.store.tenants import find_tenant
 
@@ -42,8 +42,10 @@ def load_cards(connection: Connection) -> tuple[RateCard, ...]:
 
 
 def page_of_cards(connection: Connection, page: Page, model: str | None = None) -> list[RateCard]:
-    """Return a page of cards, by id: in the order they were added. They are of no tenant."""
+    """Return a page of cards, by id: public ones, and of contracts and tenants those that may be seen."""
     query = select(rate_card)
+    if page.within is not None:
+        query = query.where(rate_card.c.owner.in_([PUBLIC, *sorted(page.within)]))
     if model is not None:
         query = query.where(rate_card.c.model == model)
     rows = connection.execute(page.of(query, rate_card.c.id, tenant_id=None)).all()
@@ -51,10 +53,10 @@ def page_of_cards(connection: Connection, page: Page, model: str | None = None) 
     return [_card(row, prices) for row in rows]
 
 
-def find_card(connection: Connection, card_id: str) -> RateCard:
-    """Raises StoreError: there is no such card."""
+def find_card(connection: Connection, card_id: str, within: Within = None) -> RateCard:
+    """Raises StoreError: there is no such card, or it is not for tenants `within` to see."""
     row = connection.execute(select(rate_card).where(rate_card.c.id == card_id)).first()
-    if row is None:
+    if row is None or not (row.owner == PUBLIC or is_within(row.owner, within)):
         raise NotFound(f"There is no rate card {card_id[:60]!r}: see `talkmeter prices list --json`.")
     return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
 

@@ -1,6 +1,24 @@
 """The table of all routes. A new resource is a module with `ROUTES`, named here."""
 
-from proxy.admin.api import budgets, keys, limits, me, model_rules, projects, rate_cards, tenants, tokens
+from proxy.admin.api import (
+    adjustments,
+    alerts,
+    audit,
+    budgets,
+    closing,
+    entries,
+    keys,
+    limits,
+    me,
+    model_rules,
+    projects,
+    rate_cards,
+    reports,
+    sessions,
+    tenants,
+    tokens,
+    webhooks,
+)
 from proxy.admin.api.routes import AnyRoute
 
 ROUTES: tuple[AnyRoute, ...] = (
@@ -12,5 +30,13 @@ ROUTES: tuple[AnyRoute, ...] = (
     *limits.ROUTES,
     *model_rules.ROUTES,
     *rate_cards.ROUTES,
+    *sessions.ROUTES,
+    *entries.ROUTES,
+    *reports.ROUTES,
+    *adjustments.ROUTES,
+    *closing.ROUTES,
+    *alerts.ROUTES,
+    *webhooks.ROUTES,
+    *audit.ROUTES,
     *tokens.ROUTES,
 )
