@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy import __version__
 from proxy.core.records import SessionOpened
@@ -24,15 +25,15 @@ from proxy.settings import Settings
 from proxy.spending import Spending
 from proxy.store import StoreError, instances, schema
 from proxy.store.catalog import Catalog
-from proxy.store.database import describe, reachable, reading, ready_database, sqlite_path
+from proxy.store.database import describe, reachable, reading, ready_database
 from proxy.store.journal import Journal
-from proxy.store.keys import load_pepper
 from proxy.store.lease_keeper import LeaseKeeper
+from proxy.store.pepper import pepper_for
+from proxy.store.periods import check_zone
 from proxy.store.poster import Poster
 from proxy.store.posting import Posting
 from proxy.store.replay import Replayed, replay
 from proxy.store.rollups import use_zone
-from proxy.store.tenants import keys_exist
 
 FLUSH_S = 10  # for what the journal holds to reach the database at the end
 
@@ -72,6 +73,7 @@ async def open_stores(
         stack.enter_context(instances.only_instance(settings.database_url))
         engine = await asyncio.to_thread(ready_database, settings.database_url, checkpoints=True)
         stack.callback(engine.dispose)
+        await asyncio.to_thread(_check_zone, engine, settings)
         loop = asyncio.get_running_loop()
         journal = Journal.open(settings.journal, on_failure=on_journal_failure, loop=loop)
         stack.push_async_callback(journal.close)
@@ -85,15 +87,26 @@ async def open_stores(
             clock=utc_now,
             on_posted=_PostingWatch(metrics, engine, leases),
         )
-        stack.push_async_callback(_stop_leases, leases, journal)
+        stack.push_async_callback(_end, engine, leases, journal)
         poster.start()
         stack.push_async_callback(poster.stop, FLUSH_S)
         _watch_stores(metrics, journal, poster)
         yield Stores(engine, journal, poster, leases, metrics)
 
 
-async def _stop_leases(leases: LeaseKeeper, journal: Journal) -> None:
+def _check_zone(engine: Engine, settings: Settings) -> None:
+    with reachable(engine), reading(engine) as connection:
+        check_zone(connection, settings.period_timezone)
+
+
+async def _end(engine: Engine, leases: LeaseKeeper, journal: Journal) -> None:
+    """Give back what is leased, and say that nothing is left to be posted, if that is so."""
     await leases.stop(all_posted=journal.depth == 0)
+    if journal.depth == 0 and not journal.parked:
+        try:
+            await asyncio.to_thread(instances.ended, engine, journal.instance_id, utc_now())
+        except SQLAlchemyError as error:
+            logger.warning("the database was not told that all is posted", extra={"error": error})
 
 
 def _register(engine: Engine, journal: Journal, zone: ZoneInfo) -> None:
@@ -202,10 +215,9 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
 
 def _load_catalog(settings: Settings, stores: Stores) -> Catalog:
     engine = stores.engine
-    with reachable(engine), reading(engine) as connection:
-        have_keys = keys_exist(connection)
     configured = settings.key_pepper.get_secret_value() if settings.key_pepper else None
-    pepper = load_pepper(configured, sqlite_path(engine), keys_exist=have_keys)
+    with reachable(engine):
+        pepper = pepper_for(engine, configured)
     catalog = Catalog(engine, pepper, aliases=settings.model_aliases)
     catalog.start()
     stores.leases.book = lambda: catalog.budgets

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -33,6 +33,8 @@ MIB = 1024 * 1024
 
 _PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
+ISSUER_CHARS_MAX = 200
+TOKEN_CHARS_MIN = 16
 
 
 class SettingsError(Exception):
@@ -117,8 +119,23 @@ def _parse_aliases(value: object) -> Mapping[str, str]:
     return {str(name): model for name, model in aliases.items()}
 
 
+def _parse_issuer(value: object) -> str:
+    name = str(value).strip()
+    if len(name) > ISSUER_CHARS_MAX or not name.isprintable():
+        raise ValueError(f"it should have at most {ISSUER_CHARS_MAX} printable characters")
+    return name
+
+
 def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
+
+
+def _long_enough(token: SecretStr) -> SecretStr:
+    if not token.get_secret_value().isascii() or len(token.get_secret_value()) < TOKEN_CHARS_MIN:
+        raise ValueError(
+            f"it should have at least {TOKEN_CHARS_MIN} ASCII characters, as `openssl rand -hex 32` prints"
+        )
+    return token
 
 
 def _lower(value: object) -> object:
@@ -129,10 +146,12 @@ Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
 DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(_parse_database_url)]
 UpstreamUrl = Annotated[str, BeforeValidator(_parse_upstream_url)]
 TimeZone = Annotated[str, BeforeValidator(_parse_timezone)]
+Issuer = Annotated[str, BeforeValidator(_parse_issuer)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Secret = Annotated[SecretStr, BeforeValidator(_strip)]
+AdminToken = Annotated[Secret, AfterValidator(_long_enough)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -154,7 +173,7 @@ class Settings(BaseSettings):
     )
     admin_listen: Listen = Field(
         default=Address("127.0.0.1", 8081),
-        description="Where health and metrics are served (the control plane)",
+        description="Where the API, health and metrics are served (the control plane)",
     )
     database_url: DatabaseUrl = Field(
         default=make_url("sqlite:///talkmeter.db"), description="The ledger's database: SQLite or PostgreSQL"
@@ -176,6 +195,10 @@ class Settings(BaseSettings):
     model_aliases: Aliases = Field(
         default={}, description="JSON object: which model a deployment name stands for, to find its prices"
     )
+    admin_token: AdminToken | None = Field(
+        default=None,
+        description="A token that may do everything in the API; `talkmeter token create` makes better ones",
+    )
     metrics_token: Secret | None = Field(
         default=None, description="When set, `/metrics` wants it as `Authorization: Bearer`"
     )
@@ -184,6 +207,9 @@ class Settings(BaseSettings):
         description="Secret that API keys are hashed with; unset: generated beside the embedded database",
     )
     period_timezone: TimeZone = Field(default="UTC", description="Time zone that decides an entry's month")
+    statement_issuer: Issuer | None = Field(
+        default=None, description="Who issues [statements](docs/closing.md): stands on each"
+    )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
     )

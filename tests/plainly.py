@@ -33,7 +33,7 @@ class Plain:
             for line in connection.execute(text("SELECT * FROM ledger_line")).mappings():
                 by_id[line["entry_id"]]["lines"].append(dict(line))
             self.names: dict[str, dict[str, str]] = {
-                table: dict(connection.execute(text(f"SELECT id, name FROM {table}")).tuples().all())
+                table: {row.id: row.name for row in connection.execute(text(f"SELECT id, name FROM {table}"))}
                 for table in ("tenant", "project", "api_key", "end_user")
             }
         for entry in self.entries:

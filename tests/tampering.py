@@ -10,7 +10,14 @@ from proxy.store.database import open_database, writing
 from proxy.store.schema import ledger_entry, ledger_line, rollup_day, rollup_group, rollup_quarter
 from tests.postgres import as_owner
 
-APPEND_ONLY = ("ledger_entry", "ledger_line", "ledger_block")
+APPEND_ONLY = (
+    "ledger_entry",
+    "ledger_line",
+    "ledger_block",
+    "ledger_period",
+    "statement",
+    "statement_line",
+)
 
 
 @contextmanager

@@ -9,11 +9,15 @@ from proxy.cli import (
     leases,
     ledger,
     limits,
+    markups,
     payers,
+    periods,
     prices,
     rerating,
     serving,
     sessions,
+    statements,
+    tokens,
     webhooks,
 )
 from proxy.cli.root import app
@@ -29,11 +33,15 @@ __all__ = [
     "ledger",
     "limits",
     "main",
+    "markups",
     "payers",
+    "periods",
     "prices",
     "rerating",
     "serving",
     "sessions",
+    "statements",
+    "tokens",
     "webhooks",
 ]
 

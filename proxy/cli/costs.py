@@ -9,6 +9,7 @@ from proxy.cli.output import (
     JsonOption,
     database,
     fail,
+    month,
     note,
     period,
     print_json,
@@ -24,8 +25,18 @@ from proxy.store.filters import Filters
 from proxy.store.groups import GROUPS
 from proxy.store.instants import parse_zone
 from proxy.store.reports import CostQuery, Report, ReportRow, run
+from proxy.store.totals import FIGURES
 
-_COUNTS = ("sessions", "responses", "cost_nanousd", "cost_usd", "estimated_nanousd", "unrated_entries")
+_COUNTS = tuple(name for name in FIGURES if name not in Meter._value2member_map_)
+_TITLES = {
+    "cost_usd": "cost $",
+    "billed_usd": "billed $",
+    "estimated_nanousd": "estimated $",
+    "unrated_entries": "unrated",
+    "cached_share": "cached",
+    "cost_per_session_usd": "$ a session",
+    "cost_per_spoken_minute_usd": "$ a spoken minute",
+}
 
 
 @app.command()
@@ -43,6 +54,21 @@ def report(
     project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
     key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    accounted: Annotated[
+        str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
+    end_user: Annotated[str | None, typer.Option(help="Only this end user (name or id).")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only what has this tag: NAME=VALUE.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only this kind, such as response or credit.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only this status, such as completed.")] = None,
+    meter: Annotated[str | None, typer.Option(help="Only what this meter has of each entry.")] = None,
+    modality: Annotated[str | None, typer.Option(help="As --meter: text, audio or image.")] = None,
+    unrated: Annotated[bool, typer.Option("--unrated", help="Only what has no price.")] = False,
+    estimated: Annotated[bool, typer.Option("--estimated", help="Only what is estimated.")] = False,
+    count_sessions: Annotated[
+        bool, typer.Option("--sessions", help="Count sessions, however long that takes.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
@@ -59,10 +85,20 @@ def report(
         project=project,
         key=key,
         model=model,
+        period=month("--period", accounted) if accounted is not None else None,
+        session=session,
+        end_user=end_user,
+        tag=tag,
+        kind=kind,
+        status=status,
+        meter=meter,
+        modality=modality,
+        unrated=unrated,
+        estimated=estimated,
     )
     groups = tuple(name.strip() for name in group_by.split(",") if name.strip())
     with database(given) as engine:
-        answer = run(engine, CostQuery(groups, filters, zone))
+        answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
     if json or format == "json":
         print_json(answer.as_json())
     elif format == "csv":
@@ -84,15 +120,19 @@ def _columns(answer: Report) -> list[str]:
 def _print_table(answer: Report) -> None:
     groups = [name for name in _group_columns(answer) if not name.endswith("_id")]
     used = [meter.value for meter in Meter if answer.total[meter.value]]
-    counts = ["sessions", "responses", "cost_usd"]
-    extra = [name for name in ("estimated_nanousd", "unrated_entries") if answer.total[name]]
+    total = answer.total
+    counts = [*(["sessions"] if total["sessions"] is not None else []), "responses", "cost_usd"]
+    extra = [name for name in ("estimated_nanousd", "unrated_entries") if total[name]]
+    if total["billed_nanousd"] != total["cost_nanousd"]:
+        extra = ["billed_usd", *extra]
+    extra += [name for name in ("cached_share", "cost_per_spoken_minute_usd") if total[name] is not None]
     columns = [*counts, *extra, *used]
     titles: list[str | tuple[str, str]] = [*groups, *((_title(name), NUMBER) for name in columns)]
     rows = [[row[name] for name in groups] + [_value(row, name) for name in columns] for row in answer.rows]
-    total = ["total", *[None] * (len(groups) - 1)][: len(groups)] + [_value(answer.total, n) for n in columns]
-    meters = [_title(name) for name in reversed(used)]
-    print_table(titles, rows if groups else [total], footer=total if groups else (), spare=meters)
-    unrated = answer.total["unrated_entries"]
+    sums = ["total", *[None] * (len(groups) - 1)][: len(groups)] + [_value(total, n) for n in columns]
+    spare = [_title(name) for name in [*reversed(used), *reversed(extra)]]
+    print_table(titles, rows if groups else [sums], footer=sums if groups else (), spare=spare)
+    unrated = total["unrated_entries"]
     if unrated:
         note(
             f"Without a price, and without a cost in these figures: {unrated}. See"
@@ -101,9 +141,7 @@ def _print_table(answer: Report) -> None:
 
 
 def _title(name: str) -> str:
-    return {"cost_usd": "cost $", "estimated_nanousd": "estimated $", "unrated_entries": "unrated"}.get(
-        name, name
-    )
+    return _TITLES.get(name, name)
 
 
 def _value(row: ReportRow, name: str) -> object:

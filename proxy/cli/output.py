@@ -17,11 +17,13 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from proxy.core.money import parse_usd
+from proxy.core.periods import parse_period
 from proxy.settings import Settings, SettingsError, load
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import reachable, ready_database
 from proxy.store.instants import format_instant, parse_instant
+from proxy.store.pepper import pepper_for
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why: kept in the audit log.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
@@ -66,6 +68,12 @@ def database(given: Settings | None = None) -> Iterator[Engine]:
         engine.dispose()
 
 
+def pepper_of(given: Settings, engine: Engine) -> bytes:
+    """Return what secrets are hashed with; raises StoreError where there is none."""
+    configured = given.key_pepper.get_secret_value() if given.key_pepper else None
+    return pepper_for(engine, configured)
+
+
 def now() -> datetime:
     """Return this instant."""
     return datetime.now(UTC)
@@ -105,6 +113,14 @@ def period(start: str | None, end: str | None, zone: tzinfo = UTC) -> tuple[date
     if first is not None and last is not None and last <= first:
         raise typer.BadParameter(f"{end!r} is not after --from {start!r}", param_hint="--to")
     return first, last
+
+
+def month(option: str, text: str) -> str:
+    """Return the period that an option or argument names; a wrong one ends the command with 2."""
+    try:
+        return parse_period(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
 def usd(option: str, text: str) -> int:

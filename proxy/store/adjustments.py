@@ -15,11 +15,11 @@ from sqlalchemy import Connection, select
 
 from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.records import Kind, Role
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import REASON_CHARS_MAX, Act
 from proxy.store.chain import append, lock_chain
+from proxy.store.columns import EPOCH
 from proxy.store.instants import format_instant
-from proxy.store.posting import period_of
 from proxy.store.schema import ledger_entry
 from proxy.store.tenants import find_project, find_tenant
 
@@ -69,6 +69,8 @@ def digest(row: Any) -> str:
 def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> Booking:
     """Book an adjustment or a credit, in the caller's transaction; its reason is the act's.
 
+    `zone` is that of the periods until a first close has fixed it.
+
     Raises:
         StoreError: something about it cannot be, or its key was used for something else.
     """
@@ -89,20 +91,21 @@ def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> 
         status_reason=str(act.reason),
         occurred_at=at,
         posted_at=act.at,
-        period=period_of(at, zone),
+        period=head.periods(zone).period_of(at),
         cost_nanousd=wanted.cost_nanousd,
         billed_nanousd=wanted.billed_nanousd,
         corrects=wanted.corrects,
     )
     found = connection.execute(
-        select(ledger_entry.c.id, ledger_entry.c.digest, ledger_entry.c.occurred_at).where(
-            ledger_entry.c.entry_key == row.entry_key
-        )
+        select(
+            ledger_entry.c.id, ledger_entry.c.digest, ledger_entry.c.occurred_at, ledger_entry.c.tenant_id
+        ).where(ledger_entry.c.entry_key == row.entry_key)
     ).first()
     if found is not None:
         if found.digest != digest(row) or wanted.occurred_at not in (None, found.occurred_at):
-            raise StoreError(
-                f"The key {wanted.key!r} was used for something else, entry {found.id}:"
+            which = f", entry {found.id}" if found.tenant_id == tenant.id else ""
+            raise Conflict(
+                f"The key {wanted.key!r} was used for something else{which}:"
                 " another adjustment needs another key."
             )
         return Booking(found.id, new=False)
@@ -158,6 +161,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     charge_nanousd: None = None
     estimate_nanousd: None = None
     held_nanousd: None = None
+    public_card_id: None = None
+    agreed_card_id: None = None
+    markup_bp: None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:
@@ -175,6 +181,8 @@ def _check(wanted: Adjustment, act: Act) -> None:
         raise StoreError("A credit takes from what the tenant owes, and changes nothing else.")
     if wanted.occurred_at is not None and wanted.occurred_at > act.at:
         raise StoreError(f"{format_instant(wanted.occurred_at)} has not come yet: book it then.")
+    if wanted.occurred_at is not None and wanted.occurred_at < EPOCH:
+        raise StoreError(f"{format_instant(wanted.occurred_at)} is before any period: say when it was.")
 
 
 def _check_corrected(connection: Connection, corrects: int | None, tenant_id: str) -> None:
@@ -184,4 +192,4 @@ def _check_corrected(connection: Connection, corrects: int | None, tenant_id: st
         select(ledger_entry.c.tenant_id).where(ledger_entry.c.id == corrects)
     ).scalar_one_or_none()
     if owner != tenant_id:
-        raise StoreError(f"The tenant has no entry {corrects} in the ledger: see `talkmeter ledger list`.")
+        raise NotFound(f"The tenant has no entry {corrects} in the ledger: see `talkmeter ledger list`.")

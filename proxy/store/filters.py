@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from proxy.core.records import Kind
 from proxy.core.usage import MODALITIES, Meter, Modality
-from proxy.store import StoreError
+from proxy.store import NotFound, StoreError
 from proxy.store.groups import TAG_CHARS_MAX, meters_of, tag_value
+from proxy.store.pages import Within
 from proxy.store.schema import end_user, ledger_entry, ledger_line, project, rollup_group, tenant
 from proxy.store.tenants import find_tenant
 
@@ -24,6 +25,7 @@ class Filters:
 
     A tenant, project or end user is meant by its name or id, the others by id. A tag is written name=value.
     Of entries in which a meter or a modality was used, reports count that part only.
+    Tenants that are not `within` do not exist.
     """
 
     start: datetime | None = None
@@ -34,6 +36,7 @@ class Filters:
     model: str | None = None
     session: str | None = None
     kind: str | None = None
+    period: str | None = None  # the month that it is accounted in
     unrated: bool = False
     end_user: str | None = None
     tag: str | None = None
@@ -41,6 +44,8 @@ class Filters:
     meter: str | None = None
     modality: str | None = None
     estimated: bool = False
+    kinds: frozenset[str] | None = None
+    within: Within = None
 
 
 EVERYTHING = Filters()
@@ -57,6 +62,8 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
     found = [*_between(filters), *_who_and_what(connection, filters, ledger_entry)]
     if filters.session is not None:
         found.append(entry.session_id == filters.session)
+    if filters.period is not None:
+        found.append(entry.period == filters.period)
     if filters.status is not None:
         found.append(entry.status == filters.status)
     if filters.end_user is not None:
@@ -67,7 +74,8 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
     if filters.unrated:
         found.append(entry.cost_nanousd.is_(None))
     if used := line_conditions(filters):
-        found.append(select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == entry.id, *used).exists())
+        own = select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == entry.id, *used)
+        found.append(own.correlate(ledger_entry).exists())
     return found
 
 
@@ -109,11 +117,14 @@ def _who_and_what(connection: Connection, filters: Filters, table: Table) -> lis
     """Return the conditions on what both entries and groups of the rollups know."""
     columns = table.c
     found: list[Condition] = []
-    tenant_id = find_tenant(connection, filters.tenant).id if filters.tenant else None
-    if tenant_id:
-        found.append(columns.tenant_id == tenant_id)
+    tenant_id = find_tenant(connection, filters.tenant, filters.within).id if filters.tenant else None
+    within = filters.within if tenant_id is None else frozenset({tenant_id})
+    if within is not None:
+        found.append(columns.tenant_id.in_(within))
     if filters.project:
-        found.append(columns.project_id == _project_id(connection, tenant_id, filters.project))
+        found.append(columns.project_id == _project_id(connection, within, filters.project))
+    if filters.kinds is not None:
+        found.append(columns.kind.in_(filters.kinds))
     for column, value in (
         (columns.api_key_id, filters.key),
         (columns.model, filters.model),
@@ -148,17 +159,17 @@ def _of_user(name_or_id: str) -> Condition:
     return ledger_entry.c.end_user_id.in_(named) | (ledger_entry.c.end_user_id == name_or_id)
 
 
-def _project_id(connection: Connection, tenant_id: str | None, name_or_id: str) -> str:
+def _project_id(connection: Connection, within: Within, name_or_id: str) -> str:
     query = (
         select(project.c.id, tenant.c.name)
         .join(tenant, tenant.c.id == project.c.tenant_id)
         .where((project.c.name == name_or_id) | (project.c.id == name_or_id))
     )
-    if tenant_id is not None:
-        query = query.where(project.c.tenant_id == tenant_id)
+    if within is not None:
+        query = query.where(project.c.tenant_id.in_(within))
     rows = connection.execute(query).all()
     if not rows:
-        raise StoreError(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
+        raise NotFound(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
     if len(rows) > 1:
         owners = ", ".join(sorted(row.name for row in rows)[:10])
         raise StoreError(

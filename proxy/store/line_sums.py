@@ -59,6 +59,7 @@ class Lines:
             self._count(_entry.cost_nanousd.is_(None) & (_entry.role == Role.REVERSAL)).label("taken_back"),
             *(half for name in _AMOUNTS for half in parts(amounts[name], name)),
             *parts(case((_entry.estimated, amounts["cost_nanousd"])), "estimated_nanousd"),
+            *parts(case((_entry.estimated, amounts["billed_nanousd"])), "estimated_billed_nanousd"),
         ]
         return select(*facts).select_from(self._source()).where(*self._wanted)
 
@@ -95,6 +96,7 @@ def _totals(row: Any) -> Totals:
         cost_nanousd=exact(row, "cost_nanousd"),
         billed_nanousd=exact(row, "billed_nanousd"),
         estimated_nanousd=exact(row, "estimated_nanousd"),
+        estimated_billed_nanousd=exact(row, "estimated_billed_nanousd"),
     )
 
 

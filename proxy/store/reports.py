@@ -40,6 +40,8 @@ _ROLLED_UP = (
     "key",
     "model",
     "kind",
+    "kinds",
+    "within",
     "unrated",
     "estimated",
     METER,
@@ -62,6 +64,7 @@ class CostQuery:
     filters: Filters = EVERYTHING
     zone: tzinfo = UTC
     count_sessions: bool = False
+    is_billed: bool = False  # costs are what tenants owe, and not what we are charged
 
     @property
     def part(self) -> Part:
@@ -114,8 +117,8 @@ def run(engine: Engine, query: CostQuery) -> Report:
             total = asked.sum_of(totals)
         else:
             total = _Asked(connection, whole).totals().get((), Totals(sessions=0))
-        rows = _rows(connection, totals, asked.groups) if asked.groups else []
-    return Report(query, rows, total.as_row())
+        rows = _rows(connection, totals, asked.groups, query) if asked.groups else []
+    return Report(query, rows, _shown(total, query).as_row())
 
 
 class _Asked:
@@ -223,7 +226,8 @@ def _span(connection: Connection, filters: Filters) -> tuple[datetime, datetime]
 
 def _check_days(filters: Filters, span: tuple[datetime, datetime], why: Sequence[str]) -> None:
     days = -((span[0] - span[1]) // timedelta(days=1))
-    if filters.session is None and days > LINES_DAYS_MAX:
+    is_narrow = filters.session is not None or filters.period is not None  # each has an index
+    if not is_narrow and days > LINES_DAYS_MAX:
         raise StoreError(
             f"What is asked for ({', '.join(why)}) is read from single entries, at most {LINES_DAYS_MAX} days"
             f" of them, and here are {days}: give a start and an end that are closer, or do without it."
@@ -233,7 +237,13 @@ def _check_days(filters: Filters, span: tuple[datetime, datetime], why: Sequence
 # --- Rows
 
 
-def _rows(connection: Connection, totals: TotalsBy, groups: Sequence[Group]) -> list[ReportRow]:
+def _shown(totals: Totals, query: CostQuery) -> Totals:
+    return totals.as_owed() if query.is_billed else totals
+
+
+def _rows(
+    connection: Connection, totals: TotalsBy, groups: Sequence[Group], query: CostQuery
+) -> list[ReportRow]:
     """Return the rows in the order of their groups, what has none of a kind last."""
     shown: list[dict[str, str | int | None]] = [{} for _ in totals]
     start = 0
@@ -243,7 +253,8 @@ def _rows(connection: Connection, totals: TotalsBy, groups: Sequence[Group]) -> 
         for row, value in zip(shown, values, strict=True):
             row |= value
         start = end
-    rows = [{**group, **one.as_row()} for group, one in zip(shown, totals.values(), strict=True)]
+    figures = (_shown(one, query).as_row() for one in totals.values())
+    rows = [{**group, **row} for group, row in zip(shown, figures, strict=True)]
     names = [group.name for group in groups]
     return sorted(rows, key=lambda row: [_rank(name, row[name]) for name in names])
 

@@ -136,7 +136,8 @@ def _facts(own: Any) -> list[ColumnElement[Any]]:
         func.sum(own.quantity).label("quantity"),
         *(func.sum(own[name]).label(name) for name in halves),
         *(
-            func.sum(case((_group.estimated, own[f"cost_{half}"]), else_=0)).label(f"estimated_{half}")
+            func.sum(case((_group.estimated, own[f"{name}_{half}"]), else_=0)).label(f"{label}_{half}")
+            for name, label in (("cost", "estimated"), ("billed", "estimated_billed"))
             for half in ("high", "low")
         ),
     ]
@@ -151,6 +152,7 @@ def _totals(row: Row[Any]) -> Totals:
         cost_nanousd=exact(row, "cost"),
         billed_nanousd=exact(row, "billed"),
         estimated_nanousd=exact(row, "estimated"),
+        estimated_billed_nanousd=exact(row, "estimated_billed"),
     )
 
 

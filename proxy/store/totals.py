@@ -1,7 +1,7 @@
 """What a group of entries comes to: the figures of one row of a report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proxy.core.estimate import MODEL_AUDIO_MS_PER_TOKEN
@@ -29,6 +29,7 @@ class Totals:
     cost_nanousd: int = 0
     billed_nanousd: int = 0
     estimated_nanousd: int = 0
+    estimated_billed_nanousd: int = 0
     quantities: dict[str, int] = field(default_factory=dict)  # by meter
 
     def add(self, other: "Totals") -> None:
@@ -37,6 +38,13 @@ class Totals:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for meter, quantity in other.quantities.items():
             self.quantities[meter] = self.quantities.get(meter, 0) + quantity
+
+    def as_owed(self) -> "Totals":
+        """Return these figures as a tenant may see them: its cost is what it owes."""
+        owed = self.billed_nanousd
+        return replace(
+            self, list_nanousd=owed, cost_nanousd=owed, estimated_nanousd=self.estimated_billed_nanousd
+        )
 
     def as_row(self) -> Mapping[str, Figure]:
         """Return the figures as reports show them."""
@@ -79,6 +87,7 @@ _ADDED = (
     "cost_nanousd",
     "billed_nanousd",
     "estimated_nanousd",
+    "estimated_billed_nanousd",
 )
 
 

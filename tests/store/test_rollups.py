@@ -19,7 +19,6 @@ from proxy.store.rollups import Part, cell_of, day_start, use_zone, zone_of
 from proxy.store.schema import rollup_day, rollup_group, rollup_quarter
 from proxy.store.verify import verify
 from tests.ledgers import MODEL, NOW, Books
-from tests.store import made
 from tests.tampering import owning
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -53,7 +52,7 @@ def test_a_posting_is_counted_by_the_parts_of_its_entries(books: Books) -> None:
     key = books.key("acme", "web")
     entries = [books.entry("s1", f"r{n}", counts, at=NOW + timedelta(minutes=5 * n)) for n in range(4)]
     books.post(*entries, books.entry("s1", "bare", at=NOW))
-    whole = cells(books.engine, rollup_quarter)
+    whole = sorted(cells(books.engine, rollup_quarter), key=lambda row: (row.starts_at, not row.rated))
     cost = 4_000 + 2 * 32_000 + 3 * 64_000
     assert [(row.starts_at, row.rated, row.entries, cell_of(row).amounts) for row in whole] == [
         (NOW, True, 3, [3 * cost] * 3),
@@ -81,9 +80,9 @@ def test_a_posting_that_is_done_again_counts_nothing(books: Books) -> None:
 
 def test_amounts_beyond_any_column_are_summed(books: Books) -> None:
     for number in range(3):
-        for sign in (1, 1, -1):
+        for turn, sign in enumerate((1, 1, -1)):
             wanted = Adjustment(
-                key=f"{number}/{sign}/{len(cells(books.engine, rollup_day))}",
+                key=f"{number}/{turn}",
                 kind=Kind.ADJUSTMENT,
                 tenant="acme",
                 cost_nanousd=sign * AMOUNT_NANOUSD_MAX,
@@ -92,16 +91,8 @@ def test_amounts_beyond_any_column_are_summed(books: Books) -> None:
             with writing(books.engine) as connection:
                 book(connection, wanted, Act("cli:finance@desk", NOW, "huge"), UTC)
     total = run(books.engine, CostQuery()).total
-    assert total["cost_nanousd"] == sum(row["cost_nanousd"] for row in entries_of(books.engine))
-    assert int(total["cost_nanousd"] or 0) > AMOUNT_NANOUSD_MAX
+    assert total["cost_nanousd"] == 3 * AMOUNT_NANOUSD_MAX
     assert verify(books.engine, ZULU).fault is None
-
-
-def entries_of(engine: Engine) -> list[dict[str, Any]]:
-    from proxy.store.schema import ledger_entry
-
-    with reading(engine) as connection:
-        return [dict(row) for row in connection.execute(select(ledger_entry)).mappings()]
 
 
 def test_what_a_database_cannot_store_is_one_group_all_the_same(database: Engine) -> None:
@@ -110,7 +101,7 @@ def test_what_a_database_cannot_store_is_one_group_all_the_same(database: Engine
     for number in range(2):
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: 1}, model="odd\0model")
     assert [(row.model, row.entries) for row in cells(database, rollup_day)] == [("odd\ufffdmodel", 2)]
-    books.post(made.opened("s9"), made.entry("r9", session_id="s9", model=""))
+    books.bill("s1", "r9", {Meter.TEXT_IN: 1}, model="")
     assert verify(database, ZULU).fault is None
 
 
