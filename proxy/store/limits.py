@@ -18,7 +18,7 @@ from proxy.core.money import AMOUNT_NANOUSD_MAX, parse_usd
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
-from proxy.store.pages import EVERYTHING, Page
+from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import api_key, limit_rule, model_rule, tenant
 from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
 
@@ -88,6 +88,23 @@ def find_owner(connection: Connection, tenant_name: str, key_id: str | None = No
                 " see `talkmeter key list` for ids."
             )
     return Owner(found.id, found.name, key_id)
+
+
+def owner_of_id(connection: Connection, owner_id: str, within: Within = None) -> Owner:
+    """Return the tenant or the key with this id as the owner of rules.
+
+    Raises:
+        StoreError: there is neither, or it is of no tenant `within`.
+    """
+    keys = select(tenant.c.id, tenant.c.name, api_key.c.id.label("key_id")).join(
+        api_key, api_key.c.tenant_id == tenant.c.id
+    )
+    of_key = connection.execute(keys.where(api_key.c.id == owner_id)).first()
+    of_tenant = connection.execute(select(tenant.c.id, tenant.c.name).where(tenant.c.id == owner_id)).first()
+    found = of_key or of_tenant
+    if found is None or not is_within(found.id, within):
+        raise NotFound(f"There is no tenant and no key with the id {owner_id[:NAME_CHARS_MAX]!r}.")
+    return Owner(found.id, found.name, owner_id if of_key else None)
 
 
 # --- Limits
@@ -170,14 +187,26 @@ def remove_limit(
         StoreError: there is no such tenant, key or limit.
     """
     owner = find_owner(connection, tenant_name, key_id)
-    value = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
-    if value is None:
-        raise NotFound(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+    found = find_limit(connection, owner, name)
     connection.execute(delete(limit_rule).where(_limit(owner, name)))
     bump(connection)
-    before = {name.value: name.figure(value)}
+    before = {name.value: found.figure}
     act.note(connection, "limit.remove", owner.id, tenant_id=owner.tenant_id, before=before)
-    return _limit_row(owner, name, value)
+    return found
+
+
+def limit_of(connection: Connection, owner: Owner, name: LimitName) -> LimitRow | None:
+    """Return a limit, None when it is not set."""
+    value = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
+    return None if value is None else _limit_row(owner, name, value)
+
+
+def find_limit(connection: Connection, owner: Owner, name: LimitName) -> LimitRow:
+    """Raises StoreError: it is not set."""
+    found = limit_of(connection, owner, name)
+    if found is None:
+        raise NotFound(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+    return found
 
 
 def list_limits(
@@ -255,16 +284,29 @@ def remove_model(
         StoreError: there is no such tenant, key or rule.
     """
     owner = find_owner(connection, tenant_name, key_id)
-    found = connection.execute(select(model_rule.c.allowed).where(_model(owner, model))).first()
-    if found is None:
-        raise NotFound(
-            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
-        )
+    found = find_model(connection, owner, model)
     connection.execute(delete(model_rule).where(_model(owner, model)))
     bump(connection)
     before = _noted(model, found.allowed)
     act.note(connection, "model.remove", owner.id, tenant_id=owner.tenant_id, before=before)
-    return _model_row(owner, model, found.allowed)
+    return found
+
+
+def model_of(connection: Connection, owner: Owner, model: str) -> ModelRow | None:
+    """Return the rule about this very model or pattern, None when there is none."""
+    query = select(model_rule.c.allowed).where(_model(owner, model))
+    allowed = connection.execute(query).scalar_one_or_none()
+    return None if allowed is None else _model_row(owner, model, allowed)
+
+
+def find_model(connection: Connection, owner: Owner, model: str) -> ModelRow:
+    """Raises StoreError: there is no such rule."""
+    found = model_of(connection, owner, model)
+    if found is None:
+        raise NotFound(
+            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
+        )
+    return found
 
 
 def list_models(

@@ -1,6 +1,25 @@
 """The table of all routes. A new resource is a module with `ROUTES`, named here."""
 
-from proxy.admin.api import keys, me, projects, tenants, tokens
+from proxy.admin.api import (
+    adjustments,
+    alerts,
+    audit,
+    budgets,
+    keys,
+    leases,
+    ledger,
+    limits,
+    me,
+    model_rules,
+    projects,
+    rate_cards,
+    reports,
+    reratings,
+    sessions,
+    tenants,
+    tokens,
+    webhooks,
+)
 from proxy.admin.api.routes import AnyRoute
 
 ROUTES: tuple[AnyRoute, ...] = (
@@ -8,5 +27,18 @@ ROUTES: tuple[AnyRoute, ...] = (
     *tenants.ROUTES,
     *projects.ROUTES,
     *keys.ROUTES,
+    *budgets.ROUTES,
+    *limits.ROUTES,
+    *model_rules.ROUTES,
+    *rate_cards.ROUTES,
+    *sessions.ROUTES,
+    *ledger.ROUTES,
+    *reports.ROUTES,
+    *adjustments.ROUTES,
+    *reratings.ROUTES,
+    *webhooks.ROUTES,
+    *alerts.ROUTES,
+    *audit.ROUTES,
+    *leases.ROUTES,
     *tokens.ROUTES,
 )
