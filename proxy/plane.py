@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy import __version__
 from proxy.core.records import SessionOpened
@@ -28,6 +29,7 @@ from proxy.store.database import describe, reachable, reading, ready_database
 from proxy.store.journal import Journal
 from proxy.store.lease_keeper import LeaseKeeper
 from proxy.store.pepper import pepper_for
+from proxy.store.periods import check_zone
 from proxy.store.poster import Poster
 from proxy.store.posting import Posting
 from proxy.store.replay import Replayed, replay
@@ -70,6 +72,7 @@ async def open_stores(
         stack.enter_context(instances.only_instance(settings.database_url))
         engine = await asyncio.to_thread(ready_database, settings.database_url, checkpoints=True)
         stack.callback(engine.dispose)
+        await asyncio.to_thread(_check_zone, engine, settings)
         loop = asyncio.get_running_loop()
         journal = Journal.open(settings.journal, on_failure=on_journal_failure, loop=loop)
         stack.push_async_callback(journal.close)
@@ -83,15 +86,26 @@ async def open_stores(
             clock=utc_now,
             on_posted=_PostingWatch(metrics, engine, leases),
         )
-        stack.push_async_callback(_stop_leases, leases, journal)
+        stack.push_async_callback(_end, engine, leases, journal)
         poster.start()
         stack.push_async_callback(poster.stop, FLUSH_S)
         _watch_stores(metrics, journal, poster)
         yield Stores(engine, journal, poster, leases, metrics)
 
 
-async def _stop_leases(leases: LeaseKeeper, journal: Journal) -> None:
+def _check_zone(engine: Engine, settings: Settings) -> None:
+    with reachable(engine), reading(engine) as connection:
+        check_zone(connection, settings.period_timezone)
+
+
+async def _end(engine: Engine, leases: LeaseKeeper, journal: Journal) -> None:
+    """Give back what is leased, and say that nothing is left to be posted, if that is so."""
     await leases.stop(all_posted=journal.depth == 0)
+    if journal.depth == 0 and not journal.parked:
+        try:
+            await asyncio.to_thread(instances.ended, engine, journal.instance_id, utc_now())
+        except SQLAlchemyError as error:
+            logger.warning("the database was not told that all is posted", extra={"error": error})
 
 
 def _register(engine: Engine, journal: Journal) -> None:

@@ -68,6 +68,7 @@ class Pulse:
     ) -> None:
         self._engine = engine
         self._gateway = gateway
+        self._journal = journal
         self._instance_id = journal.instance_id
         self._poster = poster
         self._metrics = metrics
@@ -131,7 +132,7 @@ class Pulse:
         with reachable(self._engine):
             now = self._clock()
             if time.monotonic() - self._seen_at > SEEN_S:
-                instances.seen(self._engine, self._instance_id, now)
+                instances.seen(self._engine, self._instance_id, self._journal.unposted, now)
                 self._seen_at = time.monotonic()
             if sessions or self._shown:
                 live.publish(self._engine, self._instance_id, sessions, now)

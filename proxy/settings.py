@@ -33,6 +33,7 @@ MIB = 1024 * 1024
 
 _PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
+ISSUER_CHARS_MAX = 200
 TOKEN_CHARS_MIN = 16
 
 
@@ -118,6 +119,13 @@ def _parse_aliases(value: object) -> Mapping[str, str]:
     return {str(name): model for name, model in aliases.items()}
 
 
+def _parse_issuer(value: object) -> str:
+    name = str(value).strip()
+    if len(name) > ISSUER_CHARS_MAX or not name.isprintable():
+        raise ValueError(f"it should have at most {ISSUER_CHARS_MAX} printable characters")
+    return name
+
+
 def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
@@ -138,6 +146,7 @@ Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
 DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(_parse_database_url)]
 UpstreamUrl = Annotated[str, BeforeValidator(_parse_upstream_url)]
 TimeZone = Annotated[str, BeforeValidator(_parse_timezone)]
+Issuer = Annotated[str, BeforeValidator(_parse_issuer)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
@@ -198,6 +207,9 @@ class Settings(BaseSettings):
         description="Secret that API keys are hashed with; unset: generated beside the embedded database",
     )
     period_timezone: TimeZone = Field(default="UTC", description="Time zone that decides an entry's month")
+    statement_issuer: Issuer | None = Field(
+        default=None, description="Who issues [statements](docs/closing.md): stands on each"
+    )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
     )

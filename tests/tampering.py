@@ -8,7 +8,14 @@ from sqlalchemy import Connection, Engine, text
 from proxy.store.database import open_database, writing
 from tests.postgres import as_owner
 
-APPEND_ONLY = ("ledger_entry", "ledger_line", "ledger_block")
+APPEND_ONLY = (
+    "ledger_entry",
+    "ledger_line",
+    "ledger_block",
+    "ledger_period",
+    "statement",
+    "statement_line",
+)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from proxy.cli.output import JsonOption, act, database, instant, print_json, set
 from proxy.core.money import format_usd
 from proxy.core.records import Kind
 from proxy.store.adjustments import Adjustment, book
+from proxy.store.chain import chain
 from proxy.store.database import writing
 from proxy.store.instants import parse_zone
 from proxy.store.ledger import Booked, find_entry
@@ -98,8 +99,9 @@ def credit(
 def _book(wanted: Adjustment, reason: str, at: str | None, json: bool) -> None:
     given = settings()
     zone = parse_zone(given.period_timezone)
-    wanted = replace(wanted, occurred_at=instant("--at", at, zone))
     with database(given) as engine, writing(engine) as connection:
+        own_zone = chain(connection).periods(zone).zone
+        wanted = replace(wanted, occurred_at=instant("--at", at, own_zone))
         booking = book(connection, wanted, act(reason), zone)
         entry = find_entry(connection, booking.entry_id)
     if json:
@@ -110,7 +112,8 @@ def _book(wanted: Adjustment, reason: str, at: str | None, json: bool) -> None:
 
 def _sentence(entry: Booked, new: bool) -> str:
     amounts = f"cost {_signed(entry.cost_nanousd)}, billed {_signed(entry.billed_nanousd)}"
-    what = f"Entry {entry.id}: {entry.kind} for {entry.tenant}, {amounts}, period {entry.period}."
+    concerns = f", a correction of {entry.corrects_period}" if entry.corrects_period else ""
+    what = f"Entry {entry.id}: {entry.kind} for {entry.tenant}, {amounts}, period {entry.period}{concerns}."
     return what if new else f"{what} It was booked before; nothing has changed."
 
 

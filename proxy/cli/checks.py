@@ -15,7 +15,9 @@ from sqlalchemy import Engine, func, select
 from proxy.admin.listen import ListenError, bind, tls_context
 from proxy.settings import Address, Settings, SettingsError
 from proxy.store import StoreError
+from proxy.store.chain import chain
 from proxy.store.database import check_version, describe, open_database, reachable, reading, sqlite_path
+from proxy.store.periods import check_zone
 from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES
 from proxy.store.roles import is_protected
 from proxy.store.schema import rate_card
@@ -46,6 +48,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         ("TLS", _tls),
         ("database", _database),
         ("ledger", _ledger),
+        ("periods", _periods),
         ("prices", _prices),
         ("journal", _journal),
         ("apps' port", _listen),
@@ -100,6 +103,20 @@ def _ledger(settings: Settings) -> str:
             " run `talkmeter migrate --app-role ROLE` as this one, and serve as ROLE"
         )
     return "may be read and added to by this role, and not changed"
+
+
+def _periods(settings: Settings) -> str:
+    if _new_file(settings) is None:
+        engine = open_database(settings.database_url)
+        try:
+            with reachable(engine), reading(engine) as connection:
+                check_zone(connection, settings.period_timezone)
+                closed_through = chain(connection).closed_through
+        finally:
+            engine.dispose()
+        if closed_through is not None:
+            return f"are months of {settings.period_timezone}, closed through {closed_through}"
+    return f"are months of {settings.period_timezone}: the first close fixes that"
 
 
 def _prices(settings: Settings) -> str:

@@ -9,6 +9,7 @@ from proxy.cli.output import (
     JsonOption,
     database,
     fail,
+    month,
     note,
     period,
     print_json,
@@ -43,6 +44,9 @@ def report(
     project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
     key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    accounted: Annotated[
+        str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
@@ -59,6 +63,7 @@ def report(
         project=project,
         key=key,
         model=model,
+        period=month("--period", accounted) if accounted is not None else None,
     )
     groups = tuple(name.strip() for name in group_by.split(",") if name.strip())
     with database(given) as engine:

@@ -12,6 +12,7 @@ from proxy.cli.output import (
     JsonOption,
     database,
     fail,
+    month,
     note,
     period,
     print_json,
@@ -44,6 +45,9 @@ def list_entries(
     key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
     session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    accounted: Annotated[
+        str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
+    ] = None,
     unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
     after: Annotated[
         int, typer.Option(min=0, max=ENTRY_ID_MAX, help="Only entries with a greater id (with --json).")
@@ -65,6 +69,7 @@ def list_entries(
         key=key,
         session=session,
         model=model,
+        period=month("--period", accounted) if accounted is not None else None,
         unrated=unrated,
     )
     with database(given) as engine:
@@ -89,6 +94,7 @@ def print_entries(shown: list[Booked]) -> None:
         ("Subject", ID),
         "Status",
         ("Cost $", NUMBER),
+        ("Billed $", NUMBER),  # where it is another amount
         "Notes",
     )
     print_table(
@@ -103,12 +109,24 @@ def print_entries(shown: list[Booked]) -> None:
                 entry.subject_id,
                 entry.status,
                 format_usd(entry.cost_nanousd) if entry.cost_nanousd is not None else "unrated",
-                ", ".join(["estimated"] * entry.estimated + list(entry.flags)),
+                _billed(entry),
+                _notes(entry),
             )
             for entry in shown
         ],
         spare=("Subject", "Kind", "Notes"),
     )
+
+
+def _notes(entry: Booked) -> str:
+    concerns = [f"correction of {entry.corrects_period}"] if entry.corrects_period else []
+    return ", ".join([*concerns, *["estimated"] * entry.estimated, *entry.flags])
+
+
+def _billed(entry: Booked) -> str | None:
+    """Return what the tenant owes, if that is not what it costs us."""
+    billed = entry.billed_nanousd
+    return None if billed is None or billed == entry.cost_nanousd else format_usd(billed)
 
 
 @ledger.command("verify")

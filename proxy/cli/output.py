@@ -17,6 +17,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from proxy.core.money import parse_usd
+from proxy.core.periods import parse_period
 from proxy.settings import Settings, SettingsError, load
 from proxy.store import StoreError
 from proxy.store.audit import Act
@@ -112,6 +113,14 @@ def period(start: str | None, end: str | None, zone: tzinfo = UTC) -> tuple[date
     if first is not None and last is not None and last <= first:
         raise typer.BadParameter(f"{end!r} is not after --from {start!r}", param_hint="--to")
     return first, last
+
+
+def month(option: str, text: str) -> str:
+    """Return the period that an option or argument names; a wrong one ends the command with 2."""
+    try:
+        return parse_period(text)
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
 def usd(option: str, text: str) -> int:

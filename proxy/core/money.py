@@ -6,6 +6,7 @@ from typing import NewType
 NanoUsd = NewType("NanoUsd", int)
 
 NANOUSD_PER_USD = 1_000_000_000
+NANOUSD_PER_CENT = 10_000_000
 AMOUNT_NANOUSD_MAX = 2**63 - 1  # what a BIGINT column holds: about 9.2 billion dollars
 
 _USD_MAX = Decimal(AMOUNT_NANOUSD_MAX).scaleb(-9)
@@ -36,6 +37,17 @@ def format_usd(amount: int) -> str:
     """Return `amount` nano-dollars as dollars with nine decimals, such as "0.007205600"."""
     dollars, nanos = divmod(abs(amount), NANOUSD_PER_USD)
     return f"{'-' if amount < 0 else ''}{dollars}.{nanos:09d}"
+
+
+def to_cents(amount: int) -> int:
+    """Return `amount` nano-dollars in cents, rounded to the nearest, a tie to the even one."""
+    return divide_half_even(amount, NANOUSD_PER_CENT)
+
+
+def format_cents(cents: int) -> str:
+    """Return `cents` as dollars with two decimals, such as "12.50"."""
+    dollars, rest = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{dollars}.{rest:02d}"
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

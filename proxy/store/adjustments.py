@@ -18,8 +18,8 @@ from proxy.core.records import Kind, Role
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import REASON_CHARS_MAX, Act
 from proxy.store.chain import append, lock_chain
+from proxy.store.columns import EPOCH
 from proxy.store.instants import format_instant
-from proxy.store.posting import period_of
 from proxy.store.schema import ledger_entry
 from proxy.store.tenants import find_project, find_tenant
 
@@ -69,6 +69,8 @@ def digest(row: Any) -> str:
 def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> Booking:
     """Book an adjustment or a credit, in the caller's transaction; its reason is the act's.
 
+    `zone` is that of the periods until a first close has fixed it.
+
     Raises:
         StoreError: something about it cannot be, or its key was used for something else.
     """
@@ -89,7 +91,7 @@ def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> 
         status_reason=str(act.reason),
         occurred_at=at,
         posted_at=act.at,
-        period=period_of(at, zone),
+        period=head.periods(zone).period_of(at),
         cost_nanousd=wanted.cost_nanousd,
         billed_nanousd=wanted.billed_nanousd,
         corrects=wanted.corrects,
@@ -159,6 +161,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     charge_nanousd: None = None
     estimate_nanousd: None = None
     held_nanousd: None = None
+    public_card_id: None = None
+    agreed_card_id: None = None
+    markup_bp: None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:
@@ -176,6 +181,8 @@ def _check(wanted: Adjustment, act: Act) -> None:
         raise StoreError("A credit takes from what the tenant owes, and changes nothing else.")
     if wanted.occurred_at is not None and wanted.occurred_at > act.at:
         raise StoreError(f"{format_instant(wanted.occurred_at)} has not come yet: book it then.")
+    if wanted.occurred_at is not None and wanted.occurred_at < EPOCH:
+        raise StoreError(f"{format_instant(wanted.occurred_at)} is before any period: say when it was.")
 
 
 def _check_corrected(connection: Connection, corrects: int | None, tenant_id: str) -> None:

@@ -7,14 +7,15 @@ anew as a whole: for that a digest has to be kept elsewhere (`talkmeter ledger v
 A digest is the SHA-256, in hex, of a JSON array a line: first the block (`1`, the previous digest, the
 block's number, its first and last entry, when it was posted), then each entry as `ledger_entry` stores it,
 column by column, followed by its lines in the order of their meters. Instants are microseconds, JSON columns
-their text, null is null. The `1` is the number of this format.
+their text, null is null. The `1` is the number of this format. Columns that the table was given later are
+left out where all of them are null: what was sealed before it had them keeps its digest.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, tzinfo
 from typing import Any
 
 import msgspec
@@ -22,10 +23,13 @@ from sqlalchemy import ColumnElement, Connection, Table, insert, select, type_co
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
+from proxy.core.periods import Periods
 from proxy.store.columns import to_micros
+from proxy.store.instants import parse_zone
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
 FORMAT = 1
+LATER_COLUMNS = 3  # the last ones of `ledger_entry`
 _SEAL = re.compile(r"0:|[1-9][0-9]{0,18}:[0-9a-f]{64}", re.ASCII)
 _SQLITE = sqlite.dialect()  # both dialects store the same
 
@@ -37,11 +41,21 @@ class Head:
     entries: int
     blocks: int
     digest: str  # "" where there is none
+    closed_through: str | None = field(default=None, compare=False)  # the last period that is closed
+    zone: str | None = field(default=None, compare=False)  # of the periods, since the first close
 
     @property
     def seal(self) -> str:
         """Return what to keep elsewhere, to find out later whether the ledger still begins with all this."""
         return f"{self.entries}:{self.digest}"
+
+    def periods(self, zone: tzinfo) -> Periods:
+        """Return how far the books are closed; `zone` counts only until something is.
+
+        Raises:
+            StoreError: this machine does not know the ledger's time zone.
+        """
+        return Periods(parse_zone(self.zone) if self.zone is not None else zone, self.closed_through)
 
 
 def parse_seal(text: str) -> str:
@@ -62,7 +76,8 @@ class BlockHash:
 
     def add(self, entry: Sequence[Any], lines: Iterable[Sequence[Any]]) -> None:
         """Add an entry and its lines, each as its table stores it, the lines in the order of their meters."""
-        self._add(entry)
+        is_early = all(value is None for value in entry[-LATER_COLUMNS:])
+        self._add(entry[:-LATER_COLUMNS] if is_early else entry)
         for line in lines:
             self._add(line)
 
@@ -85,7 +100,8 @@ def chain(connection: Connection) -> Head:
 
 
 def _head(connection: Connection, *, lock: bool) -> Head:
-    query = select(chain_head.c.entries, chain_head.c.blocks, chain_head.c.digest).where(chain_head.c.id == 1)
+    c = chain_head.c
+    query = select(c.entries, c.blocks, c.digest, c.closed_through, c.period_zone).where(c.id == 1)
     return Head(*connection.execute(query.with_for_update() if lock else query).one())
 
 
@@ -109,7 +125,7 @@ def append(
     connection.execute(insert(ledger_entry), entries)
     if lines:
         connection.execute(insert(ledger_line), lines)
-    after = Head(last, number, block.digest)
+    after = replace(head, entries=last, blocks=number, digest=block.digest)
     row = {"id": number, "first_entry": head.entries + 1, "last_entry": last, "posted_at": now}
     connection.execute(insert(ledger_block), {**row, "digest": after.digest})
     moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}

@@ -7,7 +7,7 @@ makes it at least once: a receiver keeps one message of each id.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from proxy.core.announced import Announced, Announcement
+from proxy.core.money import format_usd
 from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
 from proxy.store.pages import Page
@@ -160,7 +161,7 @@ def _claim_of(connection: Connection, hook: Row[Any], now: datetime, most: int) 
     keys = [hook.secret]
     if hook.old_secret and hook.old_until > now:
         keys.append(hook.old_secret)
-    return [Claim(_announcement(row), hook.id, hook.url, keys, row.attempts + 1) for row in rows]
+    return [Claim(_told(row, hook), hook.id, hook.url, keys, row.attempts + 1) for row in rows]
 
 
 def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -> None:
@@ -179,6 +180,15 @@ def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -
             "error": outcome.error and outcome.error[:ERROR_CHARS_MAX],
         }
         connection.execute(update(delivery).where(mine).values(**written))
+
+
+def _told(row: Row[Any], hook: Row[Any]) -> Announcement:
+    """Return what a webhook is told: a tenant's own as cost what the tenant owes, and not our cost."""
+    one = _announcement(row)
+    if hook.tenant_id is None or "billed_nanousd" not in one.payload:
+        return one
+    billed = one.payload["billed_nanousd"]
+    return replace(one, payload={**one.payload, "cost_nanousd": billed, "cost_usd": format_usd(billed)})
 
 
 def _announcement(row: Row[Any]) -> Announcement:

@@ -29,6 +29,7 @@ class Filters:
     model: str | None = None
     session: str | None = None
     kind: str | None = None
+    period: str | None = None  # the month that it is accounted in
     unrated: bool = False
     kinds: frozenset[str] | None = None
     within: Within = None
@@ -62,6 +63,7 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
         (entry.model, filters.model),
         (entry.session_id, filters.session),
         (entry.kind, filters.kind),
+        (entry.period, filters.period),
     ):
         if value is not None:
             found.append(column == value)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -59,14 +60,36 @@ class _Lock:
 
 def register(engine: Engine, instance_id: str, journal_path: Path, version: str, now: datetime) -> None:
     """Note that this instance runs from now on."""
-    facts = {"started_at": now, "seen_at": now, "journal_path": str(journal_path), "version": version}
+    facts = {
+        "started_at": now,
+        "seen_at": now,
+        "journal_path": str(journal_path),
+        "version": version,
+        "ended_at": None,
+    }
     with writing(engine) as connection:
         known = connection.execute(update(instance).where(instance.c.id == instance_id).values(**facts))
         if not known.rowcount:
             connection.execute(insert(instance).values(id=instance_id, **facts))
 
 
-def seen(engine: Engine, instance_id: str, now: datetime) -> None:
-    """Note that this instance still runs."""
+@dataclass(frozen=True, slots=True)
+class Unposted:
+    """What an instance's journal holds that is not in the ledger: since when, and what the ledger refused."""
+
+    since: datetime | None = None
+    parked: int = 0
+
+
+def seen(engine: Engine, instance_id: str, unposted: Unposted, now: datetime) -> None:
+    """Note that this instance still runs, and what it has not posted."""
+    facts = {"seen_at": now, "unposted_from": unposted.since, "parked": unposted.parked}
     with writing(engine) as connection:
-        connection.execute(update(instance).where(instance.c.id == instance_id).values(seen_at=now))
+        connection.execute(update(instance).where(instance.c.id == instance_id).values(**facts))
+
+
+def ended(engine: Engine, instance_id: str, now: datetime) -> None:
+    """Note that this instance has stopped, with everything in the ledger."""
+    facts = {"seen_at": now, "ended_at": now, "unposted_from": None, "parked": 0}
+    with writing(engine) as connection:
+        connection.execute(update(instance).where(instance.c.id == instance_id).values(**facts))

@@ -34,6 +34,8 @@ from functools import partial
 from pathlib import Path
 
 from proxy.core.records import Progress, Record
+from proxy.store.columns import from_micros
+from proxy.store.instances import Unposted
 from proxy.store.journal_file import Connect, JournalFile, Reader, open_writer, pack
 from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES, Reserve
 
@@ -127,6 +129,12 @@ class Journal:
         """How long the oldest of them has waited."""
         oldest = self._oldest_at
         return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1e6)
+
+    @property
+    def unposted(self) -> Unposted:
+        """What is not in the ledger yet, as the database is told."""
+        oldest = self._oldest_at
+        return Unposted(None if oldest is None else from_micros(oldest), self.parked)
 
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Keep `record`; call `durable` on the loop once it is on disk, in the order of the appends.

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, func, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
 from proxy.store import NotFound
 from proxy.store.database import reading
 from proxy.store.filters import EVERYTHING, Filters, conditions
 from proxy.store.instants import format_instant
 from proxy.store.pages import Page, Within
+from proxy.store.periods import Closes, load_closes
 from proxy.store.schema import ledger_entry, ledger_line, project, tenant
 
 PAGE_ENTRIES = 500
 TURNS_MAX = 10_000
+_DERIVED = ("tenant", "project", "corrects_period", "lines")
+_corrected = ledger_entry.alias("corrected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Line:
     price_per: int | None
     cost_nanousd: int | None
     rate_card_id: str | None
+    list_nanousd: int | None
+    billed_nanousd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,12 @@ class Booked:
     period: str
     cost_nanousd: int | None
     billed_nanousd: int | None
+    list_nanousd: int | None
+    public_card_id: str | None
+    agreed_card_id: str | None
+    markup_bp: int | None
     corrects: int | None
+    corrects_period: str | None  # the closed period that it concerns
     lines: Sequence[Line]
 
     @property
@@ -82,7 +92,12 @@ class Booked:
             "period": self.period,
             "cost_nanousd": self.cost_nanousd,
             "billed_nanousd": self.billed_nanousd,
+            "list_nanousd": self.list_nanousd,
+            "public_card_id": self.public_card_id,
+            "agreed_card_id": self.agreed_card_id,
+            "markup_bp": self.markup_bp,
             "corrects": self.corrects,
+            "corrects_period": self.corrects_period,
             "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
         }
 
@@ -148,15 +163,17 @@ def session_turns(engine: Engine, session_id: str) -> list[Booked]:
 
 def _entries() -> Select[Any]:
     entry = ledger_entry.c
-    names = [name for name in Booked.__slots__ if name not in ("tenant", "project", "lines")]
+    names = [name for name in Booked.__slots__ if name not in _DERIVED]
     return (
         select(
             *(entry[name] for name in names),
             func.coalesce(tenant.c.name, entry.tenant_id).label("tenant"),
             func.coalesce(project.c.name, entry.project_id).label("project"),
+            _corrected.c.period.label("period_of_corrected"),
         )
         .join(tenant, tenant.c.id == entry.tenant_id, isouter=True)
         .join(project, project.c.id == entry.project_id, isouter=True)
+        .join(_corrected, _corrected.c.id == entry.corrects, isouter=True)
     )
 
 
@@ -168,4 +185,11 @@ def _with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
         found = select(ledger_line).where(ledger_line.c.entry_id.in_(wanted[start : start + PAGE_ENTRIES]))
         for row in connection.execute(found.order_by(ledger_line.c.entry_id, ledger_line.c.meter)):
             lines[row.entry_id].append(Line(**{name: getattr(row, name) for name in Line.__slots__}))
-    return [Booked(**row._mapping, lines=lines[row.id]) for row in rows]
+    closes = load_closes(connection)
+    return [_booked(row, closes, lines[row.id]) for row in rows]
+
+
+def _booked(row: Row[Any], closes: Closes, lines: Sequence[Line]) -> Booked:
+    values = dict(row._mapping)
+    period_of_corrected = values.pop("period_of_corrected")
+    return Booked(**values, corrects_period=closes.corrected(row, period_of_corrected), lines=lines)

@@ -294,8 +294,9 @@ def remove_model(
 
 def model_of(connection: Connection, owner: Owner, model: str) -> ModelRow | None:
     """Return the rule about this very model or pattern, None when there is none."""
-    query = select(model_rule.c.allowed).where(_model(owner, model))
-    allowed = connection.execute(query).scalar_one_or_none()
+    allowed = connection.execute(
+        select(model_rule.c.allowed).where(_model(owner, model))
+    ).scalar_one_or_none()
     return None if allowed is None else _model_row(owner, model, allowed)
 
 

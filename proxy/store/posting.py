@@ -16,7 +16,8 @@ from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, se
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Pot
-from proxy.core.rating import Line
+from proxy.core.periods import Periods
+from proxy.core.rating import Billing, Line
 from proxy.core.records import BudgetCut, Entry, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Meter
 from proxy.store import announcements
@@ -85,14 +86,14 @@ def post(
 ) -> Posting:
     """Book `records`, the rows of `instance_id`'s journal up to `upto`, within the caller's transaction.
 
-    Periods are calendar months in `zone`. `budgets` saves loading them again each time. Raises SQLAlchemy's
-    errors, and `Unpostable`.
+    Until a first close has fixed the ledger's zone, periods are calendar months in `zone`. `budgets` saves
+    loading them again each time. Raises SQLAlchemy's errors, and `Unpostable`.
     """
     head = lock_chain(connection)
     _open_sessions(connection, _of(SessionOpened, records), instance_id)
     _bind_sessions(connection, _of(SessionBound, records))
     _note_cuts(connection, _of(BudgetCut, records))
-    posting, rows = _Entries(connection, zone, now).post(_of(Entry, records), head)
+    posting, rows = _Entries(connection, head.periods(zone), now).post(_of(Entry, records), head)
     posting = _spend(connection, posting, rows, budgets or BudgetCache(), instance_id, head.entries, now)
     if posting.duplicates:  # booked by a posting whose commit nobody heard of, perhaps
         posting = replace(posting, taken=taken_by(connection, instance_id))
@@ -198,9 +199,9 @@ def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
 class _Entries:
     """The entries of one posting."""
 
-    def __init__(self, connection: Connection, zone: tzinfo, now: datetime) -> None:
+    def __init__(self, connection: Connection, periods: Periods, now: datetime) -> None:
         self._connection = connection
-        self._zone = zone
+        self._periods = periods
         self._now = now
 
     def post(self, entries: Sequence[Entry], head: Head) -> tuple[Posting, Sequence[Mapping[str, Any]]]:
@@ -292,11 +293,12 @@ class _Entries:
             "flags": entry.flags,
             "occurred_at": entry.occurred_at,
             "posted_at": self._now,
-            "period": period_of(entry.occurred_at, self._zone),
+            "period": self._periods.period_of(entry.occurred_at),
             **entry_amounts(entry),
             "charge_nanousd": entry.charge_nanousd,
             "estimate_nanousd": entry.estimate_nanousd,
             "held_nanousd": entry.held_nanousd,
+            **billing_columns(entry.billing),
         }
 
     def _raise_alarm(self, entries: Sequence[Entry]) -> None:
@@ -311,16 +313,16 @@ class _Entries:
                 self._connection.execute(insert(entry_conflict), row)
 
 
-def period_of(at: datetime, zone: tzinfo) -> str:
-    """Return the accounting period of an instant: its calendar month in `zone`, as YYYY-MM."""
-    local = at.astimezone(zone)
-    return f"{local.year:04}-{local.month:02}"
-
-
 def line_row(number: int, line: Line) -> dict[str, Any]:
     """Return the row of one line of entry `number`."""
     unit = "ms" if line.meter is Meter.DURATION_MS else "token"
     return {"entry_id": number, "unit": unit, **msgspec.structs.asdict(line)}
+
+
+def billing_columns(billing: Billing | None) -> dict[str, Any]:
+    """Return what the ledger keeps of an entry's terms, all null where its three amounts are one."""
+    names = Billing.__struct_fields__
+    return dict.fromkeys(names) if billing is None else {name: getattr(billing, name) for name in names}
 
 
 def entry_amounts(entry: Entry) -> dict[str, int | None]:

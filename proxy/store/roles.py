@@ -1,7 +1,8 @@
 """What PostgreSQL lets the role do that `serve` and the command line connect as.
 
-It owns nothing: an owner could switch off what protects the ledger. What is booked, priced or audited it may
-read and add to. Everything else, such as counters, leases and what is live, it may change as well.
+It owns nothing: an owner could switch off what protects the ledger. What is booked, stated, priced or
+audited it may read and add to. Everything else, such as counters, leases and what is live, it may change as
+well.
 """
 
 from sqlalchemy import Connection, column, func, select, table, text
@@ -14,12 +15,16 @@ from proxy.store.schema import (
     ledger_block,
     ledger_entry,
     ledger_line,
+    ledger_period,
+    markup,
     rate_card,
     rate_price,
+    statement,
+    statement_line,
 )
 
-LEDGER = (ledger_entry, ledger_line, ledger_block)
-APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, audit)
+LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
+APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

@@ -153,7 +153,7 @@ def _tokens(connection: Connection, wanted: ColumnElement[bool], page: Page = EV
     query = page.of(select(*columns).where(wanted), api_token.c.id, tenant_id=None)
     rows = connection.execute(query).all()
     confined = _tenants_of(connection, [row.id for row in rows])
-    return [Token(**row._mapping, tenants=confined[row.id]) for row in rows]
+    return [Token(**row._mapping, tenants=tuple(confined[row.id])) for row in rows]
 
 
 def _tenants_of(connection: Connection, token_ids: Sequence[str]) -> dict[str, list[TokenTenant]]:

@@ -11,10 +11,9 @@ from datetime import tzinfo
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, Row, func, select
+from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.core.money import divide_half_even
-from proxy.core.rating import RateCard
+from proxy.core.rating import PUBLIC, RateCard, Terms
 from proxy.core.records import Kind, Role
 from proxy.core.usage import Meter
 from proxy.store import adjustments
@@ -23,10 +22,10 @@ from proxy.store.chain import BlockHash, Head, chain, stored_columns
 from proxy.store.changes import current
 from proxy.store.corrections import Stored, reversal, stored
 from proxy.store.database import reading
-from proxy.store.posting import period_of
 from proxy.store.prices import load_cards
 from proxy.store.schema import budget_window, ledger_block, ledger_entry, ledger_line
 from proxy.store.spend import ledger_sums, pot_in
+from proxy.store.verify_closes import ClosesCheck
 
 PAGE_ENTRIES = 1_000
 _AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
@@ -50,39 +49,50 @@ def verify(
     *,
     kept: str | None = None,
 ) -> Verdict:
-    """Recompute every entry and block, then the counters of budgets, and report the first that differs.
+    """Recompute entries, blocks, closes, statements and budgets' counters; report the first that differs.
 
-    `zone` decides an entry's period. `progress` is told how many entries of how many are done. `kept` is the
-    seal of an earlier verdict: the ledger has to begin with all that it was made of.
+    `zone` decides an entry's period until a first close has fixed it. `progress` is told how many entries of
+    how many are done. `kept` is the seal of an earlier verdict: the ledger has to begin with all that it was
+    made of.
     """
     checked = 0
     with reading(engine) as connection:
         head = chain(connection)
         total = head.entries
         cards = {card.id: card for card in load_cards(connection)}
-    links = _Links(engine, head, kept)
+        closes = ClosesCheck.load(engine, connection, head, zone)
+    links = _Links(engine, head, _kept(kept) | closes.seals)
     for row, lines, old in _rows(engine, total):
-        fault = _fault(row, lines, cards, zone, expected_id=checked + 1)
+        fault = _fault(row, lines, cards, closes, expected_id=checked + 1)
         fault = fault or _correction_fault(row, lines, old)
         if fault is not None:
             return Verdict(checked, f"entry {row.id}: {fault}")
-        if (fault := links.fault(row.id)) is not None:
+        fault = links.fault(row.id) or closes.add(row, lines, row.period_of_corrected)
+        if fault is not None:
             return Verdict(checked, fault)
         checked += 1
         if progress is not None and (checked % PAGE_ENTRIES == 0 or checked == total):
             progress(checked, total)
     if checked != total:
         return Verdict(checked, f"there should be {total} entries, and there are {checked}")
-    fault = links.fault_at_end() or _repeated_key(engine) or _counter_fault(engine)
+    fault = links.fault_at_end() or closes.fault_at_end() or _repeated_key(engine) or _counter_fault(engine)
     return Verdict(checked, fault, None if fault else head.seal)
+
+
+def _kept(seal: str | None) -> dict[str, str]:
+    """Return the seal that somebody kept, with what is wrong if the ledger does not begin with it."""
+    if seal in (None, Head(0, 0, "").seal):
+        return {}
+    return {str(seal): f"the ledger does not begin with what {seal} was made of: it was cut off or rewritten"}
 
 
 class _Links:
     """Recomputes the blocks, as the entries go by."""
 
-    def __init__(self, engine: Engine, head: Head, kept: str | None) -> None:
+    def __init__(self, engine: Engine, head: Head, seals: Mapping[str, str]) -> None:
+        """`seals` are to be met on the way, each with what is wrong if it is not."""
         self._head = head
-        self._kept = kept
+        self._ahead = dict(seals)
         self._last = Head(0, 0, "")
         self._blocks = _blocks(engine)
         self._stored = _stored(engine, head.entries)
@@ -110,19 +120,14 @@ class _Links:
                 f"block {block.id}: entries {block.first_entry} to {block.last_entry} are not what was sealed"
             )
         self._last = Head(block.last_entry, block.id, digest)
-        if self._last.seal == self._kept:
-            self._kept = None
+        self._ahead.pop(self._last.seal, None)
         return None
 
     def fault_at_end(self) -> str | None:
         """Say what is wrong with the chain's end, now that all entries were taken."""
         if self._last != self._head:
             return f"the chain should end with block {self._head.blocks}, {self._head.seal}"
-        if self._kept not in (None, Head(0, 0, "").seal):
-            return (
-                f"the ledger does not begin with what {self._kept} was made of: it was cut off or rewritten"
-            )
-        return None
+        return next(iter(self._ahead.values()), None)
 
 
 def _blocks(engine: Engine) -> Iterator[Row[Any]]:
@@ -163,7 +168,7 @@ def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[A
     while True:
         wanted = ledger_entry.c.id.between(after + 1, total)
         with reading(engine) as connection:
-            query = select(ledger_entry).where(wanted).order_by(ledger_entry.c.id)
+            query = _with_period_of_corrected().where(wanted).order_by(ledger_entry.c.id)
             page = connection.execute(query.limit(PAGE_ENTRIES)).all()
             lines = _lines(connection, page)
             corrected = _corrected(connection, page)
@@ -171,6 +176,12 @@ def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[A
             return
         yield from ((row, lines[row.id], corrected.get(row.id)) for row in page)
         after = page[-1].id
+
+
+def _with_period_of_corrected() -> Select[Any]:
+    old = ledger_entry.alias("old")
+    query = select(ledger_entry, old.c.period.label("period_of_corrected"))
+    return query.outerjoin(old, old.c.id == ledger_entry.c.corrects)
 
 
 def _lines(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int, Sequence[Row[Any]]]:
@@ -192,20 +203,25 @@ def _corrected(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int,
 
 
 def _fault(
-    row: Row[Any], lines: Sequence[Row[Any]], cards: Mapping[str, RateCard], zone: tzinfo, *, expected_id: int
+    row: Row[Any],
+    lines: Sequence[Row[Any]],
+    cards: Mapping[str, RateCard],
+    closes: ClosesCheck,
+    *,
+    expected_id: int,
 ) -> str | None:
     if row.id != expected_id:
         return f"expected entry {expected_id} here: one or more are missing"
-    if row.period != period_of(row.occurred_at, zone):
-        return f"its period {row.period} is not the month of {row.occurred_at:%Y-%m-%d %H:%M} UTC in {zone}"
+    if (fault := closes.period_fault(row)) is not None:
+        return fault
     for line in lines:
-        fault = _line_fault(line, cards)
+        fault = _line_fault(line, row, cards)
         if fault is not None:
             return f"{line.meter}: {fault}"
     return _sum_fault(row, lines) or _record_fault(row, lines)
 
 
-def _line_fault(line: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
+def _line_fault(line: Row[Any], row: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
     if line.unit != ("ms" if line.meter == Meter.DURATION_MS else "token"):
         return f"counted in {line.unit!r}"
     if line.price_nanousd is None or line.price_per is None:
@@ -215,10 +231,17 @@ def _line_fault(line: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
     price = card.prices.get(line.meter) if card else None
     if price is None or (price.nanousd, price.per) != (line.price_nanousd, line.price_per):
         return f"its price is not that of rate card {line.rate_card_id}"
-    amount = divide_half_even(line.quantity * line.price_nanousd, line.price_per)
-    for name in ("list_nanousd", "cost_nanousd"):
+    public, agreed = cards.get(row.public_card_id), cards.get(row.agreed_card_id)
+    for named, found, owner in (
+        (row.public_card_id, public, PUBLIC),
+        (row.agreed_card_id, agreed, row.tenant_id),
+    ):
+        if named is not None and (found is None or found.owner != owner):
+            return f"rate card {named} is not there, or is another's"
+    amounts = Terms(card, public, agreed, row.markup_bp or 0).amounts(line.meter, line.quantity)
+    for name, amount in zip(_AMOUNTS, amounts or (), strict=True):
         if getattr(line, name) != amount:
-            return f"{name} is {getattr(line, name)}, and quantity × price is {amount}"
+            return f"{name} is {getattr(line, name)}, and by its prices it is {amount}"
     return None
 
 
@@ -276,7 +299,13 @@ def _correction_fault(row: Row[Any], lines: Sequence[Row[Any]], old: Stored | No
     record = _as_stored(row, lines).record
     wanted = reversal(old.record)
     if row.role == Role.REPLACEMENT:
-        wanted = replace(wanted, role=Role.REPLACEMENT, lines=record.lines, cost_nanousd=record.cost_nanousd)
+        wanted = replace(
+            wanted,
+            role=Role.REPLACEMENT,
+            lines=record.lines,
+            cost_nanousd=record.cost_nanousd,
+            billing=record.billing,
+        )
     if record.entry_key != wanted.entry_key or record.digest != wanted.digest:
         return (
             f"it does not take back entry {row.corrects}"

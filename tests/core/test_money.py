@@ -11,8 +11,10 @@ from proxy.core.money import (
     AMOUNT_NANOUSD_MAX,
     NANOUSD_PER_USD,
     divide_half_even,
+    format_cents,
     format_usd,
     parse_usd,
+    to_cents,
 )
 
 AMOUNTS = st.integers(min_value=-AMOUNT_NANOUSD_MAX, max_value=AMOUNT_NANOUSD_MAX)
@@ -122,3 +124,19 @@ def test_division_agrees_with_decimal(numerator: int, denominator: int) -> None:
     with localcontext(prec=80):
         exact = Decimal(numerator) / Decimal(denominator)
         assert divide_half_even(numerator, denominator) == exact.to_integral_value(ROUND_HALF_EVEN)
+
+
+@pytest.mark.parametrize(
+    ("amount", "cents", "text"),
+    [
+        (0, 0, "0.00"),
+        (5_000_000, 0, "0.00"),
+        (15_000_000, 2, "0.02"),
+        (15_000_001, 2, "0.02"),
+        (-5_000_001, -1, "-0.01"),
+        (-1_234_567_890_000, -123_457, "-1234.57"),
+    ],
+)
+def test_whole_cents(amount: int, cents: int, text: str) -> None:
+    assert to_cents(amount) == cents
+    assert format_cents(cents) == text

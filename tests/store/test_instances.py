@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from proxy.store import StoreError
 from proxy.store.database import open_database, reading
-from proxy.store.instances import only_instance, register, seen
+from proxy.store.instances import Unposted, ended, only_instance, register, seen
 from proxy.store.schema import instance
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,9 +47,25 @@ def test_an_instance_is_noted_once(database_url: str) -> None:
     engine = open_database(database_url)
     register(engine, "ins_1", Path("j.db"), "0.1.0", NOW)
     register(engine, "ins_1", Path("k.db"), "0.2.0", NOW + timedelta(hours=1))
-    seen(engine, "ins_1", NOW + timedelta(hours=2))
+    seen(engine, "ins_1", Unposted(NOW, parked=2), NOW + timedelta(hours=2))
     with reading(engine) as connection:
         (row,) = connection.execute(select(instance))
     assert (row.journal_path, row.version) == ("k.db", "0.2.0")
     assert (row.started_at, row.seen_at) == (NOW + timedelta(hours=1), NOW + timedelta(hours=2))
+    assert (row.unposted_from, row.parked, row.ended_at) == (NOW, 2, None)
+    engine.dispose()
+
+
+def test_an_instance_that_ended_well_and_starts_again(database_url: str) -> None:
+    """It has nothing to post any more, until it runs again."""
+    engine = open_database(database_url)
+    register(engine, "ins_1", Path("j.db"), "0.1.0", NOW)
+    seen(engine, "ins_1", Unposted(NOW, parked=2), NOW)
+    ended(engine, "ins_1", NOW + timedelta(hours=1))
+    with reading(engine) as connection:
+        (row,) = connection.execute(select(instance))
+    assert (row.unposted_from, row.parked, row.ended_at) == (None, 0, NOW + timedelta(hours=1))
+    register(engine, "ins_1", Path("j.db"), "0.1.0", NOW + timedelta(hours=2))
+    with reading(engine) as connection:
+        assert connection.execute(select(instance.c.ended_at)).scalar_one() is None
     engine.dispose()

@@ -6,14 +6,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Engine, Table, select, update
 from sqlalchemy.exc import DBAPIError
 
 from proxy.core.rating import Line
 from proxy.core.records import Kind, Record
 from proxy.core.usage import Meter
 from proxy.store.database import reading, writing
-from proxy.store.posting import Posting, Unpostable, period_of, post
+from proxy.store.posting import Posting, Unpostable, post
 from proxy.store.schema import (
     chain_head,
     end_user,
@@ -85,6 +85,9 @@ def test_an_entry_says_who_pays_for_what_and_when(database: Engine) -> None:
         "estimate_nanousd": None,
         "held_nanousd": None,
         "corrects": None,
+        "public_card_id": None,
+        "agreed_card_id": None,
+        "markup_bp": None,
     }
     assert [tuple(line) for line in rows(database, ledger_line)] == [
         (1, "audio_in", 10, "token", 32_000, 1, 320_000, 320_000, 320_000, "rc_1"),
@@ -154,12 +157,16 @@ def test_the_three_amounts_are_summed_apart(database: Engine) -> None:
     assert [row.unit for row in rows(database, ledger_line)] == ["token", "ms"]
 
 
-@pytest.mark.parametrize(
-    ("zone", "period"),
-    [("UTC", "2026-11"), ("Europe/Berlin", "2026-12"), ("America/Los_Angeles", "2026-11")],
-)
-def test_the_period_is_a_month_where_the_books_are_kept(zone: str, period: str) -> None:
-    assert period_of(made.AT, ZoneInfo(zone)) == period
+def test_the_period_is_a_month_where_the_books_are_kept(database: Engine) -> None:
+    """In the zone of the setting, until a first close has fixed another; and never a closed one."""
+    book(database, made.opened(), made.entry("r1"), zone=ZoneInfo("Europe/Berlin"))
+    with writing(database) as connection:
+        connection.execute(update(chain_head).values(period_zone="America/Los_Angeles"))
+    book(database, made.entry("r2"), zone=ZoneInfo("Europe/Berlin"))
+    with writing(database) as connection:
+        connection.execute(update(chain_head).values(closed_through="2027-01"))
+    book(database, made.entry("r3"), zone=ZoneInfo("Europe/Berlin"))
+    assert [row.period for row in rows(database, ledger_entry)] == ["2026-12", "2026-11", "2027-02"]
 
 
 def test_a_user_is_one_surrogate_per_tenant(database: Engine) -> None:

@@ -1,19 +1,16 @@
 """`/audit`: who changed what, when and why."""
 
-from datetime import UTC
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from proxy.admin.api.models import At, NameOrId, Nothing, Output, Paged, PageParams, PeriodParams
+from proxy.admin.api.models import At, Nothing, Output, Paged, PeriodParams, TenantPageParams
 from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import period
 from proxy.admin.api.routes import FINANCE_READERS, Answer, Call, Route
 from proxy.store.audit import page_of_audit
 
 
-class ActOut(Output):
-    """An act: a row of the audit log. `before` and `after` have the fields that matter."""
+class NotedOut(Output):
+    """An act: `before` and `after` have the fields that matter."""
 
     id: int
     at: At
@@ -27,22 +24,20 @@ class ActOut(Output):
     reason: str | None
 
 
-class AuditParams(PageParams, PeriodParams):
+class AuditParams(TenantPageParams, PeriodParams):
     """Which acts."""
-
-    tenant: Annotated[NameOrId | None, Field(description="Only about this tenant (name or id).")] = None
 
 
 def list_acts(call: Call[AuditParams, Nothing]) -> Answer:
-    """Answer with a page of the audit log, the newest first."""
-    start, end = period(call.params, UTC)
+    """Answer with a page of acts, the newest first."""
+    start, end = period(call.params, call.context.zone)
     tenant_id = call.tenant_id(call.params.tenant)
     return paged(
         call,
         lambda page: page_of_audit(call.connection, page, tenant_id=tenant_id, start=start, end=end),
         key=lambda one: (one.id,),
         kinds=(int,),
-        show=ActOut.model_validate,
+        show=NotedOut.model_validate,
         newest_first=True,
     )
 
@@ -51,10 +46,10 @@ ROUTES = (
     Route(
         method="GET",
         path="/audit",
-        summary="List what was changed by whom, the newest first",
+        summary="List acts, the newest first",
         roles=FINANCE_READERS,
         handler=list_acts,
         params=AuditParams,
-        result=Paged[ActOut],
+        result=Paged[NotedOut],
     ),
 )

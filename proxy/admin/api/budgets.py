@@ -182,7 +182,7 @@ def create_budget(call: Call[Nothing, BudgetNew]) -> Answer:
     wanted = call.body
     if wanted.scope is Scope.ORGANISATION and call.within is not None:
         raise Problem(
-            "forbidden", "The organisation's budget is not for a token that is confined to tenants."
+            "forbidden", "The organisation's budget is not for tokens that are confined to tenants."
         )
     tenant_id = call.tenant_id(wanted.tenant)
     if wanted.key is not None:

@@ -55,7 +55,7 @@ def show_model(call: Call[ModelRulePath, Nothing]) -> Answer:
 
 def set_model(call: Call[ModelRulePath, ModelRuleValue]) -> Answer:
     """Allow or deny a model. If-Match is needed where there is a rule about it already."""
-    owner, model = _owner(call), call.params.model.strip()
+    owner, model = _owner(call), call.params.model
     old = store.model_of(call.connection, owner, model)
     check(call.if_match, None if old is None else _etag(old))
     made = store.set_model(
@@ -71,7 +71,7 @@ def set_model(call: Call[ModelRulePath, ModelRuleValue]) -> Answer:
 
 def remove_model(call: Call[ModelRulePath, Nothing]) -> Answer:
     """Remove a rule; answer with what it was."""
-    owner, model = _owner(call), call.params.model.strip()
+    owner, model = _owner(call), call.params.model
     check(call.if_match, _etag(store.find_model(call.connection, owner, model)))
     removed = store.remove_model(
         call.connection, owner.tenant_id, model, act=call.act(), key_id=owner.api_key_id

@@ -6,9 +6,8 @@ and in dollars with nine decimals.
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -16,9 +15,6 @@ from proxy.core.money import format_usd, parse_usd
 from proxy.store.audit import REASON_CHARS_MAX
 from proxy.store.instants import parse_instant
 from proxy.store.tenants import NAME_CHARS_MAX
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 LIMIT_MAX = 1_000
 LIMIT = 100
@@ -173,7 +169,8 @@ def with_usd(value: Any) -> Any:
     return shown
 
 
-def fields_of(row: "DataclassInstance", **more: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass of the store, and `more`, with dollars beside nano-dollars."""
-    shown: dict[str, Any] = with_usd({one.name: getattr(row, one.name) for one in fields(row)} | more)
+def fields_of(row: object) -> dict[str, Any]:
+    """Return a dataclass of the store with dollars beside its nano-dollars."""
+    names: Mapping[str, Any] = row.__dataclass_fields__  # type: ignore[attr-defined]
+    shown: dict[str, Any] = with_usd({name: getattr(row, name) for name in names})
     return shown

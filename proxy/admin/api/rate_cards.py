@@ -1,12 +1,25 @@
 """`/rate-cards`: prices. A price change is a new card, from an instant on."""
 
 import json
+from dataclasses import replace
 from datetime import UTC
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from proxy.admin.api.models import At, Id, Input, Model, Nothing, Output, Paged, PageParams, Text, Time
+from proxy.admin.api.models import (
+    At,
+    Id,
+    Input,
+    Model,
+    NameOrId,
+    Nothing,
+    Output,
+    Paged,
+    PageParams,
+    Text,
+    Time,
+)
 from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import instant
 from proxy.admin.api.problems import invalid
@@ -50,6 +63,7 @@ class CardOut(Output):
     model: str
     effective_from: At
     source: str
+    owner: str = Field(description="`public`, `contract`, or the id of the tenant that it was agreed with.")
     prices: dict[str, PriceOut]
 
 
@@ -85,13 +99,26 @@ class CardNew(Input):
     prices: Annotated[dict[Meter, PriceNew], Field(min_length=1, max_length=len(METERS))]
 
 
-class CardsNew(Input):
+class Owned(Input):
+    """Whose prices: the public's unless told otherwise."""
+
+    contract: Annotated[bool, Field(description="What the upstream charges us.")] = False
+    tenant: Annotated[NameOrId | None, Field(description="Agreed with this tenant.")] = None
+
+    @model_validator(mode="after")
+    def _is_of_one(self) -> Self:
+        if self.contract and self.tenant is not None:
+            raise ValueError("a card is of the contract or of a tenant: give one of them")
+        return self
+
+
+class CardsNew(Owned):
     """Cards to be added: all of them, or none."""
 
     cards: Annotated[list[CardNew], Field(min_length=1, max_length=IMPORT_CARDS_MAX)]
 
 
-class PriceChange(Input):
+class PriceChange(Owned):
     """One price of a model that changes; the others stay as they are at that instant."""
 
     provider: CardName = "openai"
@@ -127,14 +154,16 @@ def list_cards(call: Call[CardParams, Nothing]) -> Answer:
 
 def show_card(call: Call[CardPath, Nothing]) -> Answer:
     """Answer with one card."""
-    return Answer(_shown(prices.find_card(call.connection, call.params.card_id)))
+    return Answer(_shown(prices.find_card(call.connection, call.params.card_id, call.within)))
 
 
 def add_cards(call: Call[Nothing, CardsNew]) -> Answer:
     """Add cards, as the file of `prices import` does."""
     cards = [one.model_dump(mode="json") for one in call.body.cards]
     parsed = parse_cards(json.dumps({"format": FORMAT, "cards": cards}), "json")
-    return _imported(prices.import_cards(call.connection, parsed, call.act()))
+    owner = prices.owner_of(call.connection, call.body.tenant, contract=call.body.contract)
+    owned = [replace(one, owner=owner) for one in parsed]
+    return _imported(prices.import_cards(call.connection, owned, call.act()))
 
 
 def change_price(call: Call[Nothing, PriceChange]) -> Answer:
@@ -156,6 +185,7 @@ def change_price(call: Call[Nothing, PriceChange]) -> Answer:
         price=price,
         effective_from=at,
         act=call.act(),
+        owner=prices.owner_of(call.connection, wanted.tenant, contract=wanted.contract),
     )
     return _imported(imported)
 
@@ -163,7 +193,7 @@ def change_price(call: Call[Nothing, PriceChange]) -> Answer:
 def _shown(card: RateCard) -> CardOut:
     texts = {meter.value: price_text(price) for meter, price in sorted(card.prices.items())}
     shown: dict[str, Any] = {
-        name: getattr(card, name) for name in ("id", "provider", "model", "effective_from", "source")
+        name: getattr(card, name) for name in ("id", "provider", "model", "effective_from", "source", "owner")
     }
     return CardOut(**shown, prices={meter: PriceOut(usd=usd, per=per) for meter, (usd, per) in texts.items()})
 

@@ -1,96 +1,76 @@
-"""`/reports`: what was spent, grouped as asked."""
+"""`/reports`: what was spent, over a time and by groups."""
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from proxy.admin.api.models import Id, Model, NameOrId, Nothing, Output, PeriodParams, Text, Zone, with_usd
+from proxy.admin.api.entries import FilterParams, filters_of
+from proxy.admin.api.models import At, Nothing, Output, Text, Zone, with_usd
 from proxy.admin.api.periods import period
 from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import EVERYONE, Answer, Call, Opens, Route
-from proxy.store import StoreError
-from proxy.store.filters import Filters
+from proxy.store import StoreError, reports
 from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
-from proxy.store.reports import CostQuery, run
+from proxy.store.tokens import TokenRole
 
-ROWS_MAX = 10_000
-GROUP_BY_CHARS_MAX = 500
-
-ReportRow = dict[str, str | int | None]
+GROUP_CHARS_MAX = 500
 
 
-class CostReport(Output):
-    """A row for every group that has entries, and the total. Sums are exact; what is unrated adds nothing."""
+class CostsOut(Output):
+    """A cost report: a row for every group that has entries. To a viewer, cost is what the tenant owes."""
 
-    from_: str | None = Field(serialization_alias="from")
-    to: str | None
+    from_: At | None = Field(serialization_alias="from")
+    to: At | None
     group_by: list[str]
-    rows: list[ReportRow]
-    total: ReportRow
+    rows: list[dict[str, Any]]
+    total: dict[str, Any]
 
 
-class CostParams(PeriodParams):
+class CostParams(FilterParams):
     """What a report is about."""
 
     group_by: Annotated[
         Text,
         Field(
-            max_length=GROUP_BY_CHARS_MAX,
+            max_length=GROUP_CHARS_MAX,
             description=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.",
         ),
-    ] = "tenant,model"
-    tz: Annotated[Zone | None, Field(description="Of days and months; else PERIOD_TIMEZONE.")] = None
-    tenant: Annotated[NameOrId | None, Field(description="Only of this tenant (name or id).")] = None
-    project: Annotated[NameOrId | None, Field(description="Only of this project (name or id).")] = None
-    key: Annotated[Id | None, Field(description="Only of this API key (id).")] = None
-    model: Annotated[Model | None, Field(description="Only of this model.")] = None
+    ] = ""
+    tz: Annotated[Zone | None, Field(description="Of hours, days and months; else the ledger's.")] = None
 
 
-def report_costs(call: Call[CostParams, Nothing]) -> Answer:
-    """Answer with a cost report."""
-    query = _query(call)
-    found = with_usd(run(call.context.engine, query).as_json())
-    if len(found["rows"]) > ROWS_MAX:
-        raise invalid(
-            "query", "group_by", f"it makes more than {ROWS_MAX:,} rows: narrow it, or group by less"
-        )
-    return Answer(CostReport(from_=found["from"], **{name: found[name] for name in found if name != "from"}))
-
-
-def _query(call: Call[CostParams, Nothing]) -> CostQuery:
-    wanted = call.params
-    groups = tuple(name.strip() for name in wanted.group_by.split(",") if name.strip())
-    try:
-        zone = parse_zone(wanted.tz) if wanted.tz else call.context.zone
-    except StoreError as error:
-        raise invalid("query", "tz", str(error)) from None
+def costs(call: Call[CostParams, Nothing]) -> Answer:
+    """Answer with costs and quantities."""
+    zone = call.context.zone
+    if call.params.tz is not None:
+        try:
+            zone = parse_zone(call.params.tz)
+        except StoreError as error:
+            raise invalid("query", "tz", str(error)) from None
+    start, end = period(call.params, zone)
+    groups = tuple(name.strip() for name in call.params.group_by.split(",") if name.strip())
     try:
         check_groups(groups)
     except StoreError as error:
         raise invalid("query", "group_by", str(error)) from None
-    start, end = period(wanted, zone)
-    filters = Filters(
-        start=start,
-        end=end,
-        tenant=wanted.tenant,
-        project=wanted.project,
-        key=wanted.key,
-        model=wanted.model,
-        within=call.within,
-    )
-    return CostQuery(groups, filters, zone)
+    filters = replace(filters_of(call), start=start, end=end)
+    is_billed = call.caller.role is TokenRole.VIEWER
+    query = reports.CostQuery(groups, filters, zone, is_billed=is_billed)
+    told = reports.run(call.context.engine, query).as_json()
+    return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
 
 
 ROUTES = (
     Route(
         method="GET",
         path="/reports/costs",
-        summary="Report costs and quantities, exactly, over a time and by groups",
+        summary="Report costs and quantities, exactly",
         roles=EVERYONE,
-        handler=report_costs,
+        handler=costs,
         params=CostParams,
-        result=CostReport,
+        result=CostsOut,
         opens=Opens.NOTHING,
     ),
 )

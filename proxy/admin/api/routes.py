@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 from sqlalchemy import Connection, Engine
@@ -42,8 +43,8 @@ class Context:
     """What all calls share: the database, the settings that matter here, and the pepper."""
 
     engine: Engine
-    zone: tzinfo
-    aliases: dict[str, str]
+    zone: ZoneInfo
+    issuer: str | None  # of statements
     pepper: Callable[[], bytes]
 
 

@@ -1,11 +1,9 @@
 """`/webhooks`: where announcements are sent, and how that went."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.api.etags import check, etag
-from proxy.admin.api.keys import SHOWN_ONCE
 from proxy.admin.api.models import (
     At,
     EntryId,
@@ -18,20 +16,23 @@ from proxy.admin.api.models import (
     PageParams,
     Reason,
     TenantPageParams,
+    Text,
 )
 from proxy.admin.api.pages import paged
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, READERS, Answer, Call, Route
 from proxy.core.announced import Announced
-from proxy.store import deliveries
 from proxy.store import webhooks as store
-from proxy.store.deliveries import DeliveryRow
-from proxy.store.pages import Page
-from proxy.store.webhooks import URL_CHARS_MAX, Webhook
+from proxy.store.deliveries import page_of_deliveries, redeliver
+from proxy.store.webhooks import Webhook
+
+URL_CHARS_MAX = 2_000
+SECRET = "secret"
+SHOWN_ONCE = "It was shown when it was made, and cannot be shown again: rotate it to get another."
 
 
 class WebhookOut(Output):
-    """A receiver of announcements, without its secret. No tenant: it hears of all."""
+    """A webhook, without its secret. Without a tenant it hears of all."""
 
     id: str
     tenant_id: str | None
@@ -42,21 +43,20 @@ class WebhookOut(Output):
 
 
 class WebhookMade(WebhookOut):
-    """A webhook, and the new secret that signs its messages."""
+    """A webhook and its new secret."""
 
     secret: str | None = Field(description="Shown this once; null in the answer to a repeated request.")
     secret_hint: str = SHOWN_ONCE
 
 
 class DeliveryOut(Output):
-    """The sending of an alert to a webhook, and how it went."""
+    """A delivery and how it went. Neither next nor delivered: it was given up."""
 
-    alert_id: int
+    id: int
     message_id: str
     kind: str
     at: At
     webhook_id: str
-    state: str = Field(description="pending, delivered or given_up.")
     attempts: int
     status: int | None
     error: str | None
@@ -67,10 +67,10 @@ class DeliveryOut(Output):
 class WebhookNew(Input):
     """A webhook to be made."""
 
-    url: Annotated[str, Field(min_length=1, max_length=URL_CHARS_MAX, description="https://HOST/PATH")]
-    tenant: Annotated[NameOrId | None, Field(description="Announcements of this tenant; else of all.")] = None
+    url: Annotated[Text, Field(min_length=1, max_length=URL_CHARS_MAX)]
+    tenant: Annotated[NameOrId | None, Field(description="Only what concerns this tenant.")] = None
     kinds: Annotated[
-        list[Announced], Field(max_length=len(Announced), description="What it is sent; all, if empty.")
+        list[Announced], Field(max_length=len(Announced), description="Empty: all of them.")
     ] = []
     reason: Reason | None = None
 
@@ -81,14 +81,21 @@ class WebhookPath(Input):
     webhook_id: Id
 
 
-class DeliveriesParams(WebhookPath, PageParams):
-    """Which deliveries to a webhook."""
+class DeliveryParams(PageParams, WebhookPath):
+    """Which deliveries."""
 
 
 class DeliveryPath(WebhookPath):
-    """Which alert to which webhook."""
+    """Which delivery."""
 
     alert_id: EntryId
+
+
+class Again(Output):
+    """A delivery that is tried once more."""
+
+    webhook_id: str
+    alert_id: int
 
 
 def list_webhooks(call: Call[TenantPageParams, Nothing]) -> Answer:
@@ -104,84 +111,59 @@ def list_webhooks(call: Call[TenantPageParams, Nothing]) -> Answer:
 
 def show_webhook(call: Call[WebhookPath, Nothing]) -> Answer:
     """Answer with one webhook."""
-    return _answer(_webhook(call))
+    return Answer(WebhookOut.model_validate(_find(call)))
 
 
 def create_webhook(call: Call[Nothing, WebhookNew]) -> Answer:
     """Make a webhook."""
     wanted = call.body
     if wanted.tenant is None and call.within is not None:
-        raise Problem("forbidden", "This token is confined to tenants: say of which one it is to hear.")
+        raise Problem("forbidden", "This token is confined to tenants: name the one that it is for.")
+    tenant_id = call.tenant_id(wanted.tenant)
     made, secret = store.create_webhook(
-        call.connection,
-        url=wanted.url,
-        tenant_name=call.tenant_id(wanted.tenant),
-        kinds=wanted.kinds,
-        act=call.act(),
+        call.connection, url=wanted.url, act=call.act(), tenant_name=tenant_id, kinds=wanted.kinds
     )
-    return _with_secret(made, secret, 201)
+    return _made(made, secret, 201)
+
+
+def rotate_webhook(call: Call[WebhookPath, Nothing]) -> Answer:
+    """Give a webhook a new secret; the old one signs beside it for a day."""
+    return _made(*store.rotate_secret(call.connection, _find(call).id, call.act()), 200)
 
 
 def delete_webhook(call: Call[WebhookPath, Nothing]) -> Answer:
     """Delete a webhook."""
-    found = _webhook(call)
-    check(call.if_match, _etag(found))
-    return Answer(WebhookOut.model_validate(store.delete_webhook(call.connection, found.id, call.act())))
+    found = store.delete_webhook(call.connection, _find(call).id, call.act())
+    return Answer(WebhookOut.model_validate(found))
 
 
-def rotate_secret(call: Call[WebhookPath, Nothing]) -> Answer:
-    """Give a webhook a new secret."""
-    found, secret = store.rotate_secret(call.connection, _webhook(call).id, call.act())
-    return _with_secret(found, secret, 200)
-
-
-def list_deliveries(call: Call[DeliveriesParams, Nothing]) -> Answer:
-    """Answer with a page of deliveries to a webhook, the newest first."""
-    hook = _webhook(call)
+def list_deliveries(call: Call[DeliveryParams, Nothing]) -> Answer:
+    """Answer with a page of a webhook's deliveries, the newest first."""
+    hook = store.find_webhook(call.connection, call.params.webhook_id, call.within)
     return paged(
         call,
-        lambda page: deliveries.page_of_deliveries(call.connection, page, webhook_id=hook.id),
+        lambda page: page_of_deliveries(call.connection, page, webhook_id=hook.id),
         key=lambda one: (one.id, one.webhook_id),
         kinds=(int, str),
-        show=shown_delivery,
+        show=DeliveryOut.model_validate,
         newest_first=True,
     )
 
 
-def redeliver(call: Call[DeliveryPath, Nothing]) -> Answer:
-    """Send an alert to a webhook once more."""
-    hook, alert_id = _webhook(call), call.params.alert_id
-    deliveries.redeliver(call.connection, alert_id, hook.id, call.act())
-    (found,) = deliveries.page_of_deliveries(
-        call.connection, Page(limit=1), webhook_id=hook.id, outbox_id=alert_id
-    )
-    return Answer(shown_delivery(found), 202)
+def deliver_again(call: Call[DeliveryPath, Nothing]) -> Answer:
+    """Send an announcement to a webhook once more."""
+    hook = store.find_webhook(call.connection, call.params.webhook_id, call.within)
+    redeliver(call.connection, call.params.alert_id, hook.id, call.act())
+    return Answer(Again(webhook_id=hook.id, alert_id=call.params.alert_id), 202)
 
 
-def shown_delivery(one: DeliveryRow) -> DeliveryOut:
-    """Return a delivery as it is answered."""
-    pending = "given_up" if one.next_at is None else "pending"
-    state = "delivered" if one.delivered_at is not None else pending
-    values = {name: getattr(one, name) for name in DeliveryRow.__slots__ if name != "id"}
-    return DeliveryOut(alert_id=one.id, state=state, **values)
-
-
-def _webhook(call: Call[Any, Nothing]) -> Webhook:
+def _find(call: Call[WebhookPath, Nothing]) -> Webhook:
     return store.find_webhook(call.connection, call.params.webhook_id, call.within)
 
 
-def _answer(one: Webhook) -> Answer:
-    return Answer(WebhookOut.model_validate(one), 200, {"ETag": _etag(one)})
-
-
-def _with_secret(one: Webhook, secret: str, status: int) -> Answer:
-    shown = WebhookMade(**WebhookOut.model_validate(one).model_dump(), secret=secret)
-    headers = {"ETag": _etag(one), "Location": f"/api/v1/webhooks/{one.id}"}
-    return Answer(shown, status, headers, secret="secret")
-
-
-def _etag(one: Webhook) -> str:
-    return etag(one.id, one.url, one.kinds)
+def _made(hook: Webhook, secret: str, status: int) -> Answer:
+    shown = WebhookMade(**WebhookOut.model_validate(hook).model_dump(), secret=secret)
+    return Answer(shown, status, {"Location": f"/api/v1/webhooks/{hook.id}"}, secret=SECRET)
 
 
 ROUTES = (
@@ -197,7 +179,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/webhooks",
-        summary="Create a webhook; the secret that signs its messages is shown this once",
+        summary="Create a webhook; its secret is shown this once",
         roles=ADMINS,
         handler=create_webhook,
         body=WebhookNew,
@@ -217,20 +199,19 @@ ROUTES = (
     Route(
         method="DELETE",
         path="/webhooks/{webhook_id}",
-        summary="Delete a webhook: nothing more is sent to it",
+        summary="Delete a webhook: it is sent nothing any more",
         roles=ADMINS,
         handler=delete_webhook,
         params=WebhookPath,
         result=WebhookOut,
-        edits=True,
         reasons=True,
     ),
     Route(
         method="POST",
         path="/webhooks/{webhook_id}/rotate",
-        summary="Give a webhook a new secret; for a day the one before signs beside it",
+        summary="Give a webhook a new secret, shown this once",
         roles=ADMINS,
-        handler=rotate_secret,
+        handler=rotate_webhook,
         params=WebhookPath,
         result=WebhookMade,
         creates=True,
@@ -239,20 +220,20 @@ ROUTES = (
     Route(
         method="GET",
         path="/webhooks/{webhook_id}/deliveries",
-        summary="List deliveries to a webhook, the newest first",
+        summary="List a webhook's deliveries, the newest first",
         roles=READERS,
         handler=list_deliveries,
-        params=DeliveriesParams,
+        params=DeliveryParams,
         result=Paged[DeliveryOut],
     ),
     Route(
         method="POST",
         path="/webhooks/{webhook_id}/deliveries/{alert_id}",
-        summary="Send an alert to a webhook once more, with all its retries",
+        summary="Send an announcement to a webhook once more",
         roles=ADMINS,
-        handler=redeliver,
+        handler=deliver_again,
         params=DeliveryPath,
-        result=DeliveryOut,
+        result=Again,
         status=202,
         reasons=True,
     ),

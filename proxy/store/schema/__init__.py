@@ -29,7 +29,8 @@ from proxy.store.schema.ledger import (
 )
 from proxy.store.schema.limits import limit_rule, model_rule
 from proxy.store.schema.payers import api_key, end_user, project, tenant
-from proxy.store.schema.prices import rate_card, rate_price
+from proxy.store.schema.periods import ledger_period, statement, statement_line
+from proxy.store.schema.prices import markup, rate_card, rate_price
 
 __all__ = [
     "api_answer",
@@ -52,14 +53,18 @@ __all__ = [
     "ledger_block",
     "ledger_entry",
     "ledger_line",
+    "ledger_period",
     "limit_rule",
     "live_session",
+    "markup",
     "model_rule",
     "outbox",
     "project",
     "rate_card",
     "rate_price",
     "session",
+    "statement",
+    "statement_line",
     "stop_order",
     "tenant",
     "webhook",

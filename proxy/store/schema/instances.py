@@ -12,6 +12,9 @@ instance = Table(
     Column("seen_at", Instant, nullable=False),
     Column("journal_path", Words, nullable=False),
     Column("version", Words, nullable=False),
+    Column("ended_at", Instant),  # with everything in the ledger; null: it runs, or did not end well
+    Column("unposted_from", Instant),  # when it journalled the first of what is not in the ledger yet
+    Column("parked", BigInteger, nullable=False, server_default="0"),  # records that the ledger refused
 )
 
 journal_checkpoint = Table(

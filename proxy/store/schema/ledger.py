@@ -23,6 +23,8 @@ session = Table(
     Column("close_code", Integer),
     Column("reason", Words),
 )
+_open = session.c.closed_at.is_(None)
+Index("ix_session_open", session.c.opened_at, sqlite_where=_open, postgresql_where=_open)
 
 ledger_entry = Table(
     "ledger_entry",
@@ -58,6 +60,10 @@ ledger_entry = Table(
     Column("estimate_nanousd", BigInteger),  # a response's cost by our estimate when it ended
     Column("held_nanousd", BigInteger),  # what budgets had reserved for it
     Column("corrects", RowNumber),
+    # Later columns: the chain covers them where they hold something (`store/chain.py`).
+    Column("public_card_id", Words),  # of the list amounts, where our cost is by another card
+    Column("agreed_card_id", Words),  # of the billed amounts, as far as it has prices …
+    Column("markup_bp", Integer),  # … and what is on top of our cost for the rest
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)
@@ -116,4 +122,6 @@ chain_head = Table(
     Column("entries", BigInteger, nullable=False),
     Column("blocks", BigInteger, nullable=False, server_default="0"),
     Column("digest", Words, nullable=False, server_default=text("''")),  # of the last block
+    Column("closed_through", Words),  # the last period that is closed
+    Column("period_zone", Words),  # of the periods: fixed by the first close
 )

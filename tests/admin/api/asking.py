@@ -1,6 +1,7 @@
 """Asking the API as its users do: a control plane on a filled database, and tokens of every role."""
 
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -61,9 +62,9 @@ class Asking:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        data = None
+        data: io.BytesIO | None = None
         if body is not UNSAID:
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
             sent.setdefault("Content-Type", "application/json")
         url = f"{self.url}/api/v1{path}"
         async with self.http.request(method, url, data=data, headers=sent, params=params) as answer:
