@@ -122,6 +122,7 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         admin_token=_plain(settings.admin_token),
         key_pepper=_plain(settings.key_pepper),
         period_timezone=settings.period_timezone,
+        model_aliases=settings.model_aliases,
         statement_issuer=settings.statement_issuer,
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,

@@ -41,6 +41,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     admin_token: str | None = None
     key_pepper: str | None = None
     period_timezone: str = "UTC"
+    model_aliases: dict[str, str] = {}
     statement_issuer: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -73,7 +74,7 @@ class ControlPlane:
         config = self._config
         door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         zone = parse_zone(config.period_timezone)
-        context = Context(self._engine, zone, config.statement_issuer, door.pepper)
+        context = Context(self._engine, zone, config.statement_issuer, config.model_aliases, door.pepper)
         return Api(context, door, ROUTES, utc_now)
 
     async def not_ready(self) -> Sequence[str]:

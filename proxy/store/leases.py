@@ -20,6 +20,7 @@ from proxy.store import Conflict, NotFound
 from proxy.store.announcements import announce_thresholds
 from proxy.store.audit import Act
 from proxy.store.chain import lock_chain
+from proxy.store.pages import EVERYTHING, Page
 from proxy.store.schema import instance, lease
 from proxy.store.spend import (
     Charge,
@@ -203,14 +204,14 @@ class LeaseRow:
     reserved_nanousd: int
 
 
-def list_leases(connection: Connection) -> list[LeaseRow]:
+def list_leases(connection: Connection, page: Page = EVERYTHING) -> list[LeaseRow]:
     """Return what is reserved, by instance and budget; leases with nothing left in them are left out."""
     reserved = (lease.c.granted_nanousd - lease.c.taken_nanousd).label("reserved_nanousd")
     key = (lease.c.instance_id, lease.c.budget_id, lease.c.subject, lease.c.starts_at)
     query = select(*key, reserved, instance.c.seen_at).join(
         instance, instance.c.id == lease.c.instance_id, isouter=True
     )
-    rows = connection.execute(query.where(reserved > 0).order_by(*key))
+    rows = connection.execute(page.of(query.where(reserved > 0), *key, tenant_id=None))
     return [LeaseRow(**row._mapping) for row in rows]
 
 

@@ -45,6 +45,7 @@ class Context:
     engine: Engine
     zone: ZoneInfo
     issuer: str | None  # of statements
+    aliases: dict[str, str]  # which model's prices a deployment's name has
     pepper: Callable[[], bytes]
 
 
