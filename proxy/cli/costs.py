@@ -1,6 +1,7 @@
 """`talkmeter report`: what was spent, grouped as asked."""
 
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -73,10 +74,7 @@ def report(
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
     given = settings()
-    try:
-        zone = parse_zone(tz or given.period_timezone)
-    except StoreError as problem:
-        fail(problem)
+    zone = _zone(tz or given.period_timezone)
     first, last = period(start, end, zone)
     filters = Filters(
         start=first,
@@ -99,7 +97,18 @@ def report(
     groups = tuple(name.strip() for name in group_by.split(",") if name.strip())
     with database(given) as engine:
         answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
-    if json or format == "json":
+    _print(answer, "json" if json else format)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return parse_zone(name)
+    except StoreError as problem:
+        fail(problem)
+
+
+def _print(answer: Report, format: str) -> None:
+    if format == "json":
         print_json(answer.as_json())
     elif format == "csv":
         typer.echo(to_csv(_columns(answer), answer.rows or [answer.total]), nl=False)

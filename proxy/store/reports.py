@@ -148,7 +148,8 @@ class _Asked:
             self._counts_sessions = self._query.count_sessions or self._concerns_few(totals)
             if self._counts_sessions:
                 for key, sessions in self._lines.sessions(self._connection, self.groups).items():
-                    totals[key].sessions = sessions
+                    if key in totals:  # nothing is one group too, with no session
+                        totals[key].sessions = sessions
         return totals
 
     def sum_of(self, totals: TotalsBy) -> Totals:

@@ -73,6 +73,7 @@ def test_without_entries_the_total_is_zero(books: Books) -> None:
     assert report.rows == [] and report.as_json()["from"] is None
     assert set(report.total.values()) == {0, "0.000000000", None}
     assert run(books.engine, CostQuery(["session"])).total == report.total
+    assert run(books.engine, CostQuery()).total == report.total
 
 
 def test_without_groups_there_is_only_a_total(books: Books) -> None:
