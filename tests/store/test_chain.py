@@ -26,8 +26,9 @@ from proxy.core.usage import Meter
 from proxy.store.chain import BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
-from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line, session
 from proxy.store.verify import verify
+from tests.closing import close_month
 from tests.ledgers import NOW, Books
 from tests.store.test_verify import UTC
 from tests.tampering import APPEND_ONLY, owning, tampering
@@ -132,6 +133,9 @@ def cut_off(connection: Connection, after: int) -> None:
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str) -> None:
+    with writing(books.engine) as connection:
+        connection.execute(update(session).values(closed_at=NOW))
+    close_month(books.engine, "2026-11", {"unrated": "a test"})
     statements = [f"UPDATE {table} SET {KEYS[table]} = {KEYS[table]}", f"DELETE FROM {table}"]
     if books.engine.dialect.name == "postgresql":
         statements.append(f"TRUNCATE {table} CASCADE")
@@ -146,7 +150,14 @@ def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str)
     assert verify(books.engine, UTC).entries == 3
 
 
-KEYS = {"ledger_entry": "id", "ledger_line": "entry_id", "ledger_block": "id"}
+KEYS = {
+    "ledger_entry": "id",
+    "ledger_line": "entry_id",
+    "ledger_block": "id",
+    "ledger_period": "period",
+    "statement": "number",
+    "statement_line": "position",
+}
 
 
 def test_a_key_cannot_take_another_entrys_place(books: Books) -> None:
