@@ -238,7 +238,8 @@ def _announce(app: App) -> None:
     stores = {"database": describe(app.settings.database_url), "upstream": app.settings.upstream_url}
     logger.info("serving", extra=facts | places | stores)
     print(
-        f"Talkmeter {__version__} serves apps at {app.url}, health and metrics at {app.admin_url}", flush=True
+        f"Talkmeter {__version__} serves apps at {app.url}, the API, health and metrics at {app.admin_url}",
+        flush=True,
     )
 
 

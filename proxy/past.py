@@ -1,4 +1,7 @@
-"""What an app is shown of a session of its tenant that is over: the shape of one that runs, and its end."""
+"""What an app is shown of a session of its tenant that is over: the shape of one that runs, and its end.
+
+To an app a session's cost is what its tenant owes for it.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -44,6 +47,7 @@ class PastSessions:
 
 
 def _show(found: SessionRow, turns: list[Booked]) -> dict[str, Any]:
+    billed = sum(turn.billed_nanousd or 0 for turn in turns)
     return {
         "id": found.id,
         "live": found.live,
@@ -55,8 +59,8 @@ def _show(found: SessionRow, turns: list[Booked]) -> dict[str, Any]:
         "upstream_session_id": found.upstream_session_id,
         "tags": found.tags,
         "responses": found.responses,
-        "cost_nanousd": found.cost_nanousd,
-        "cost_usd": format_usd(found.cost_nanousd),
+        "cost_nanousd": billed,
+        "cost_usd": format_usd(billed),
         "turns": [_show_turn(turn) for turn in turns],
     }
 
@@ -69,7 +73,7 @@ def _show_turn(turn: Booked) -> dict[str, Any]:
         "status": turn.status,
         "estimated": turn.estimated,
         "occurred_at": turn.occurred_at,
-        "cost_nanousd": turn.cost_nanousd,
-        "cost_usd": None if turn.cost_nanousd is None else format_usd(turn.cost_nanousd),
+        "cost_nanousd": turn.billed_nanousd,
+        "cost_usd": None if turn.billed_nanousd is None else format_usd(turn.billed_nanousd),
         "meters": {line.meter: line.quantity for line in turn.lines},
     }

@@ -25,15 +25,14 @@ from proxy.settings import Settings
 from proxy.spending import Spending
 from proxy.store import StoreError, instances, schema
 from proxy.store.catalog import Catalog
-from proxy.store.database import describe, reachable, reading, ready_database, sqlite_path
+from proxy.store.database import describe, reachable, reading, ready_database
 from proxy.store.journal import Journal
-from proxy.store.keys import load_pepper
 from proxy.store.lease_keeper import LeaseKeeper
+from proxy.store.pepper import pepper_for
 from proxy.store.periods import check_zone
 from proxy.store.poster import Poster
 from proxy.store.posting import Posting
 from proxy.store.replay import Replayed, replay
-from proxy.store.tenants import keys_exist
 
 FLUSH_S = 10  # for what the journal holds to reach the database at the end
 
@@ -214,10 +213,9 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
 
 def _load_catalog(settings: Settings, stores: Stores) -> Catalog:
     engine = stores.engine
-    with reachable(engine), reading(engine) as connection:
-        have_keys = keys_exist(connection)
     configured = settings.key_pepper.get_secret_value() if settings.key_pepper else None
-    pepper = load_pepper(configured, sqlite_path(engine), keys_exist=have_keys)
+    with reachable(engine):
+        pepper = pepper_for(engine, configured)
     catalog = Catalog(engine, pepper, aliases=settings.model_aliases)
     catalog.start()
     stores.leases.book = lambda: catalog.budgets

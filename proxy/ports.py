@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from proxy.admin import status
 from proxy.admin.control import ControlConfig
@@ -113,17 +114,24 @@ def _private_folder() -> Iterator[Path]:
 
 
 def _control_config(settings: Settings, admin_socket: socket.socket, private: str) -> ControlConfig:
-    token = settings.metrics_token
     return ControlConfig(
         listen_fd=admin_socket.fileno(),
         data_plane_socket=private,
         database_url=settings.database_url.render_as_string(hide_password=False),
-        metrics_token=token.get_secret_value() if token else None,
+        metrics_token=_plain(settings.metrics_token),
+        admin_token=_plain(settings.admin_token),
+        key_pepper=_plain(settings.key_pepper),
+        period_timezone=settings.period_timezone,
+        statement_issuer=settings.statement_issuer,
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,
         log_format=settings.log_format,
         log_level=settings.log_level,
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _address(listener: socket.socket) -> Address:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -34,6 +34,7 @@ MIB = 1024 * 1024
 _PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
 ISSUER_CHARS_MAX = 200
+TOKEN_CHARS_MIN = 16
 
 
 class SettingsError(Exception):
@@ -129,6 +130,14 @@ def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
+def _long_enough(token: SecretStr) -> SecretStr:
+    if not token.get_secret_value().isascii() or len(token.get_secret_value()) < TOKEN_CHARS_MIN:
+        raise ValueError(
+            f"it should have at least {TOKEN_CHARS_MIN} ASCII characters, as `openssl rand -hex 32` prints"
+        )
+    return token
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -142,6 +151,7 @@ Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Secret = Annotated[SecretStr, BeforeValidator(_strip)]
+AdminToken = Annotated[Secret, AfterValidator(_long_enough)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -163,7 +173,7 @@ class Settings(BaseSettings):
     )
     admin_listen: Listen = Field(
         default=Address("127.0.0.1", 8081),
-        description="Where health and metrics are served (the control plane)",
+        description="Where the API, health and metrics are served (the control plane)",
     )
     database_url: DatabaseUrl = Field(
         default=make_url("sqlite:///talkmeter.db"), description="The ledger's database: SQLite or PostgreSQL"
@@ -184,6 +194,10 @@ class Settings(BaseSettings):
     upstream_project: str | None = Field(default=None, description="Sent upstream as `OpenAI-Project`")
     model_aliases: Aliases = Field(
         default={}, description="JSON object: which model a deployment name stands for, to find its prices"
+    )
+    admin_token: AdminToken | None = Field(
+        default=None,
+        description="A token that may do everything in the API; `talkmeter token create` makes better ones",
     )
     metrics_token: Secret | None = Field(
         default=None, description="When set, `/metrics` wants it as `Authorization: Bearer`"

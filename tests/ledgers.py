@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from proxy.core.rating import CardBook, rate
+from proxy.core.rating import rate
 from proxy.core.records import Entry, Kind, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Flag, Meter, Usage
 from proxy.store import tenants
 from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.posting import post
-from proxy.store.prices import load_cards
+from proxy.store.prices import load_prices
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ACT = Act("test", NOW)
@@ -29,9 +29,10 @@ class Books:
         self._zone = zone
         self._seq = 0
         self._upstream: dict[str, str] = {}
+        self._payers: dict[str, str] = {}
         self._keys: dict[tuple[str, str | None], tenants.Key] = {}
         with reading(engine) as connection:
-            self._cards = CardBook(load_cards(connection))
+            self.prices = load_prices(connection)
 
     def key(self, tenant: str, project: str | None = None) -> tenants.Key:
         """Return a key of that tenant and project, all made when missing."""
@@ -61,6 +62,7 @@ class Books:
     ) -> None:
         key = self.key(tenant, project)
         self._upstream[session_id] = f"sess_{session_id}"
+        self._payers[session_id] = key.tenant_id
         self.post(
             SessionOpened(
                 session_id=session_id,
@@ -87,9 +89,10 @@ class Books:
         model: str = MODEL,
         **more: Any,
     ) -> Entry:
-        """Book what `counts` cost on the shipped cards; without counts the usage is missing."""
+        """Book what `counts` cost by `prices`; without counts the usage is missing."""
         flags = frozenset({Flag.USAGE_MISSING}) if counts is None else frozenset[Flag]()
-        rated = rate(Usage(counts or {}, flags), self._cards.find("openai", model, at))
+        terms = self.prices.terms("openai", model, at, self._payers[session_id])
+        rated = rate(Usage(counts or {}, flags), terms)
         values: dict[str, Any] = {"kind": Kind.RESPONSE, "status": "completed", "flags": tuple(flags)} | more
         entry = Entry(
             session_id=session_id,
@@ -100,6 +103,7 @@ class Books:
             occurred_at=at,
             lines=rated.lines,
             cost_nanousd=rated.cost_nanousd,
+            billing=terms.billing,
             **values,
         )
         self.post(entry)

@@ -250,7 +250,7 @@ class Served:
         """Wait until it says where it is."""
         assert self.process.stdout is not None
         line = (await asyncio.wait_for(self.process.stdout.readline(), START_S)).decode()
-        found = re.search(r"serves apps at (\S+), health and metrics at (\S+)", line)
+        found = re.search(r"serves apps at (\S+), the API, health and metrics at (\S+)", line)
         assert found, line + str(await self.log())
         self.url, self.admin_url = found.groups()
 

@@ -1,4 +1,4 @@
-"""The control plane's server: health, metrics, and beside them the delivery of announcements."""
+"""The control plane's server: the API, health, metrics, and beside them the delivery of announcements."""
 
 import asyncio
 import socket
@@ -12,12 +12,18 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
 
 from proxy.admin import status
+from proxy.admin.api.access import Door
+from proxy.admin.api.openapi import BASE, document
+from proxy.admin.api.routes import Context
+from proxy.admin.api.server import Api
+from proxy.admin.api.table import ROUTES
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
-from proxy.admin.webhooks import Deliverer
+from proxy.admin.webhooks import Deliverer, utc_now
 from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
+from proxy.store.instants import parse_zone
 
 DATA_PLANE_TIMEOUT_S = 5
 DATABASE_TIMEOUT_S = 6
@@ -32,6 +38,10 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_plane_socket: str
     database_url: str
     metrics_token: str | None = None
+    admin_token: str | None = None
+    key_pepper: str | None = None
+    period_timezone: str = "UTC"
+    statement_issuer: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     log_format: str = "json"
@@ -45,6 +55,7 @@ class ControlPlane:
         self._config = config
         self._engine: Engine = open_database(config.database_url)
         self._metrics = ControlMetrics(CollectorRegistry())
+        self._api = self._make_api()
 
     def application(self) -> web.Application:
         """Return the routes; the application owns this control plane from then on."""
@@ -54,7 +65,16 @@ class ControlPlane:
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
+        application.router.add_get("/openapi.json", _described())
+        application.add_subapp(BASE, self._api.application())
         return application
+
+    def _make_api(self) -> Api:
+        config = self._config
+        door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
+        zone = parse_zone(config.period_timezone)
+        context = Context(self._engine, zone, config.statement_issuer, door.pepper)
+        return Api(context, door, ROUTES, utc_now)
 
     async def not_ready(self) -> Sequence[str]:
         """Return why this installation cannot be relied on now; empty when it can."""
@@ -110,6 +130,15 @@ class ControlPlane:
                 return None if answer.status == 200 else f"the data plane answered {answer.status}"
         except (aiohttp.ClientError, TimeoutError) as error:
             return f"the data plane does not answer: {_name(error)}"
+
+
+def _described() -> status.Handler:
+    body = msgspec.json.encode(document(ROUTES))
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    return handle
 
 
 def _broken(status: int) -> web.Response:

@@ -9,6 +9,7 @@ from proxy.cli import (
     leases,
     ledger,
     limits,
+    markups,
     payers,
     periods,
     prices,
@@ -16,6 +17,7 @@ from proxy.cli import (
     serving,
     sessions,
     statements,
+    tokens,
     webhooks,
 )
 from proxy.cli.root import app
@@ -31,6 +33,7 @@ __all__ = [
     "ledger",
     "limits",
     "main",
+    "markups",
     "payers",
     "periods",
     "prices",
@@ -38,6 +41,7 @@ __all__ = [
     "serving",
     "sessions",
     "statements",
+    "tokens",
     "webhooks",
 ]
 

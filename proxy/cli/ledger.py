@@ -94,6 +94,7 @@ def print_entries(shown: list[Booked]) -> None:
         ("Subject", ID),
         "Status",
         ("Cost $", NUMBER),
+        ("Billed $", NUMBER),  # where it is another amount
         "Notes",
     )
     print_table(
@@ -108,6 +109,7 @@ def print_entries(shown: list[Booked]) -> None:
                 entry.subject_id,
                 entry.status,
                 format_usd(entry.cost_nanousd) if entry.cost_nanousd is not None else "unrated",
+                _billed(entry),
                 _notes(entry),
             )
             for entry in shown
@@ -119,6 +121,12 @@ def print_entries(shown: list[Booked]) -> None:
 def _notes(entry: Booked) -> str:
     concerns = [f"correction of {entry.corrects_period}"] if entry.corrects_period else []
     return ", ".join([*concerns, *["estimated"] * entry.estimated, *entry.flags])
+
+
+def _billed(entry: Booked) -> str | None:
+    """Return what the tenant owes, if that is not what it costs us."""
+    billed = entry.billed_nanousd
+    return None if billed is None or billed == entry.cost_nanousd else format_usd(billed)
 
 
 @ledger.command("verify")

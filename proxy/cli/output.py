@@ -23,6 +23,7 @@ from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import reachable, ready_database
 from proxy.store.instants import format_instant, parse_instant
+from proxy.store.pepper import pepper_for
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why: kept in the audit log.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
@@ -65,6 +66,12 @@ def database(given: Settings | None = None) -> Iterator[Engine]:
         fail(problem)
     finally:
         engine.dispose()
+
+
+def pepper_of(given: Settings, engine: Engine) -> bytes:
+    """Return what secrets are hashed with; raises StoreError where there is none."""
+    configured = given.key_pepper.get_secret_value() if given.key_pepper else None
+    return pepper_for(engine, configured)
 
 
 def now() -> datetime:

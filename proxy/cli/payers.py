@@ -12,14 +12,14 @@ from proxy.cli.output import (
     as_json,
     database,
     instant,
+    pepper_of,
     print_json,
     print_table,
     settings,
 )
 from proxy.cli.root import app
 from proxy.store import tenants
-from proxy.store.database import reading, sqlite_path, writing
-from proxy.store.keys import load_pepper
+from proxy.store.database import reading, writing
 
 tenant = typer.Typer(no_args_is_help=True, help="Who pays.")
 project = typer.Typer(no_args_is_help=True, help="Parts of a tenant.")
@@ -103,10 +103,7 @@ def create_key(
     expires_at, tags = instant("--expires", expires), _tags(tag or [])
     given = settings()
     with database(given) as engine:
-        with reading(engine) as connection:
-            exist = tenants.keys_exist(connection)
-        configured = given.key_pepper.get_secret_value() if given.key_pepper else None
-        pepper = load_pepper(configured, sqlite_path(engine), keys_exist=exist)
+        pepper = pepper_of(given, engine)
         with writing(engine) as connection:
             made, secret = tenants.create_key(
                 connection,

@@ -1,6 +1,7 @@
 """`talkmeter prices`: rate cards listed, imported and superseded."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -18,6 +19,7 @@ from proxy.cli.output import (
     print_json,
     print_table,
 )
+from proxy.cli.price_diff import Wanted, compare
 from proxy.cli.root import app
 from proxy.core.rating import CardBook, RateCard
 from proxy.core.usage import Meter
@@ -33,25 +35,38 @@ from proxy.store.card_files import (
     price_text,
 )
 from proxy.store.database import reading, writing
+from proxy.store.published_prices import Source, source_of
 
 prices = typer.Typer(
     no_args_is_help=True, help="Rate cards. A price change is a new card, from an instant on."
 )
 app.add_typer(prices, name="prices")
 
+ContractOption = Annotated[
+    bool, typer.Option("--contract", help="What the upstream charges us, where that is not the public price.")
+]
+AgreedOption = Annotated[
+    str | None, typer.Option("--tenant", help="Prices agreed with this tenant (name or id).")
+]
+
 
 @prices.command("list")
 def list_prices(
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     all: Annotated[bool, typer.Option("--all", help="Past and future cards too.")] = False,
+    contract: ContractOption = False,
+    tenant: AgreedOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the rate cards that hold now, or all."""
+    """List the public rate cards that hold now, or all; or those of a contract, or agreed with a tenant."""
+    _check_owner(contract, tenant)
     with database() as engine, reading(engine) as connection:
-        cards = [card for card in store.load_cards(connection) if model in (None, card.model)]
+        owner = store.owner_of(connection, tenant, contract=contract)
+        cards = [card for card in store.load_cards(connection) if card.owner == owner]
+    cards = [card for card in cards if model in (None, card.model)]
     if not all:
         book, at = CardBook(cards), now()
-        cards = [card for card in cards if book.find(card.provider, card.model, at) is card]
+        cards = [card for card in cards if book.find(card.provider, card.model, at, owner) is card]
     if json:
         print_json([_shown(card) for card in cards])
         return
@@ -62,6 +77,13 @@ def list_prices(
             head = (card.provider, card.model, card.effective_from) if number == 0 else ("", "", "")
             rows.append((*head, meter, usd, per))
     print_table(("Provider", ("Model", ID), "From", ("Meter", ID), ("USD", NUMBER), "Per"), rows)
+
+
+def _check_owner(contract: bool, tenant: str | None) -> None:
+    if contract and tenant is not None:
+        raise typer.BadParameter(
+            "a card is of the contract or of a tenant: give one of them", param_hint="--contract"
+        )
 
 
 def _shown(card: RateCard) -> dict[str, Any]:
@@ -82,14 +104,41 @@ def import_prices(
     format: Annotated[
         Literal["json", "csv"] | None, typer.Option(help="What the file is, if its name does not say so.")
     ] = None,
+    contract: ContractOption = False,
+    tenant: AgreedOption = None,
+    source: Annotated[
+        Source | None, typer.Option(help="Published price data: shows a diff, and adds cards with --apply.")
+    ] = None,
+    provider: Annotated[str, typer.Option(help="With --source: whose models.")] = "openai",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="With --source: only these, else all that speak, transcribe or have a card."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="With --source: from when on; now if left out.")
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="With --source: add the cards.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Add the rate cards of a file: all of them, or none if one cannot be used."""
+    """Add the rate cards of a file: all of them, or none if one cannot be used.
+
+    With --source, the published price data of LiteLLM or genai-prices are compared with the cards that hold.
+    """
+    _check_owner(contract, tenant)
     text = _read(file)
+    if source is not None:
+        at = instant("--from", start) or now().replace(microsecond=0)
+        wanted = Wanted(text, source, provider, tuple(model or ()), at, contract, tenant)
+        return compare(wanted, apply=apply, json=json)
+    if model or start or apply:
+        raise typer.BadParameter("these need --source", param_hint="--model, --from, --apply")
+    if (published := source_of(text)) is not None:
+        raise typer.BadParameter(f"published prices: add --source {published}", param_hint="FILE")
     with database() as engine:
         cards = parse_cards(text, format or _format(file))
         with writing(engine) as connection:
-            imported = store.import_cards(connection, cards, act())
+            owner = store.owner_of(connection, tenant, contract=contract)
+            imported = store.import_cards(connection, [replace(one, owner=owner) for one in cards], act())
     _print_imported(imported, json)
 
 
@@ -122,9 +171,12 @@ def set_price(
     ] = None,
     start: Annotated[str | None, typer.Option("--from", help="A day or an instant; now if left out.")] = None,
     provider: str = "openai",
+    contract: ContractOption = False,
+    tenant: AgreedOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Change one price from an instant on. The model's other prices stay as they are then."""
+    """Change one price from an instant on. The card's other prices stay as they are then."""
+    _check_owner(contract, tenant)
     _check_name("MODEL", model)
     _check_name("--provider", provider)
     if meter not in METERS:
@@ -144,6 +196,7 @@ def set_price(
             price=price,
             effective_from=at,
             act=act(),
+            owner=store.owner_of(connection, tenant, contract=contract),
         )
     _print_imported(imported, json)
 

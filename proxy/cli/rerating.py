@@ -41,7 +41,7 @@ def rerate(
     reason: Annotated[str | None, typer.Option(help="Why, for the audit log: needed with --apply.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what was rated otherwise than the rate cards say now; with --apply, correct it."""
+    """Show what was rated otherwise than cards and markups say now; with --apply, correct it."""
     if apply and not (reason or "").strip():
         raise typer.BadParameter("say why the ledger is corrected", param_hint="--reason")
     given = settings()
@@ -82,17 +82,18 @@ class _Sum:
     """What the changes of one tenant and model come to."""
 
     def __init__(self) -> None:
-        self.entries = self.unrated = self.before = self.after = 0
+        self.entries = self.unrated = self.before = self.after = self.billed = 0
 
     def add(self, change: Change) -> None:
         self.entries += 1
         self.unrated += change.before_nanousd is None
         self.before += change.before_nanousd or 0
         self.after += change.after_nanousd or 0
+        self.billed += change.billed_difference_nanousd
 
     @property
     def cells(self) -> tuple[object, ...]:
-        amounts = (self.before, self.after, self.after - self.before)
+        amounts = (self.before, self.after, self.after - self.before, self.billed)
         return (self.entries, self.unrated or None, *map(format_usd, amounts))
 
 
@@ -106,21 +107,25 @@ def _shown(change: Change, names: dict[str, str]) -> dict[str, object]:
         "before_nanousd": change.before_nanousd,
         "after_nanousd": change.after_nanousd,
         "difference_nanousd": change.difference_nanousd,
+        "billed_before_nanousd": change.billed_before_nanousd,
+        "billed_after_nanousd": change.billed_after_nanousd,
+        "billed_difference_nanousd": change.billed_difference_nanousd,
     }
 
 
 def _print_sums(sums: dict[tuple[str, str], _Sum], applied: bool) -> None:
     if not sums:
-        typer.echo("Nothing differs: every entry is rated as the rate cards say.")
+        typer.echo("Nothing differs: every entry is rated as cards and markups say.")
         return
     titles = (
         "Tenant",
         ("Model", ID),
         ("Entries", NUMBER),
         ("Unrated", NUMBER),
-        ("Was $", NUMBER),
+        ("Cost was $", NUMBER),
         ("Is $", NUMBER),
         ("Difference $", NUMBER),
+        ("Billed: difference $", NUMBER),
     )
     rows = [(*key, *one.cells) for key, one in sorted(sums.items())]
     print_table(titles, rows, footer=("total", None, *_total(sums.values()).cells))
@@ -134,4 +139,5 @@ def _total(sums: Iterable[_Sum]) -> _Sum:
         total.unrated += one.unrated
         total.before += one.before
         total.after += one.after
+        total.billed += one.billed
     return total

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from proxy.core.budgets import Budget, OnExhausted, Payer, Pot
+from proxy.core.budgets import Budget, OnExhausted, Payer, Pot, Scope
+from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.refusal import Refusal, budget_spent, budget_unknown
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -34,6 +35,11 @@ class Account:
     refused_until: datetime | None = None  # the database said no a moment ago: it need not be asked again
     lowered: int = 0  # how often more was taken back than was free: the budget was lowered
     is_unknown: bool = False  # the database was asked for more, and did not answer
+
+    basis: int = field(init=False)  # which of two `Amounts` it counts: the organisation's what it costs us
+
+    def __post_init__(self) -> None:
+        self.basis = 0 if self.budget.scope is Scope.ORGANISATION else 1
 
     @property
     def free_nanousd(self) -> int:
@@ -112,13 +118,13 @@ class Need:
 class Hold:
     """What is reserved for one thing, in each of the accounts that enclosed the session then."""
 
-    nanousd: int
+    amounts: Amounts
     accounts: list[Account]
 
 
 # What was settled and is not posted, by the entry's key: in which accounts, and how much. An upstream that
 # uses its ids again settles two things under one key.
-Unposted = dict[str, list[tuple[Sequence[Account], int]]]
+Unposted = dict[str, list[tuple[Sequence[Account], Amounts]]]
 
 
 @dataclass(slots=True)
@@ -146,36 +152,42 @@ class Allowance:
         )
         return min(left, default=None)
 
-    def held(self, key: str) -> int:
+    def held(self, key: str) -> Amounts:
         """Return how much is held under `key`."""
         hold = self.holds.get(key)
-        return hold.nanousd if hold else 0
+        return hold.amounts if hold else NO_AMOUNTS
 
-    def hold(self, key: str, amount_nanousd: int) -> Account | None:
-        """Hold `amount_nanousd` in every account or in none; return the account that has too little."""
+    def hold(self, key: str, amounts: Amounts) -> Account | None:
+        """Hold `amounts` in every account or in none; return the account that has too little."""
         for account in self.accounts:
-            if not account.can_hold(amount_nanousd):
+            if not account.can_hold(amounts[account.basis]):
                 return account
-        self._take(key, amount_nanousd)
+        self._take(key, amounts)
         return None
 
-    def needs(self, amount_nanousd: int, accounts: Iterable[Account] | None = None) -> tuple[Need, ...]:
+    def needs(self, amounts: Amounts, accounts: Iterable[Account] | None = None) -> tuple[Need, ...]:
         """Return what has to be free, and where there is too little for that."""
-        amount = max(amount_nanousd, 1)
         found = self.accounts if accounts is None else accounts
-        return tuple(Need(account, amount, amount) for account in found if account.free_nanousd < amount)
+        wanted = ((account, max(amounts[account.basis], 1)) for account in found)
+        return tuple(
+            Need(account, nanousd, nanousd) for account, nanousd in wanted if account.free_nanousd < nanousd
+        )
 
-    def grow(self, key: str, amount_nanousd: int) -> int:
-        """Hold up to `amount_nanousd` more under `key`; return how much there was."""
-        most = min((account.free_nanousd for account in self._under(key)), default=amount_nanousd)
-        amount = max(0, min(amount_nanousd, most))
-        self._take(key, amount)
-        return amount
+    def grow(self, key: str, amounts: Amounts) -> Amounts:
+        """Hold up to `amounts` more under `key`; return how much there was."""
+        most = list(amounts)
+        for account in self._under(key):
+            most[account.basis] = min(most[account.basis], account.free_nanousd)
+        granted = Amounts(*most).at_least(NO_AMOUNTS)
+        self._take(key, granted)
+        return granted
 
-    def left(self, key: str) -> int:
+    def left(self, key: str) -> Amounts:
         """Return how much may be spent under `key`: less than is held, where an account is overdrawn."""
-        lowest = min((account.free_nanousd for account in self._under(key)), default=0)
-        return self.held(key) + min(0, lowest)
+        overdrawn = [0, 0]
+        for account in self._under(key):
+            overdrawn[account.basis] = min(overdrawn[account.basis], account.free_nanousd)
+        return self.held(key).plus(Amounts(*overdrawn))
 
     def rename(self, key: str, new: str) -> None:
         """Let the hold of a request pass to the response that answers it."""
@@ -188,22 +200,29 @@ class Allowance:
         if hold is None:
             return self.accounts
         for account in hold.accounts:
-            account.held_nanousd -= hold.nanousd
+            account.held_nanousd -= hold.amounts[account.basis]
         return hold.accounts
 
-    def settle(self, key: str, cost_nanousd: int, entry_key: str) -> None:
+    def settle(self, key: str, charged: Amounts, entry_key: str) -> None:
         """Replace a hold, if there was one, by what it really cost, even above the hold."""
         accounts = self.void(key)
         for account in accounts:
-            account.settle(cost_nanousd)
+            account.settle(charged[account.basis])
         leased = [account for account in accounts if account.is_leased]
         if leased:
-            self.unposted.setdefault(entry_key, []).append((leased, cost_nanousd))
+            self.unposted.setdefault(entry_key, []).append((leased, charged))
 
-    def lacks(self, key: str, amount_nanousd: int, least_nanousd: int) -> tuple[Need, ...]:
-        """Return what has to be free where `key` is held and even the least is not, the narrowest first."""
+    def lacks(self, key: str, wanted: Amounts, least: Amounts) -> tuple[Need, ...]:
+        """Return what has to be free where `key` is held and even the least is not, the narrowest first.
+
+        Accounts of which at least 0 is needed lack nothing.
+        """
         accounts = sorted(self._under(key), key=lambda account: account.free_nanousd)
-        needs = (Need(account, amount_nanousd, least_nanousd) for account in accounts)
+        needs = (
+            Need(account, wanted[account.basis], least[account.basis])
+            for account in accounts
+            if least[account.basis]
+        )
         return tuple(need for need in needs if not need.is_bearable)
 
     def enclose(self, accounts: Sequence[Account]) -> None:
@@ -218,9 +237,9 @@ class Allowance:
         for hold in self.holds.values():
             gone = [account for account in hold.accounts if account.budget.id not in after]
             for account in gone:
-                account.held_nanousd -= hold.nanousd
+                account.held_nanousd -= hold.amounts[account.basis]
             for account in new:
-                account.held_nanousd += hold.nanousd
+                account.held_nanousd += hold.amounts[account.basis]
             hold.accounts = [one for one in hold.accounts if one not in gone] + new
         self.accounts = accounts
 
@@ -228,10 +247,10 @@ class Allowance:
         hold = self.holds.get(key)
         return self.accounts if hold is None else hold.accounts
 
-    def _take(self, key: str, amount_nanousd: int) -> None:
+    def _take(self, key: str, amounts: Amounts) -> None:
         hold = self.holds.get(key)
         if hold is None:
-            hold = self.holds[key] = Hold(0, list(self.accounts))
-        hold.nanousd += amount_nanousd
+            hold = self.holds[key] = Hold(NO_AMOUNTS, list(self.accounts))
+        hold.amounts = hold.amounts.plus(amounts)
         for account in hold.accounts:
-            account.held_nanousd += amount_nanousd
+            account.held_nanousd += amounts[account.basis]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy.core.commands import Answer
-from proxy.core.rating import RateCard, rate
+from proxy.core.rating import NO_AMOUNTS, Amounts, Terms, amounts
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Meter, Usage
 
@@ -46,12 +46,18 @@ def reserve_usage(predicted: Mapping[Meter, int]) -> Usage:
     return Usage({**predicted, Meter.AUDIO_OUT: TOKENS_MAX})
 
 
-def tokens_for(reserved_nanousd: int, predicted: Mapping[Meter, int], card: RateCard | None) -> int:
+def tokens_for(reserved: Amounts, predicted: Mapping[Meter, int], terms: Terms) -> int:
     """Return how many output tokens the reserve pays for now; 0 if too few to say anything."""
-    context = rate(Usage(predicted), card).cost_nanousd
-    prices = [card.prices[m] for m in (Meter.AUDIO_OUT, Meter.TEXT_OUT) if card and m in card.prices]
-    if context is None or not prices:
+    context = amounts(Usage(predicted), terms)
+    spoken = [amounts(Usage({meter: TOKENS_MAX}), terms) for meter in (Meter.AUDIO_OUT, Meter.TEXT_OUT)]
+    priced = [one for one in spoken if one is not None]
+    if context is None or not priced:
         return 0
-    token = max(1, *(price.nanousd for price in prices))
-    tokens = min(TOKENS_MAX, (reserved_nanousd - context) // token)
+    most = NO_AMOUNTS
+    for one in priced:
+        most = most.at_least(one)
+    left = reserved.minus(context)
+    tokens = min(
+        TOKENS_MAX, *(rest * TOKENS_MAX // max(1, all) for rest, all in zip(left, most, strict=True))
+    )
     return tokens if tokens >= TOKENS_MIN else 0

@@ -8,9 +8,12 @@ from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import OnExhausted
 from proxy.core.conversation import Conversation, Settings
 from proxy.core.farewell import RESERVE, reserve_usage, tokens_for
+from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.records import BudgetCut
 from proxy.core.subjects import Booker, Response, Transcription, first_usage
 from proxy.core.usage import Meter
+
+_ONE_EACH = Amounts.same(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,38 +37,38 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """One session's holds on its allowance. Amounts are nano-dollars, by its models' cards."""
+    """One session's holds on its allowance. Amounts are by its models' terms."""
 
     allowance: Allowance
     booker: Booker
     conversation: Conversation
     settings: Settings
 
-    def hold(self, key: str, amount_nanousd: int, now: datetime) -> Account | None:
+    def hold(self, key: str, amounts: Amounts, now: datetime) -> Account | None:
         """Hold so much, and the reserve for last words before it; return the account with too little."""
         missing = self._missing_reserve(now)
-        if missing and (short := self.allowance.hold(RESERVE, missing)):
+        if any(missing) and (short := self.allowance.hold(RESERVE, missing)):
             return short
-        return self.allowance.hold(key, amount_nanousd)
+        return self.allowance.hold(key, amounts)
 
-    def needs(self, amount_nanousd: int, now: datetime) -> tuple[Need, ...]:
+    def needs(self, amounts: Amounts, now: datetime) -> tuple[Need, ...]:
         """Return what has to be free before so much can be held, where too little is."""
-        return self.allowance.needs(amount_nanousd + self._missing_reserve(now))
+        return self.allowance.needs(amounts.plus(self._missing_reserve(now)))
 
-    def first_nanousd(self, now: datetime, text_tokens: int = 0) -> int:
+    def first(self, now: datetime, text_tokens: int = 0) -> Amounts:
         """Return what to hold for the next response, to whose input so much text is added."""
         if not self.allowance.accounts:
-            return 0
+            return NO_AMOUNTS
         predicted = self.conversation.predict()
         predicted[Meter.TEXT_IN] = predicted.get(Meter.TEXT_IN, 0) + text_tokens
-        card = self.booker.card(self.settings.model, now)
-        return self.booker.charge_nanousd(first_usage(predicted, card), card, now)
+        terms = self.booker.terms(self.settings.model, now)
+        return self.booker.charge(first_usage(predicted, terms.card), terms, now)
 
-    def transcription_nanousd(self, one: Transcription) -> int:
+    def transcription(self, one: Transcription) -> Amounts:
         """Return what to hold for a transcription: what it is likely to cost."""
         return self.booker.charge_of(one)
 
-    def spent_nanousd(self, response: Response) -> int:
+    def spent(self, response: Response) -> Amounts:
         """Return what a running response has cost so far, by estimate."""
         return self.booker.charge_of(response)
 
@@ -74,21 +77,21 @@ class Holds:
 
         The reserve grows with what is being said, which last words will have to read.
         """
-        spent = self.spent_nanousd(response)
-        growth = response.growth_nanousd(spent, self.allowance.held(response.id))
-        if growth:
-            growth -= self.allowance.grow(response.id, growth)
-        reserve = self._missing_reserve(now, response) if with_reserve else 0
-        if reserve:
-            reserve -= self.allowance.grow(RESERVE, reserve)
-        left = self.allowance.left(response.id)
-        response.look_again(left - spent)
-        if spent < left and not reserve:
+        spent = self.spent(response)
+        growth = response.growth(spent, self.allowance.held(response.id))
+        if any(growth):
+            growth = growth.minus(self.allowance.grow(response.id, growth))
+        reserve = self._missing_reserve(now, response) if with_reserve else NO_AMOUNTS
+        if any(reserve):
+            reserve = reserve.minus(self.allowance.grow(RESERVE, reserve))
+        left = self.allowance.left(response.id).minus(spent)
+        response.look_again(left)
+        if min(left) > 0 and not any(reserve):
             return ()
-        over = spent + 1 - self.allowance.held(response.id)  # less would not let it speak on
-        wanted = max(growth + reserve, over, 1)
-        least = wanted if reserve else max(over, 1)
-        return self.allowance.lacks(RESERVE if reserve else response.id, wanted, least)
+        over = spent.minus(self.allowance.held(response.id)).plus(_ONE_EACH)  # less would not let it speak on
+        wanted = growth.plus(reserve).at_least(over).at_least(_ONE_EACH)
+        least = Amounts(*map(_least, reserve, left, wanted, over))
+        return self.allowance.lacks(RESERVE if any(reserve) else response.id, wanted, least)
 
     def renew_reserve(self) -> None:
         """Give the reserve back where it is not held in all accounts of now, so that it is held anew.
@@ -101,8 +104,8 @@ class Holds:
 
     def last_words_tokens(self, now: datetime) -> int:
         """Return how many output tokens the reserve pays for now; 0 if too few to say anything."""
-        card = self.booker.card(self.settings.model, now)
-        return tokens_for(self.allowance.held(RESERVE), self.conversation.predict(), card)
+        terms = self.booker.terms(self.settings.model, now)
+        return tokens_for(self.allowance.held(RESERVE), self.conversation.predict(), terms)
 
     def cut(self, response: Response, account: Account, now: datetime) -> BudgetCut:
         """Return the record of a response that is cut because `account` has nothing left."""
@@ -113,19 +116,26 @@ class Holds:
             cut_at=now,
             limit_nanousd=account.limit_nanousd,
             spent_nanousd=account.spent_so_far_nanousd,
-            held_nanousd=self.allowance.held(response.id),
-            estimate_nanousd=self.spent_nanousd(response),
+            held_nanousd=self.allowance.held(response.id)[account.basis],
+            estimate_nanousd=self.spent(response)[account.basis],
         )
 
-    def _missing_reserve(self, now: datetime, running: Response | None = None) -> int:
+    def _missing_reserve(self, now: datetime, running: Response | None = None) -> Amounts:
         """Return how much more the last words need, where any account wants them."""
         if not any(account.policy is OnExhausted.WRAP_UP for account in self.allowance.accounts):
-            return 0
+            return NO_AMOUNTS
         context = self.conversation.predict()
         if running is not None:
             said = running.usage().counts
             for spoken, read in ((Meter.AUDIO_OUT, Meter.AUDIO_IN), (Meter.TEXT_OUT, Meter.TEXT_IN)):
                 context[read] = context.get(read, 0) + said.get(spoken, 0)
-        card = self.booker.card(self.settings.model, now)
-        wanted = self.booker.charge_nanousd(reserve_usage(context), card, now)
-        return max(0, wanted - self.allowance.held(RESERVE))
+        terms = self.booker.terms(self.settings.model, now)
+        wanted = self.booker.charge(reserve_usage(context), terms, now)
+        return wanted.minus(self.allowance.held(RESERVE)).at_least(NO_AMOUNTS)
+
+
+def _least(reserve: int, left: int, wanted: int, over: int) -> int:
+    """Return the least that has to be free where a reserve is missing or nothing is left, and else 0."""
+    if reserve:
+        return wanted
+    return max(over, 1) if left <= 0 else 0

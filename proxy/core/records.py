@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from proxy.core.rating import Line
+from proxy.core.rating import Amounts, Billing, Line
 from proxy.core.usage import Flag
 
 
@@ -68,6 +68,7 @@ class SubjectOpened(msgspec.Struct, frozen=True, kw_only=True, tag="subject_open
     opened_at: datetime
     lines: tuple[Line, ...] = ()
     cost_nanousd: int | None = None
+    billing: Billing | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
@@ -102,7 +103,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
     cost_nanousd: int | None
     charge_nanousd: int | None = None  # of an unrated entry: what budgets are charged in place of a cost
     estimate_nanousd: int | None = None  # of a response: what it had cost by our estimate when it ended
-    held_nanousd: int | None = None  # what budgets had reserved for it; None where none encloses it
+    held_nanousd: int | None = None  # what budgets had reserved for its bill; None where none encloses it
+    billing: Billing | None = None  # None: the three amounts are one
     role: Role = Role.ORIGINAL
     revision: int = 0
 
@@ -112,10 +114,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
         return Flag.BILLED_AGAIN not in self.flags
 
     @property
-    def charged_nanousd(self) -> int:
+    def billed_nanousd(self) -> int | None:
+        """Return what its tenant owes for it; None when it is unrated."""
+        if self.cost_nanousd is None or self.billing is None:
+            return self.cost_nanousd
+        return sum(line.billed_nanousd or 0 for line in self.lines)
+
+    @property
+    def charged(self) -> Amounts:
         """Return what budgets are charged for it."""
-        charge = self.charge_nanousd if self.cost_nanousd is None else self.cost_nanousd
-        return charge or 0
+        if self.cost_nanousd is None:
+            return Amounts.same(self.charge_nanousd or 0)
+        return Amounts(self.cost_nanousd, self.billed_nanousd or 0)
 
     @property
     def entry_key(self) -> str:
@@ -128,6 +138,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):
     def digest(self) -> str:
         """Return a hash of what is billed. The same key with another digest is an alarm."""
         billed = (self.model, self.status, self.estimated, self.lines, self.cost_nanousd)
+        if self.billing is not None:  # entries of before there was any keep the digest they have
+            return hashlib.sha256(msgspec.json.encode((*billed, self.billing))).hexdigest()
         return hashlib.sha256(msgspec.json.encode(billed)).hexdigest()
 
 

@@ -86,7 +86,7 @@ class Session:
         self.settings = Settings(facts.model)
         self.allowance = allowance
         self._booker = Booker(facts, cards)
-        self.limits = LimitWatch(facts.opened_at, self._booker.charge_of)  # none, until somebody sets them
+        self.limits = LimitWatch(facts.opened_at, self._booker.billed_of)  # none, until somebody sets them
         self._conversation = Conversation()
         self._holds = Holds(allowance, self._booker, self._conversation, self.settings)
         self._till = Till(self._booker, allowance)
@@ -117,6 +117,11 @@ class Session:
         return self._till.cost_nanousd
 
     @property
+    def billed_nanousd(self) -> int:
+        """Return what the tenant owes for what was booked so far, what is unrated left out."""
+        return self._till.billed_nanousd
+
+    @property
     def responses(self) -> int:
         """Return how many responses were booked."""
         return self._till.responses
@@ -124,7 +129,7 @@ class Session:
     @property
     def running_nanousd(self) -> int:
         """Return what open responses have cost so far, by estimate."""
-        return sum(self._holds.spent_nanousd(response) for response in self._opened.responses.values())
+        return sum(self._holds.spent(one).cost_nanousd for one in self._opened.responses.values())
 
     @property
     def wants_ticks(self) -> bool:
@@ -158,7 +163,9 @@ class Session:
         self._is_refused = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        over = None if deaf else self.limits.after(event, self._till.charged_nanousd, self._opened, now)
+        over = (
+            None if deaf else self.limits.after(event, self._till.charged.billed_nanousd, self._opened, now)
+        )
         return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> bool:
@@ -214,10 +221,10 @@ class Session:
         if model is None or event.item_id in self._opened.transcriptions:
             return _FORWARD
         item_id = event.item_id or self._next_id("unnamed_")
-        opened = Transcription(item_id, model, now, self._booker.card(model, now), ms)
+        opened = Transcription(item_id, model, now, self._booker.terms(model, now), ms)
         room = self._till.lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
         opening = (*room, Journal(self._booker.opened(opened)))
-        short = self.allowance.hold(opened.subject_id, self._holds.transcription_nanousd(opened))
+        short = self.allowance.hold(opened.subject_id, self._holds.transcription(opened))
         return (*opening, *self._admit(short, now))
 
     def _ask_for_transcription(self, event: events.InputCommitted, now: datetime) -> Ask | None:
@@ -225,8 +232,8 @@ class Session:
         model = self.settings.transcription_model
         if model is None or event.item_id in self._opened.transcriptions or not self.allowance.accounts:
             return None
-        ms, card = self._conversation.user_audio.committed_ms, self._booker.card(model, now)
-        amount = self._holds.transcription_nanousd(Transcription("", model, now, card, ms))
+        ms, terms = self._conversation.user_audio.committed_ms, self._booker.terms(model, now)
+        amount = self._holds.transcription(Transcription("", model, now, terms, ms))
         return self._ask(self.allowance.needs(amount), event, now)
 
     def _admit(self, short: Account | None, now: datetime) -> Sequence[Command]:
@@ -246,7 +253,7 @@ class Session:
         if self._blocked:
             return (Drop(), self._explain(self._blocked.account.refusal, event.event_id))
         tokens = estimate.text_tokens(event.text_chars)
-        amount = self._holds.first_nanousd(now, tokens)
+        amount = self._holds.first(now, tokens)
         if ask := self._ask(self._holds.needs(amount, now), event, now):
             return (ask,)
         self._conversation.add(Meter.TEXT_IN, tokens)
@@ -280,7 +287,7 @@ class Session:
         is_over = self._client_gone or self._closing is not None
         is_free = is_over or self._asked.is_waiting  # no hold is made for it, or one was made
         is_free = is_free or self._farewell is not None
-        needs = () if is_free else self._holds.needs(self._holds.first_nanousd(now), now)
+        needs = () if is_free else self._holds.needs(self._holds.first(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
         response = self._booker.start(event, self.settings, self._conversation.predict(), now)
@@ -306,7 +313,7 @@ class Session:
         if asked := self._asked.answer():
             self.allowance.rename(asked.key, response_id)
             return None
-        return self._holds.hold(response_id, self._holds.first_nanousd(now), now)
+        return self._holds.hold(response_id, self._holds.first(now), now)
 
     def _response_text(self, side: Side, event: events.ResponseText, now: datetime) -> Sequence[Command]:
         if response := self._opened.find(event.response_id):

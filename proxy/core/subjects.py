@@ -10,7 +10,17 @@ import msgspec
 from proxy.core import estimate
 from proxy.core.conversation import Settings
 from proxy.core.events import ResponseStarted, Transcribed, TranscriptionEnded
-from proxy.core.rating import CardBook, RateCard, Rated, cost_nanousd, rate, rating_flags
+from proxy.core.rating import (
+    NO_AMOUNTS,
+    Amounts,
+    CardBook,
+    RateCard,
+    Rated,
+    Terms,
+    amounts,
+    rate,
+    rating_flags,
+)
 from proxy.core.records import Entry, Kind, Progress, SessionBound, SessionOpened, SubjectOpened
 from proxy.core.usage import Flag, Meter, Usage, measure
 
@@ -43,7 +53,7 @@ class Response:
     id: str
     model: str | None
     opened_at: datetime
-    card: RateCard | None
+    terms: Terms
     predicted: Mapping[Meter, int]  # its input, as far as it can be known beforehand
     bytes_per_s: int
     out_of_band: bool = False
@@ -52,10 +62,10 @@ class Response:
     text_chars: int = 0
     look_at_chars: int = 0  # so much audio has to pass before its cost can matter again
     reported_chars: int = -1  # how much had passed when its progress was last journalled
-    second_nanousd: int = field(init=False)  # what a second of speech costs
+    second: Amounts = field(init=False)  # what a second of speech costs
 
     def __post_init__(self) -> None:
-        self.second_nanousd = cost_nanousd(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.card) or 0
+        self.second = amounts(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.terms) or NO_AMOUNTS
 
     @property
     def audio_ms(self) -> int:
@@ -70,22 +80,27 @@ class Response:
         return _estimated({**self.predicted, **estimate.output(self.audio_ms, self.text_chars)})
 
     def rated(self) -> Rated:
-        return rate(self.usage(), self.card)
+        return rate(self.usage(), self.terms)
 
-    def growth_nanousd(self, spent_nanousd: int, held_nanousd: int) -> int:
+    def growth(self, spent: Amounts, held: Amounts) -> Amounts:
         """Return how much more to hold: for two seconds of speech once one or less is left."""
-        left = held_nanousd - spent_nanousd
-        return 2 * self.second_nanousd - min(0, left) if left <= self.second_nanousd else 0
+        return Amounts(*map(_growth, self.second, spent, held))
 
-    def look_again(self, left_nanousd: int | None = None) -> None:
+    def look_again(self, left: Amounts | None = None) -> None:
         """Set when its cost is looked at again: before the hold, of which so much is left, has to grow.
 
         That is at the latest in two seconds. Rating it for every message would cost more than all else.
         """
         ms = LOOK_MS_MAX
-        if left_nanousd is not None and (second := self.second_nanousd):
-            ms = (left_nanousd - second) * 1_000 // second - LOOK_MARGIN_MS
-        self.look_at_chars = self.audio_chars + min(ms, LOOK_MS_MAX) * self.bytes_per_s // 750
+        for second, rest in zip(self.second, left or (), strict=False):
+            if second:
+                ms = min(ms, (rest - second) * 1_000 // second - LOOK_MARGIN_MS)
+        self.look_at_chars = self.audio_chars + ms * self.bytes_per_s // 750
+
+
+def _growth(second: int, spent: int, held: int) -> int:
+    left = held - spent
+    return 2 * second - min(0, left) if left <= second else 0
 
 
 @dataclass(slots=True)
@@ -95,7 +110,7 @@ class Transcription:
     item_id: str
     model: str | None
     opened_at: datetime
-    card: RateCard | None
+    terms: Terms
     speech_ms: int
 
     @property
@@ -104,10 +119,10 @@ class Transcription:
         return f"{self.item_id}:0"
 
     def usage(self) -> Usage:
-        return _estimated(estimate.transcription(self.speech_ms, self.card))
+        return _estimated(estimate.transcription(self.speech_ms, self.terms.card))
 
     def rated(self) -> Rated:
-        return rate(self.usage(), self.card)
+        return rate(self.usage(), self.terms)
 
 
 def _estimated(counts: Mapping[Meter, int]) -> Usage:
@@ -141,27 +156,34 @@ class Booker:
     upstream_session_id: str | None = None
     _settled: dict[tuple[Kind, str], Settled] = field(default_factory=dict)  # the last few
 
-    def card(self, model: str | None, at: datetime) -> RateCard | None:
-        return self.cards.find(self.facts.provider, model, at)
+    def terms(self, model: str | None, at: datetime) -> Terms:
+        """Return the prices of `model` for this session's tenant."""
+        return self.cards.terms(self.facts.provider, model, at, self.facts.tenant_id)
 
-    def charge_nanousd(self, usage: Usage, card: RateCard | None, at: datetime) -> int:
+    def charge(self, usage: Usage, terms: Terms, at: datetime) -> Amounts:
         """Return what budgets are charged for `usage`: unpriced, the provider's dearest price."""
-        cost = cost_nanousd(usage, card)
-        return self.cards.dearest_nanousd(self.facts.provider, usage, at) if cost is None else cost
+        priced = amounts(usage, terms)
+        if priced is not None:
+            return priced
+        return Amounts.same(self.cards.dearest_nanousd(self.facts.provider, usage, at))
 
-    def charge_of(self, one: "Response | Transcription") -> int:
+    def charge_of(self, one: "Response | Transcription") -> Amounts:
         """Return what budgets are charged for something open, if it ended now."""
-        return self.charge_nanousd(one.usage(), one.card, one.opened_at)
+        return self.charge(one.usage(), one.terms, one.opened_at)
+
+    def billed_of(self, one: "Response | Transcription") -> int:
+        """Return what the tenant would owe for something open, if it ended now: limits count that."""
+        return self.charge_of(one).billed_nanousd
 
     def start(
         self, event: ResponseStarted, settings: Settings, predicted: Mapping[Meter, int], now: datetime
     ) -> Response:
-        """Return the response that has started, on the card of the session's model."""
+        """Return the response that has started, on the terms of the session's model."""
         return Response(
             id=event.response_id,
             model=settings.model,
             opened_at=now,
-            card=self.card(settings.model, now),
+            terms=self.terms(settings.model, now),
             predicted=predicted,
             bytes_per_s=settings.output_bytes_per_s,
             out_of_band=event.out_of_band,
@@ -214,6 +236,7 @@ class Booker:
             opened_at=one.opened_at,
             lines=rated.lines,
             cost_nanousd=rated.cost_nanousd,
+            billing=one.terms.billing,
         )
 
     def progress(self, response: Response) -> Progress:
@@ -244,10 +267,10 @@ class Booker:
 
         `passed` is what was seen of it: to compare, and to charge budgets where the bill says nothing.
         """
-        card = self.card(model, at)
+        terms = self.terms(model, at)
         unbilled = usage if usage.counts or passed is None else passed
-        rated = rate(usage, card)
-        marks = {*usage.flags, *flags, *rating_flags(rated, card)}
+        rated = rate(usage, terms)
+        marks = {*usage.flags, *flags, *rating_flags(rated, terms.card)}
         return Entry(
             session_id=self.facts.session_id,
             upstream_session_id=self.upstream_session_id,
@@ -264,8 +287,9 @@ class Booker:
             cost_nanousd=rated.cost_nanousd,
             charge_nanousd=None
             if rated.cost_nanousd is not None
-            else self.charge_nanousd(unbilled, card, at),
-            estimate_nanousd=None if passed is None else self.charge_nanousd(passed, card, at),
+            else self.charge(unbilled, terms, at).cost_nanousd,
+            estimate_nanousd=None if passed is None else self.charge(passed, terms, at).cost_nanousd,
+            billing=terms.billing,
         )
 
     def estimate(self, lost: Response | Transcription, why: Flag, now: datetime) -> Entry:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from proxy.core.allowance import Allowance
 from proxy.core.commands import Command, Journal
+from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.records import Entry, Kind
 from proxy.core.subjects import Booker, Response, Transcription, disputed
 from proxy.core.usage import Flag
@@ -15,12 +16,13 @@ from proxy.core.usage import Flag
 
 @dataclass(slots=True)
 class Till:
-    """What was booked so far. What has no price is in `charged_nanousd` only, at the dearest card."""
+    """What was booked so far. What has no price is in `charged` only, at the dearest card."""
 
     booker: Booker
     allowance: Allowance
     cost_nanousd: int = 0
-    charged_nanousd: int = 0
+    billed_nanousd: int = 0
+    charged: Amounts = NO_AMOUNTS
     responses: int = 0
     unrated: int = 0
 
@@ -31,11 +33,12 @@ class Till:
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
             return (Journal(disputed(entry)),) if before.is_news(entry.digest) else ()
         if self.allowance.accounts:
-            entry = replace(entry, held_nanousd=self.allowance.held(entry.subject_id))
+            entry = replace(entry, held_nanousd=self.allowance.held(entry.subject_id).billed_nanousd)
         self.booker.settle(entry)
-        self.allowance.settle(entry.subject_id, entry.charged_nanousd, entry.entry_key)
+        self.allowance.settle(entry.subject_id, entry.charged, entry.entry_key)
         self.cost_nanousd += entry.cost_nanousd or 0
-        self.charged_nanousd += entry.charged_nanousd
+        self.billed_nanousd += entry.billed_nanousd or 0
+        self.charged = self.charged.plus(entry.charged)
         self.unrated += entry.cost_nanousd is None
         self.responses += entry.kind is Kind.RESPONSE
         return (Journal(entry),)

@@ -16,11 +16,10 @@ from proxy.core.allowance import Allowance
 from proxy.core.events import Side
 from proxy.core.identity import Principal
 from proxy.core.limits import ModelRefusal
-from proxy.core.rating import rate
 from proxy.core.records import Entry, Record, SessionOpened
 from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal, model_unpriced
 from proxy.core.session import Session
-from proxy.core.subjects import first_usage
+from proxy.core.subjects import Booker, first_usage
 from proxy.ids import new_id
 from proxy.observe.metrics import Metrics
 from proxy.observe.sessions import SessionWatch
@@ -79,6 +78,11 @@ class LiveSession:
     def cost_nanousd(self) -> int:
         """Return what it has cost so far, running responses left out."""
         return self.tunnel.session.cost_nanousd
+
+    @property
+    def billed_nanousd(self) -> int:
+        """Return what its tenant owes for it so far, running responses left out."""
+        return self.tunnel.session.billed_nanousd
 
     @property
     def responses(self) -> int:
@@ -190,13 +194,10 @@ class Gateway:
 
     async def _afford(self, facts: SessionOpened, principal: Principal) -> Admission | Refusal:
         """Return a place for which there is money."""
-        cards, provider, now = self.catalog.cards, self.config.provider, facts.opened_at
-        card = cards.find(provider, facts.model, now)
-        usage = first_usage({}, card)
-        need = rate(usage, card).cost_nanousd
-        allowance = await self._budgets.admit(
-            facts, cards.dearest_nanousd(provider, usage, now) if need is None else need
-        )
+        booker, now = Booker(facts, self.catalog.cards), facts.opened_at
+        terms = booker.terms(facts.model, now)
+        need = booker.charge(first_usage({}, terms.card), terms, now)
+        allowance = await self._budgets.admit(facts, need)
         if isinstance(allowance, Refusal):
             return allowance
         if refusal := self._unpriced(facts.model, allowance):
@@ -321,7 +322,7 @@ class Gateway:
         """Return why a model without a price is not let in: a budget with an amount could not count it."""
         if model is None or not allowance.is_priced_only:
             return None
-        card = self.catalog.cards.find(self.config.provider, model, self.clock())
+        card = self.catalog.cards.cost_card(self.config.provider, model, self.clock())
         return model_unpriced(model) if card is None else None
 
     def _count(self, sessions: Sequence[LiveSession]) -> None:

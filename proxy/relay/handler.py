@@ -160,7 +160,7 @@ def refuse(refusal: Refusal) -> web.Response:
 
 
 def show(live: LiveSession) -> dict[str, Any]:
-    """Return what an app sees of a session that runs."""
+    """Return what an app sees of a session that runs: as cost, what its tenant owes."""
     facts = live.facts
     return {
         "id": facts.session_id,
@@ -170,8 +170,8 @@ def show(live: LiveSession) -> dict[str, Any]:
         "upstream_session_id": live.tunnel.session.upstream_session_id,
         "tags": facts.tags,
         "responses": live.responses,
-        "cost_nanousd": live.cost_nanousd,
-        "cost_usd": format_usd(live.cost_nanousd),
+        "cost_nanousd": live.billed_nanousd,
+        "cost_usd": format_usd(live.billed_nanousd),
         "turns": [show_turn(entry) for entry in live.turns],
     }
 
@@ -185,8 +185,8 @@ def show_turn(entry: Entry) -> dict[str, Any]:
         "status": entry.status,
         "estimated": entry.estimated,
         "occurred_at": entry.occurred_at,
-        "cost_nanousd": entry.cost_nanousd,
-        "cost_usd": None if entry.cost_nanousd is None else format_usd(entry.cost_nanousd),
+        "cost_nanousd": entry.billed_nanousd,
+        "cost_usd": None if entry.billed_nanousd is None else format_usd(entry.billed_nanousd),
         "meters": {line.meter: line.quantity for line in entry.lines},
     }
 

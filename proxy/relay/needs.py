@@ -9,7 +9,7 @@ from proxy.core.commands import Ask
 from proxy.core.identity import Principal
 from proxy.core.limits import Limits
 from proxy.core.models import ModelRules
-from proxy.core.rating import CardBook
+from proxy.core.rating import Amounts, CardBook
 from proxy.core.records import Record, SessionOpened
 from proxy.core.refusal import Refusal
 
@@ -59,7 +59,7 @@ class KeyCatalog(Protocol):
 class Budgets(Protocol):
     """What the relay needs of the keeper of this instance's leases (`store/lease_keeper.py`)."""
 
-    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
+    async def admit(self, facts: SessionOpened, need: Amounts) -> Allowance | Refusal:
         """Return the allowance of a new session, of which so much is free; `leave` it in the end."""
 
     def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:

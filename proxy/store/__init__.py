@@ -11,3 +11,11 @@ class StoreError(Exception):
     The text is one line (a few for a list of faults) that says what is wrong and what to do about
     it. It never holds a password or a key, so it can be shown and logged as it is.
     """
+
+
+class NotFound(StoreError):
+    """What is named does not exist, or is not there for whoever asks."""
+
+
+class Conflict(StoreError):
+    """What is asked for does not go together with what is there already."""

@@ -253,9 +253,9 @@ class Accounts:
     def take_off(self, posting: Posting) -> None:
         """Take off what a posting has counted: it is spent in the database now, and off the leases there."""
         for key in posting.handled:
-            for accounts, amount in self.unposted.pop(key, ()):
+            for accounts, charged in self.unposted.pop(key, ()):
                 for account in accounts:
-                    account.unposted_nanousd -= amount
+                    account.unposted_nanousd -= charged[account.basis]
         for pot, charge in posting.charged.items():
             for kept in self._those_of([pot]):
                 kept.take(charge.taken_nanousd)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 
 from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.records import Kind, Role
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import REASON_CHARS_MAX, Act
 from proxy.store.chain import append, lock_chain
 from proxy.store.columns import EPOCH
@@ -97,14 +97,15 @@ def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> 
         corrects=wanted.corrects,
     )
     found = connection.execute(
-        select(ledger_entry.c.id, ledger_entry.c.digest, ledger_entry.c.occurred_at).where(
-            ledger_entry.c.entry_key == row.entry_key
-        )
+        select(
+            ledger_entry.c.id, ledger_entry.c.digest, ledger_entry.c.occurred_at, ledger_entry.c.tenant_id
+        ).where(ledger_entry.c.entry_key == row.entry_key)
     ).first()
     if found is not None:
         if found.digest != digest(row) or wanted.occurred_at not in (None, found.occurred_at):
-            raise StoreError(
-                f"The key {wanted.key!r} was used for something else, entry {found.id}:"
+            which = f", entry {found.id}" if found.tenant_id == tenant.id else ""
+            raise Conflict(
+                f"The key {wanted.key!r} was used for something else{which}:"
                 " another adjustment needs another key."
             )
         return Booking(found.id, new=False)
@@ -160,6 +161,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     charge_nanousd: None = None
     estimate_nanousd: None = None
     held_nanousd: None = None
+    public_card_id: None = None
+    agreed_card_id: None = None
+    markup_bp: None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:
@@ -188,4 +192,4 @@ def _check_corrected(connection: Connection, corrects: int | None, tenant_id: st
         select(ledger_entry.c.tenant_id).where(ledger_entry.c.id == corrects)
     ).scalar_one_or_none()
     if owner != tenant_id:
-        raise StoreError(f"The tenant has no entry {corrects} in the ledger: see `talkmeter ledger list`.")
+        raise NotFound(f"The tenant has no entry {corrects} in the ledger: see `talkmeter ledger list`.")

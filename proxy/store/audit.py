@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from proxy.store import StoreError
+from proxy.store.pages import Page
 from proxy.store.schema import audit, tenant
 
 ACTOR_CHARS_MAX = 200
@@ -111,6 +112,19 @@ def list_audit(
     limit: int = 50,
 ) -> list[Noted]:
     """Return the newest `limit` rows in the order they were written; `start` is inside, `end` is not."""
+    newest = Page(limit=min(limit, AUDIT_ROWS_MAX), newest_first=True)
+    return page_of_audit(connection, newest, tenant_id=tenant_id, start=start, end=end)[::-1]
+
+
+def page_of_audit(
+    connection: Connection,
+    page: Page,
+    *,
+    tenant_id: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[Noted]:
+    """Return a page of rows, by id; `start` is inside, `end` is not."""
     columns = [audit.c[name] for name in Noted.__slots__ if name != "tenant"]
     query = select(*columns, func.coalesce(tenant.c.name, audit.c.tenant_id).label("tenant")).join(
         tenant, tenant.c.id == audit.c.tenant_id, isouter=True
@@ -121,5 +135,5 @@ def list_audit(
         query = query.where(audit.c.at >= start)
     if end is not None:
         query = query.where(audit.c.at < end)
-    rows = connection.execute(query.order_by(audit.c.id.desc()).limit(min(limit, AUDIT_ROWS_MAX))).all()
-    return [Noted(**row._mapping) for row in rows[::-1]]
+    rows = connection.execute(page.of(query, audit.c.id, tenant_id=audit.c.tenant_id))
+    return [Noted(**row._mapping) for row in rows]

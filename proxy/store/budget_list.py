@@ -20,8 +20,9 @@ from proxy.core.budgets import (
 )
 from proxy.core.money import format_usd
 from proxy.core.windows import Span, Window
-from proxy.store import StoreError
+from proxy.store import NotFound, StoreError
 from proxy.store.instants import format_instant, parse_zone
+from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import api_key, budget, budget_raise, end_user, project, tenant
 from proxy.store.spend import spent_of
 
@@ -135,26 +136,32 @@ def load_book(connection: Connection, version: int) -> BudgetBook:
     return BudgetBook.of((read_rule(row, raises.get(row.id, ())) for row in rows), version)
 
 
-def list_budgets(connection: Connection, now: datetime, *, tenant_id: str | None = None) -> list[Listed]:
+def list_budgets(
+    connection: Connection, now: datetime, *, tenant_id: str | None = None, page: Page = EVERYTHING
+) -> list[Listed]:
     """Return the budgets that are not deleted as they stand at `now`, of one tenant or of all.
 
-    In the order of the tree: the installation's first, then tenant by tenant.
+    In the order of the tree: the installation's first, then tenant by tenant. A page of them by id.
     """
     wanted: ColumnElement[bool] = budget.c.deleted_at.is_(None)
     if tenant_id is not None:
         wanted &= budget.c.tenant_id == tenant_id
-    return sorted(_listed(connection, wanted, now), key=_place)
+    if page.is_everything:
+        return sorted(_listed(connection, wanted, now), key=_place)
+    rows = page.of(select(budget.c.id).where(wanted), budget.c.id, tenant_id=budget.c.tenant_id)
+    ids = list(connection.execute(rows).scalars())
+    return sorted(_listed(connection, budget.c.id.in_(ids), now), key=lambda one: ids.index(one.rule.id))
 
 
-def find_budget(connection: Connection, budget_id: str, now: datetime) -> Listed:
+def find_budget(connection: Connection, budget_id: str, now: datetime, within: Within = None) -> Listed:
     """Return a budget as it stands at `now`, also a deleted one.
 
     Raises:
-        StoreError: there is no such budget.
+        StoreError: there is no such budget, or it is of no tenant `within`.
     """
     found = _listed(connection, budget.c.id == budget_id, now)
-    if not found:
-        raise StoreError(f"There is no budget {budget_id[:60]!r}: see `talkmeter budget list` for ids.")
+    if not found or not is_within(found[0].rule.tenant_id, within):
+        raise NotFound(f"There is no budget {budget_id[:60]!r}: see `talkmeter budget list` for ids.")
     return found[0]
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection
 
 from proxy.core.budgets import Scope
-from proxy.store import StoreError
+from proxy.store import Conflict, StoreError
 from proxy.store.columns import storable
 from proxy.store.end_users import end_user_ids
 from proxy.store.tenants import Tenant, active_tenant, find_key, find_project, find_tenant
@@ -63,7 +63,7 @@ def find_owner(
 def _project(connection: Connection, payer: Tenant, name: str) -> str:
     found = find_project(connection, payer, name)
     if found.archived_at is not None:
-        raise StoreError(f"Project {found.name!r} of tenant {payer.name!r} is archived.")
+        raise Conflict(f"Project {found.name!r} of tenant {payer.name!r} is archived.")
     return found.id
 
 
@@ -73,7 +73,7 @@ def _key(connection: Connection, tenant: str | None, key_id: str) -> Owner:
         raise StoreError(f"Key {found.id} is of another tenant: leave the tenant out, or name its own.")
     active_tenant(connection, found.tenant_id)
     if found.revoked_at is not None:
-        raise StoreError(f"Key {found.id} is revoked: nothing can be spent with it.")
+        raise Conflict(f"Key {found.id} is revoked: nothing can be spent with it.")
     return Owner(Scope.KEY, found.tenant_id, api_key_id=found.id)
 
 

@@ -14,7 +14,7 @@ from proxy.core.budgets import Budget, OnExhausted, OnStoreDown, Scope
 from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.windows import Window
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, StoreError
 from proxy.store.audit import Act
 from proxy.store.budget_list import Listed, Raised, find_budget, terms_json, usd
 from proxy.store.budget_owners import Owner, find_owner
@@ -51,6 +51,7 @@ def set_budget(
     tenant: str | None = None,
     name: str | None = None,
     terms: Terms = UNSAID,
+    only_new: bool = False,
 ) -> Listed:
     """Make a budget, or change the one that has this scope, owner and window; None is unlimited.
 
@@ -58,11 +59,14 @@ def set_budget(
     budget is deleted, and a new one takes its place and those of its raises that have not ended.
 
     Raises:
-        StoreError: something named does not exist, or a value cannot be used.
+        StoreError: something named does not exist, a value cannot be used, or it is there already and
+            `only_new` was asked for.
     """
     lock(connection)  # or two at once would both make one
     owner = find_owner(connection, scope, tenant, name)
     old = _same(connection, owner, window, act.at)
+    if old and only_new:
+        raise Conflict(f"There is such a budget already: change {old.rule.id}.")
     base = old.rule if old else Budget(id="", window=window, amount_nanousd=None, **asdict(owner))
     rule = _checked(_with_terms(replace(base, amount_nanousd=amount_nanousd), terms))
     _refuse_too_much(rule, act.at)
@@ -114,9 +118,9 @@ def raise_budget(
     found = find_budget(connection, budget_id, act.at)
     reason = (act.reason or "").strip()
     if found.deleted_at is not None:
-        raise StoreError(f"Budget {found.rule.id} is deleted: set one again instead.")
+        raise Conflict(f"Budget {found.rule.id} is deleted: set one again instead.")
     if found.rule.amount_nanousd is None:
-        raise StoreError(f"Budget {found.rule.id} is unlimited: there is nothing to raise.")
+        raise Conflict(f"Budget {found.rule.id} is unlimited: there is nothing to raise.")
     if amount_nanousd <= 0:
         raise StoreError("A raise is more than 0: lower a budget by setting it.")
     if not reason:
@@ -124,7 +128,7 @@ def raise_budget(
     if ends_at <= starts_at or ends_at <= act.at:
         raise StoreError("A raise ends after it starts, and in the future.")
     if sum(one.ends_at > act.at for one in found.raises) >= RAISES_MAX:
-        raise StoreError(f"Budget {found.rule.id} has {RAISES_MAX} raises already: set its amount instead.")
+        raise Conflict(f"Budget {found.rule.id} has {RAISES_MAX} raises already: set its amount instead.")
     made = Raised(new_id("rai"), amount_nanousd, starts_at, ends_at, reason, act.actor, act.at)
     connection.execute(insert(budget_raise).values(budget_id=found.rule.id, **asdict(made)))
     raised = find_budget(connection, found.rule.id, act.at)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from proxy.core.money import NANOUSD_PER_USD
-from proxy.core.rating import PER_MINUTE, PER_TOKEN, Price
+from proxy.core.rating import PER_MINUTE, PER_TOKEN, PUBLIC, Price
 from proxy.core.usage import Meter
 from proxy.store import StoreError
 from proxy.store.instants import parse_instant
@@ -45,10 +45,12 @@ class NewCard:
     effective_from: datetime
     source: str
     prices: Mapping[Meter, Price]
+    owner: str = PUBLIC  # or CONTRACT, or a tenant's id
 
     @property
     def name(self) -> str:
-        return f"{self.provider}/{self.model} from {self.effective_from:%Y-%m-%dT%H:%M:%SZ}"
+        whose = "" if self.owner == PUBLIC else f" ({self.owner})"
+        return f"{self.provider}/{self.model} from {self.effective_from:%Y-%m-%dT%H:%M:%SZ}{whose}"
 
 
 def parse_cards(text: str, format: FileFormat) -> tuple[NewCard, ...]:

@@ -35,6 +35,7 @@ from proxy.store.budget_list import load_book
 from proxy.store.database import reading
 from proxy.store.keys import hash_secret, looks_like_secret
 from proxy.store.limits import load_limits, load_models
+from proxy.store.markups import load_markups
 from proxy.store.prices import load_cards
 from proxy.store.schema import api_key, project, tenant
 
@@ -208,9 +209,9 @@ class Catalog:
             with reading(self._engine) as connection:
                 counter = changes.current(connection)
                 if counter != self._snapshot.counter:
-                    cards = load_cards(connection)
+                    cards, markups = load_cards(connection), load_markups(connection)
                     self._snapshot = _load(connection, counter)
-                    self.cards.replace(cards)
+                    self.cards.replace(cards, markups)
         except (SQLAlchemyError, msgspec.MsgspecError, StoreError) as error:
             if self._answered_at is not None or self._snapshot.counter < 0:
                 logger.warning(

@@ -7,7 +7,8 @@ anew as a whole: for that a digest has to be kept elsewhere (`talkmeter ledger v
 A digest is the SHA-256, in hex, of a JSON array a line: first the block (`1`, the previous digest, the
 block's number, its first and last entry, when it was posted), then each entry as `ledger_entry` stores it,
 column by column, followed by its lines in the order of their meters. Instants are microseconds, JSON columns
-their text, null is null. The `1` is the number of this format.
+their text, null is null. The `1` is the number of this format. Columns that the table was given later are
+left out where all of them are null: what was sealed before it had them keeps its digest.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from proxy.store.instants import parse_zone
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
 FORMAT = 1
+LATER_COLUMNS = 3  # the last ones of `ledger_entry`
 _SEAL = re.compile(r"0:|[1-9][0-9]{0,18}:[0-9a-f]{64}", re.ASCII)
 _SQLITE = sqlite.dialect()  # both dialects store the same
 
@@ -74,7 +76,8 @@ class BlockHash:
 
     def add(self, entry: Sequence[Any], lines: Iterable[Sequence[Any]]) -> None:
         """Add an entry and its lines, each as its table stores it, the lines in the order of their meters."""
-        self._add(entry)
+        is_early = all(value is None for value in entry[-LATER_COLUMNS:])
+        self._add(entry[:-LATER_COLUMNS] if is_early else entry)
         for line in lines:
             self._add(line)
 

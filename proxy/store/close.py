@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.periods import Periods, month_after, span_of
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import REASON_CHARS_MAX, Act
 from proxy.store.chain import Head, lock_chain
 from proxy.store.instants import format_instant
@@ -57,18 +57,18 @@ def _check_order(
 ) -> None:
     if periods.closed_through is not None and periods.is_closed(period):
         following = month_after(periods.closed_through)
-        raise StoreError(f"{period} is closed: what concerns it later is booked to {following} or after.")
+        raise Conflict(f"{period} is closed: what concerns it later is booked to {following} or after.")
     end = span_of(period, periods.zone).end
     if end > now:
-        raise StoreError(
+        raise Conflict(
             f"{period} is not over before {format_instant(end)}, when the month ends in {periods.zone}."
         )
     of = ledger_entry.c.period
     oldest = connection.execute(select(func.min(of)).where(of > (periods.closed_through or ""))).scalar()
     if oldest is not None and oldest < period:
-        raise StoreError(f"{oldest} has entries and is open: close it first.")
+        raise Conflict(f"{oldest} has entries and is open: close it first.")
     if oldest != period and periods.closed_through is None:
-        raise StoreError(f"The ledger has nothing in or before {period}: see `talkmeter period list`.")
+        raise NotFound(f"The ledger has nothing in or before {period}: see `talkmeter period list`.")
 
 
 def close(
@@ -93,7 +93,7 @@ def close(
     closing = standing(connection, period, zone, head, act.at)
     found = obstacles(closing)
     if left := [one for one in found if one.name not in overrides]:
-        raise StoreError(refusal(period, left))
+        raise Conflict(refusal(period, left))
     made = Close(
         period=period,
         zone=str(closing.periods.zone),

@@ -13,10 +13,10 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, select
 
-from proxy.core.rating import CardBook, Line, rate, rating_flags
+from proxy.core.rating import Billing, CardBook, Line, rate, rating_flags
 from proxy.core.records import Entry, Kind, Role
 from proxy.core.usage import Flag, Meter, Usage
-from proxy.store.posting import entry_amounts, line_row
+from proxy.store.posting import billing_columns, entry_amounts, line_row
 from proxy.store.schema import ledger_entry, ledger_line
 
 AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
@@ -60,7 +60,14 @@ class Stored:
             charge_nanousd=row["charge_nanousd"],
             role=Role(row["role"]),
             revision=row["revision"],
+            billing=_billing(row),
         )
+
+
+def _billing(row: Mapping[str, Any]) -> Billing | None:
+    if row["markup_bp"] is None:
+        return None
+    return Billing(**{name: row[name] for name in Billing.__struct_fields__})
 
 
 def _line(row: Mapping[str, Any]) -> Line:
@@ -103,16 +110,17 @@ def _minus(amount: int | None) -> int | None:
     return None if amount is None else -amount
 
 
-def rerated(entry: Entry, cards: CardBook) -> Entry:
-    """Return what an entry should have been on these cards, with a revision of its own.
+def rerated(old: Stored, cards: CardBook) -> Entry:
+    """Return what an entry should have been on these prices, with a revision of its own.
 
     What the provider counted stays as it is; so does what nothing is known of.
     """
+    entry = old.record
     counts = {line.meter: line.quantity for line in entry.lines}
     usage = Usage(counts, frozenset(map(Flag, entry.flags)))
-    card = cards.find(entry.provider, entry.model, entry.occurred_at)
-    rated = rate(usage, card)
-    flags = (usage.flags - _RATING_FLAGS) | rating_flags(rated, card)
+    terms = cards.terms(entry.provider, entry.model, entry.occurred_at, old.row["tenant_id"])
+    rated = rate(usage, terms)
+    flags = (usage.flags - _RATING_FLAGS) | rating_flags(rated, terms.card)
     return replace(
         entry,
         role=Role.REPLACEMENT,
@@ -121,6 +129,7 @@ def rerated(entry: Entry, cards: CardBook) -> Entry:
         lines=rated.lines,
         cost_nanousd=rated.cost_nanousd,
         charge_nanousd=_charge(entry, usage, cards) if rated.cost_nanousd is None else None,
+        billing=terms.billing,
     )
 
 
@@ -162,6 +171,7 @@ def correction_rows(
                 "charge_nanousd": entry.charge_nanousd,
                 "estimate_nanousd": None,  # of the original, as what was held for it
                 "held_nanousd": None,
+                **billing_columns(entry.billing),
                 "corrects": old.row["id"],
             }
         )

@@ -7,7 +7,7 @@ makes it at least once: a receiver keeps one message of each id.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,8 +26,10 @@ from sqlalchemy import (
 )
 
 from proxy.core.announced import Announced, Announcement
-from proxy.store import StoreError
+from proxy.core.money import format_usd
+from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
+from proxy.store.pages import Page
 from proxy.store.schema import delivery, outbox, webhook
 from proxy.store.webhooks import DELETED, find_webhook
 
@@ -159,7 +161,7 @@ def _claim_of(connection: Connection, hook: Row[Any], now: datetime, most: int) 
     keys = [hook.secret]
     if hook.old_secret and hook.old_until > now:
         keys.append(hook.old_secret)
-    return [Claim(_announcement(row), hook.id, hook.url, keys, row.attempts + 1) for row in rows]
+    return [Claim(_told(row, hook), hook.id, hook.url, keys, row.attempts + 1) for row in rows]
 
 
 def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -> None:
@@ -178,6 +180,15 @@ def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -
             "error": outcome.error and outcome.error[:ERROR_CHARS_MAX],
         }
         connection.execute(update(delivery).where(mine).values(**written))
+
+
+def _told(row: Row[Any], hook: Row[Any]) -> Announcement:
+    """Return what a webhook is told: a tenant's own as cost what the tenant owes, and not our cost."""
+    one = _announcement(row)
+    if hook.tenant_id is None or "billed_nanousd" not in one.payload:
+        return one
+    billed = one.payload["billed_nanousd"]
+    return replace(one, payload={**one.payload, "cost_nanousd": billed, "cost_usd": format_usd(billed)})
 
 
 def _announcement(row: Row[Any]) -> Announcement:
@@ -207,10 +218,20 @@ def list_deliveries(
     connection: Connection, *, webhook_id: str | None = None, limit: int = 50
 ) -> list[DeliveryRow]:
     """Return the deliveries of the newest announcements first; `id` is the announcement's."""
+    return page_of_deliveries(connection, Page(limit=limit, newest_first=True), webhook_id=webhook_id)
+
+
+def page_of_deliveries(
+    connection: Connection, page: Page, *, webhook_id: str | None = None, outbox_id: int | None = None
+) -> list[DeliveryRow]:
+    """Return a page of deliveries, by the announcement's id and the webhook's, whose tenant counts."""
     query = select(outbox, delivery).join(delivery, delivery.c.outbox_id == outbox.c.id)
+    query = query.join(webhook, webhook.c.id == delivery.c.webhook_id)
     if webhook_id is not None:
         query = query.where(delivery.c.webhook_id == webhook_id)
-    newest = query.order_by(delivery.c.outbox_id.desc(), delivery.c.webhook_id).limit(limit)
+    if outbox_id is not None:
+        query = query.where(delivery.c.outbox_id == outbox_id)
+    newest = page.of(query, delivery.c.outbox_id, delivery.c.webhook_id, tenant_id=webhook.c.tenant_id)
     names = DeliveryRow.__slots__[4:]
     return [
         DeliveryRow(
@@ -234,15 +255,11 @@ def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act)
     mine = (delivery.c.outbox_id == outbox_id) & (delivery.c.webhook_id == hook.id)
     row = connection.execute(select(delivery.c.next_at).where(mine)).first()
     if row is None:
-        raise StoreError(
-            f"Webhook {hook.id} has no delivery {outbox_id}: see `talkmeter webhook deliveries`."
-        )
+        raise NotFound(f"Webhook {hook.id} has no delivery {outbox_id}: see `talkmeter webhook deliveries`.")
     again = mine & delivery.c.next_at.is_(None)
     fresh = {"attempts": 0, "next_at": act.at, "delivered_at": None, "status": None, "error": None}
     if not connection.execute(update(delivery).where(again).values(**fresh)).rowcount:
-        raise StoreError(
-            f"Delivery {outbox_id} to webhook {hook.id} is still being tried: nothing to repeat."
-        )
+        raise Conflict(f"Delivery {outbox_id} to webhook {hook.id} is still being tried: nothing to repeat.")
     after = {"delivery": outbox_id}
     act.note(connection, "webhook.redeliver", hook.id, tenant_id=hook.tenant_id, after=after)
 

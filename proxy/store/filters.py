@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from proxy.store import StoreError
+from proxy.store import NotFound, StoreError
+from proxy.store.pages import Within
 from proxy.store.schema import ledger_entry, project, tenant
 from proxy.store.tenants import find_tenant
 
@@ -16,7 +17,8 @@ Condition = ColumnElement[bool]
 class Filters:
     """Entries that fulfil all that is given; `start` is inside, `end` is not.
 
-    A tenant or project is meant by its name or id, the others by id.
+    A tenant or project is meant by its name or id, the others by id. Tenants that are not `within` do
+    not exist.
     """
 
     start: datetime | None = None
@@ -29,6 +31,8 @@ class Filters:
     kind: str | None = None
     period: str | None = None  # the month that it is accounted in
     unrated: bool = False
+    kinds: frozenset[str] | None = None
+    within: Within = None
 
 
 EVERYTHING = Filters()
@@ -46,11 +50,14 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
         found.append(entry.occurred_at >= filters.start)
     if filters.end is not None:
         found.append(entry.occurred_at < filters.end)
-    tenant_id = find_tenant(connection, filters.tenant).id if filters.tenant else None
-    if tenant_id:
-        found.append(entry.tenant_id == tenant_id)
+    tenant_id = find_tenant(connection, filters.tenant, filters.within).id if filters.tenant else None
+    within = filters.within if tenant_id is None else frozenset({tenant_id})
+    if within is not None:
+        found.append(entry.tenant_id.in_(within))
     if filters.project:
-        found.append(entry.project_id == _project_id(connection, tenant_id, filters.project))
+        found.append(entry.project_id == _project_id(connection, within, filters.project))
+    if filters.kinds is not None:
+        found.append(entry.kind.in_(filters.kinds))
     for column, value in (
         (entry.api_key_id, filters.key),
         (entry.model, filters.model),
@@ -65,17 +72,17 @@ def conditions(connection: Connection, filters: Filters) -> list[Condition]:
     return found
 
 
-def _project_id(connection: Connection, tenant_id: str | None, name_or_id: str) -> str:
+def _project_id(connection: Connection, within: Within, name_or_id: str) -> str:
     query = (
         select(project.c.id, tenant.c.name)
         .join(tenant, tenant.c.id == project.c.tenant_id)
         .where((project.c.name == name_or_id) | (project.c.id == name_or_id))
     )
-    if tenant_id is not None:
-        query = query.where(project.c.tenant_id == tenant_id)
+    if within is not None:
+        query = query.where(project.c.tenant_id.in_(within))
     rows = connection.execute(query).all()
     if not rows:
-        raise StoreError(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
+        raise NotFound(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
     if len(rows) > 1:
         owners = ", ".join(sorted(row.name for row in rows)[:10])
         raise StoreError(

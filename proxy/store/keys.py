@@ -1,4 +1,4 @@
-"""The secrets behind API keys: made, hashed and recognised.
+"""The secrets behind API keys and API tokens: made, hashed and recognised.
 
 A secret is 256 random bits, shown once and kept only as an HMAC-SHA256 under the pepper, which lies
 outside the database: who reads the database can neither use a key nor test a guess.
@@ -15,27 +15,30 @@ from pathlib import Path
 from proxy.store import StoreError
 
 SECRET_PREFIX = "tm_"
+TOKEN_PREFIX = "tma_"  # of API tokens, which the control plane takes and the data plane does not
 PEPPER_FILE = "talkmeter.pepper"
 PEPPER_CHARS_MIN = 16
 _PREFIX_CHARS = 8  # of a secret, kept readable so that a person can tell keys apart: 30 of 256 bits
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS_COUNT = 43  # 62⁴³ is just above 2²⁵⁶
-_SECRET = re.compile(rf"{SECRET_PREFIX}[0-9A-Za-z]{{{_DIGITS_COUNT}}}")
+_SHAPES = {
+    prefix: re.compile(rf"{prefix}[0-9A-Za-z]{{{_DIGITS_COUNT}}}") for prefix in (SECRET_PREFIX, TOKEN_PREFIX)
+}
 
 
-def new_secret() -> str:
-    """Return a new secret: `tm_` and 43 letters and digits."""
+def new_secret(prefix: str = SECRET_PREFIX) -> str:
+    """Return a new secret: its prefix and 43 letters and digits."""
     number = int.from_bytes(secrets.token_bytes(32), "big")
     digits = []
     for _ in range(_DIGITS_COUNT):
         number, digit = divmod(number, len(_DIGITS))
         digits.append(_DIGITS[digit])
-    return SECRET_PREFIX + "".join(digits)
+    return prefix + "".join(digits)
 
 
-def looks_like_secret(text: str) -> bool:
+def looks_like_secret(text: str, prefix: str = SECRET_PREFIX) -> bool:
     """Tell whether `text` could be one of ours: what cannot be needs no look into the database."""
-    return _SECRET.fullmatch(text) is not None
+    return _SHAPES[prefix].fullmatch(text) is not None
 
 
 def hash_secret(secret: str, pepper: bytes) -> str:

@@ -30,6 +30,7 @@ from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.events import ResponseAsked
+from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import DATABASE_DOWN, Refusal
 from proxy.store.accounts import Accounts, Wish
@@ -106,7 +107,7 @@ class LeaseKeeper:
 
     # What the relay asks for
 
-    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
+    async def admit(self, facts: SessionOpened, need: Amounts) -> Allowance | Refusal:
         """Return a session's allowance with so much free in each account, or why there is none."""
         payer = await self._payer(facts)
         if isinstance(payer, Refusal):
@@ -114,7 +115,7 @@ class LeaseKeeper:
         allowance = Allowance(payer=payer, end_user=facts.end_user, unposted=self._accounts.unposted)
         self._enclose(allowance)
         try:
-            short = await self._short(allowance, need_nanousd)
+            short = await self._short(allowance, need)
         except BaseException:
             self.leave(allowance)
             raise
@@ -200,16 +201,16 @@ class LeaseKeeper:
 
     # Asking
 
-    async def _short(self, allowance: Allowance, amount_nanousd: int) -> Account | None:
+    async def _short(self, allowance: Allowance, amounts: Amounts) -> Account | None:
         """Get so much into every account; return one that there is not enough for."""
-        needs = tuple(n for n in allowance.needs(amount_nanousd) if n.may_ask(self._clock()))
+        needs = tuple(n for n in allowance.needs(amounts) if n.may_ask(self._clock()))
         if not needs:
-            return _first_short(allowance, amount_nanousd)
+            return _first_short(allowance, amounts)
         answered: asyncio.Future[Account | None] = asyncio.get_running_loop().create_future()
 
         def done(granted: bool) -> None:  # nothing is held yet, and what is free may go back in a moment
             if not answered.done():
-                answered.set_result(_first_short(allowance, amount_nanousd))
+                answered.set_result(_first_short(allowance, amounts))
 
         asking = _Asking(needs, done, time.monotonic())
         self._put(asking, ADMIT_S)
@@ -389,5 +390,5 @@ class LeaseKeeper:
         self._thread.shutdown(wait=False)
 
 
-def _first_short(allowance: Allowance, amount_nanousd: int) -> Account | None:
-    return next((one for one in allowance.accounts if not one.can_hold(amount_nanousd)), None)
+def _first_short(allowance: Allowance, amounts: Amounts) -> Account | None:
+    return next((one for one in allowance.accounts if not one.can_hold(amounts[one.basis])), None)

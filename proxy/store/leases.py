@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Budget, Pot
 from proxy.core.money import format_usd
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound
 from proxy.store.announcements import announce_thresholds
 from proxy.store.audit import Act
 from proxy.store.chain import lock_chain
@@ -252,9 +252,9 @@ def write_off(connection: Connection, instance_id: str, act: Act) -> int:
     """
     seen_at = connection.execute(select(instance.c.seen_at).where(instance.c.id == instance_id)).scalar()
     if seen_at is None:
-        raise StoreError(f"There is no instance {instance_id}: see `talkmeter lease list`.")
+        raise NotFound(f"There is no instance {instance_id}: see `talkmeter lease list`.")
     if seen_at > act.at - LIVE_FOR:
-        raise StoreError(
+        raise Conflict(
             f"Instance {instance_id} still runs, seen less than {LIVE_FOR.seconds} s ago: stop it first."
             " One that runs gives back by itself what it does not need."
         )

@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.store import StoreError
+from proxy.store import NotFound
 from proxy.store.database import reading
 from proxy.store.filters import EVERYTHING, Filters, conditions
 from proxy.store.instants import format_instant
+from proxy.store.pages import Page, Within
 from proxy.store.periods import Closes, load_closes
 from proxy.store.schema import ledger_entry, ledger_line, project, tenant
 
@@ -31,6 +32,8 @@ class Line:
     price_per: int | None
     cost_nanousd: int | None
     rate_card_id: str | None
+    list_nanousd: int | None
+    billed_nanousd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Booked:
     period: str
     cost_nanousd: int | None
     billed_nanousd: int | None
+    list_nanousd: int | None
+    public_card_id: str | None
+    agreed_card_id: str | None
+    markup_bp: int | None
     corrects: int | None
     corrects_period: str | None  # the closed period that it concerns
     lines: Sequence[Line]
@@ -85,6 +92,10 @@ class Booked:
             "period": self.period,
             "cost_nanousd": self.cost_nanousd,
             "billed_nanousd": self.billed_nanousd,
+            "list_nanousd": self.list_nanousd,
+            "public_card_id": self.public_card_id,
+            "agreed_card_id": self.agreed_card_id,
+            "markup_bp": self.markup_bp,
             "corrects": self.corrects,
             "corrects_period": self.corrects_period,
             "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
@@ -109,11 +120,24 @@ def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
         after = page[-1].id
 
 
-def find_entry(connection: Connection, entry_id: int) -> Booked:
-    """Raises StoreError: there is no such entry."""
-    found = _with_lines(connection, _entries().where(ledger_entry.c.id == entry_id))
+def page_of_entries(connection: Connection, filters: Filters, page: Page) -> list[Booked]:
+    """Return a page of entries, by id.
+
+    Raises:
+        StoreError: a filter names what does not exist.
+    """
+    query = _entries().where(*conditions(connection, filters))
+    return _with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
+
+
+def find_entry(connection: Connection, entry_id: int, within: Within = None) -> Booked:
+    """Raises StoreError: there is no such entry, or it is of no tenant `within`."""
+    wanted = [ledger_entry.c.id == entry_id]
+    if within is not None:
+        wanted.append(ledger_entry.c.tenant_id.in_(within))
+    found = _with_lines(connection, _entries().where(*wanted))
     if not found:
-        raise StoreError(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
+        raise NotFound(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
     return found[0]
 
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, delete, insert, select
+from sqlalchemy import Column, Connection, Row, Select, Table, delete, insert, select
 
 from proxy.core.limits import LimitName, Limits, Unit
 from proxy.core.models import ANY_END, ModelRule
 from proxy.core.money import AMOUNT_NANOUSD_MAX, parse_usd
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
+from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import api_key, limit_rule, model_rule, tenant
 from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
 
@@ -82,11 +83,28 @@ def find_owner(connection: Connection, tenant_name: str, key_id: str | None = No
     if key_id is not None:
         mine = (api_key.c.id == key_id) & (api_key.c.tenant_id == found.id)
         if connection.execute(select(api_key.c.id).where(mine)).first() is None:
-            raise StoreError(
+            raise NotFound(
                 f"Tenant {found.name!r} has no key {key_id[:NAME_CHARS_MAX]!r}:"
                 " see `talkmeter key list` for ids."
             )
     return Owner(found.id, found.name, key_id)
+
+
+def owner_of_id(connection: Connection, owner_id: str, within: Within = None) -> Owner:
+    """Return the tenant or the key with this id as the owner of rules.
+
+    Raises:
+        StoreError: there is neither, or it is of no tenant `within`.
+    """
+    keys = select(tenant.c.id, tenant.c.name, api_key.c.id.label("key_id")).join(
+        api_key, api_key.c.tenant_id == tenant.c.id
+    )
+    of_key = connection.execute(keys.where(api_key.c.id == owner_id)).first()
+    of_tenant = connection.execute(select(tenant.c.id, tenant.c.name).where(tenant.c.id == owner_id)).first()
+    found = of_key or of_tenant
+    if found is None or not is_within(found.id, within):
+        raise NotFound(f"There is no tenant and no key with the id {owner_id[:NAME_CHARS_MAX]!r}.")
+    return Owner(found.id, found.name, owner_id if of_key else None)
 
 
 # --- Limits
@@ -169,22 +187,41 @@ def remove_limit(
         StoreError: there is no such tenant, key or limit.
     """
     owner = find_owner(connection, tenant_name, key_id)
-    value = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
-    if value is None:
-        raise StoreError(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+    found = find_limit(connection, owner, name)
     connection.execute(delete(limit_rule).where(_limit(owner, name)))
     bump(connection)
-    before = {name.value: name.figure(value)}
+    before = {name.value: found.figure}
     act.note(connection, "limit.remove", owner.id, tenant_id=owner.tenant_id, before=before)
-    return _limit_row(owner, name, value)
+    return found
 
 
-def list_limits(connection: Connection, tenant_name: str | None = None) -> list[LimitRow]:
-    """Return the limits of one tenant and its keys, or of all: a tenant's own before its keys'."""
-    rows = connection.execute(_owned(connection, limit_rule, tenant_name))
+def limit_of(connection: Connection, owner: Owner, name: LimitName) -> LimitRow | None:
+    """Return a limit, None when it is not set."""
+    value = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
+    return None if value is None else _limit_row(owner, name, value)
+
+
+def find_limit(connection: Connection, owner: Owner, name: LimitName) -> LimitRow:
+    """Raises StoreError: it is not set."""
+    found = limit_of(connection, owner, name)
+    if found is None:
+        raise NotFound(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+    return found
+
+
+def list_limits(
+    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+) -> list[LimitRow]:
+    """Return the limits of one tenant and its keys, or of all: a tenant's own before its keys'.
+
+    A page of them by the owner's id and the name.
+    """
+    rows = connection.execute(_owned(connection, limit_rule, limit_rule.c.name, tenant_name, page))
     order = list(LimitName)
     known = [row for row in rows if row.name in order]
     found = [_limit_row(_owner(row), LimitName(row.name), row.value) for row in known]
+    if not page.is_everything:
+        return found
     return sorted(found, key=lambda one: (one.tenant, one.api_key_id or "", order.index(one.name)))
 
 
@@ -228,7 +265,7 @@ def set_model(
     connection.execute(delete(model_rule).where(_model(owner, model)))
     others = select(model_rule.c.model).where(model_rule.c.owner_id == owner.id)
     if len(connection.execute(others).all()) >= RULES_MAX:
-        raise StoreError(f"There are {RULES_MAX} model rules for {owner.label} already: remove some first.")
+        raise Conflict(f"There are {RULES_MAX} model rules for {owner.label} already: remove some first.")
     row = {"owner_id": owner.id, "model": model, "tenant_id": owner.tenant_id, "allowed": allowed}
     connection.execute(insert(model_rule).values(**row))
     bump(connection)
@@ -247,22 +284,43 @@ def remove_model(
         StoreError: there is no such tenant, key or rule.
     """
     owner = find_owner(connection, tenant_name, key_id)
-    found = connection.execute(select(model_rule.c.allowed).where(_model(owner, model))).first()
-    if found is None:
-        raise StoreError(
-            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
-        )
+    found = find_model(connection, owner, model)
     connection.execute(delete(model_rule).where(_model(owner, model)))
     bump(connection)
     before = _noted(model, found.allowed)
     act.note(connection, "model.remove", owner.id, tenant_id=owner.tenant_id, before=before)
-    return _model_row(owner, model, found.allowed)
+    return found
 
 
-def list_models(connection: Connection, tenant_name: str | None = None) -> list[ModelRow]:
-    """Return the model rules of one tenant and its keys, or of all: a tenant's own before its keys'."""
-    rows = connection.execute(_owned(connection, model_rule, tenant_name))
+def model_of(connection: Connection, owner: Owner, model: str) -> ModelRow | None:
+    """Return the rule about this very model or pattern, None when there is none."""
+    allowed = connection.execute(
+        select(model_rule.c.allowed).where(_model(owner, model))
+    ).scalar_one_or_none()
+    return None if allowed is None else _model_row(owner, model, allowed)
+
+
+def find_model(connection: Connection, owner: Owner, model: str) -> ModelRow:
+    """Raises StoreError: there is no such rule."""
+    found = model_of(connection, owner, model)
+    if found is None:
+        raise NotFound(
+            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
+        )
+    return found
+
+
+def list_models(
+    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+) -> list[ModelRow]:
+    """Return the model rules of one tenant and its keys, or of all: a tenant's own before its keys'.
+
+    A page of them by the owner's id and the model.
+    """
+    rows = connection.execute(_owned(connection, model_rule, model_rule.c.model, tenant_name, page))
     found = [_model_row(_owner(row), row.model, row.allowed) for row in rows]
+    if not page.is_everything:
+        return found
     return sorted(found, key=lambda one: (one.tenant, one.api_key_id or "", one.model))
 
 
@@ -298,11 +356,13 @@ def _checked_model(model: str) -> str:
 # --- Both
 
 
-def _owned(connection: Connection, table: Table, tenant_name: str | None) -> Select[Any]:
+def _owned(
+    connection: Connection, table: Table, name: Column[str], tenant_name: str | None, page: Page
+) -> Select[Any]:
     query = select(table, tenant.c.name.label("tenant")).join(tenant, tenant.c.id == table.c.tenant_id)
     if tenant_name is not None:
-        query = query.where(table.c.tenant_id == find_tenant(connection, tenant_name).id)
-    return query
+        query = query.where(table.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
+    return page.of(query, table.c.owner_id, name, tenant_id=table.c.tenant_id)
 
 
 def _owner(row: Row[Any]) -> Owner:

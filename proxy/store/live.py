@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, func, insert, select, update
 
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.schema import live_session, session, stop_order
@@ -121,7 +121,7 @@ def request_stop(engine: Engine, session_id: str, act: Act) -> None:
             select(live_session).where(live_session.c.session_id == session_id)
         ).one_or_none()
         if row is None or row.seen_at < act.at - timedelta(seconds=LIVE_S):
-            raise StoreError(f"No session {session_id[:60]!r} is live: see `talkmeter session list --live`.")
+            raise _not_live(connection, session_id)
         reason = (act.reason or "")[:REASON_CHARS_MAX]
         connection.execute(delete(stop_order).where(stop_order.c.session_id == session_id))
         connection.execute(insert(stop_order).values(session_id=session_id, reason=reason, at=act.at))
@@ -130,3 +130,9 @@ def request_stop(engine: Engine, session_id: str, act: Act) -> None:
         figures = {name: getattr(row, name) for name in ("model", "cost_nanousd", "running_nanousd")}
         before, after = {"state": "live", **figures}, {"state": "stopping"}
         act.note(connection, "session.stop", session_id, tenant_id=tenant_id, before=before, after=after)
+
+
+def _not_live(connection: Connection, session_id: str) -> StoreError:
+    said = f"No session {session_id[:60]!r} is live: see `talkmeter session list --live`."
+    is_past = connection.execute(select(session.c.id).where(session.c.id == session_id)).first()
+    return Conflict(said) if is_past else NotFound(said)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Pot
 from proxy.core.periods import Periods
-from proxy.core.rating import Line
+from proxy.core.rating import Billing, Line
 from proxy.core.records import BudgetCut, Entry, Record, SessionBound, SessionClosed, SessionOpened
 from proxy.core.usage import Meter
 from proxy.store import announcements
@@ -298,6 +298,7 @@ class _Entries:
             "charge_nanousd": entry.charge_nanousd,
             "estimate_nanousd": entry.estimate_nanousd,
             "held_nanousd": entry.held_nanousd,
+            **billing_columns(entry.billing),
         }
 
     def _raise_alarm(self, entries: Sequence[Entry]) -> None:
@@ -316,6 +317,12 @@ def line_row(number: int, line: Line) -> dict[str, Any]:
     """Return the row of one line of entry `number`."""
     unit = "ms" if line.meter is Meter.DURATION_MS else "token"
     return {"entry_id": number, "unit": unit, **msgspec.structs.asdict(line)}
+
+
+def billing_columns(billing: Billing | None) -> dict[str, Any]:
+    """Return what the ledger keeps of an entry's terms, all null where its three amounts are one."""
+    names = Billing.__struct_fields__
+    return dict.fromkeys(names) if billing is None else {name: getattr(billing, name) for name in names}
 
 
 def entry_amounts(entry: Entry) -> dict[str, int | None]:

@@ -5,19 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, insert, select, true
 
-from proxy.core.rating import CardBook, Price, RateCard
+from proxy.core.rating import CONTRACT, PUBLIC, CardBook, Price, RateCard
 from proxy.core.usage import Meter
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
 from proxy.store.card_files import NewCard, parse_cards, price_text
 from proxy.store.changes import bump
+from proxy.store.markups import load_markups
+from proxy.store.pages import Page, Within, is_within
 from proxy.store.schema import rate_card, rate_price
+from proxy.store.tenants import find_tenant
 
-_Key = tuple[str, str, datetime]
+_Key = tuple[str, str, str, datetime]
 NOTED_CARDS_MAX = 50  # by name in the audit log
 _METERS = frozenset(meter.value for meter in Meter)
 
@@ -32,17 +36,62 @@ class Imported:
 
 def load_cards(connection: Connection) -> tuple[RateCard, ...]:
     """Return all cards, by provider, model and instant."""
+    prices = _prices(connection, true())
+    rows = connection.execute(select(rate_card).order_by("provider", "model", "effective_from"))
+    return tuple(_card(row, prices) for row in rows)
+
+
+def page_of_cards(connection: Connection, page: Page, model: str | None = None) -> list[RateCard]:
+    """Return a page of cards, by id: public ones, and of contracts and tenants those that may be seen."""
+    query = select(rate_card)
+    if page.within is not None:
+        query = query.where(rate_card.c.owner.in_([PUBLIC, *sorted(page.within)]))
+    if model is not None:
+        query = query.where(rate_card.c.model == model)
+    rows = connection.execute(page.of(query, rate_card.c.id, tenant_id=None)).all()
+    prices = _prices(connection, rate_price.c.rate_card_id.in_([row.id for row in rows]))
+    return [_card(row, prices) for row in rows]
+
+
+def find_card(connection: Connection, card_id: str, within: Within = None) -> RateCard:
+    """Raises StoreError: there is no such card, or it is not for tenants `within` to see."""
+    row = connection.execute(select(rate_card).where(rate_card.c.id == card_id)).first()
+    if row is None or not (row.owner == PUBLIC or is_within(row.owner, within)):
+        raise NotFound(f"There is no rate card {card_id[:60]!r}: see `talkmeter prices list --json`.")
+    return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
+
+
+def _prices(connection: Connection, wanted: ColumnElement[bool]) -> Mapping[str, dict[Meter, Price]]:
+    """Return prices by their card's id."""
     prices: dict[str, dict[Meter, Price]] = {}
-    for row in connection.execute(select(rate_price)):
+    for row in connection.execute(select(rate_price).where(wanted)):
         if row.meter in _METERS:  # a newer version may price meters that this one cannot count
             prices.setdefault(row.rate_card_id, {})[Meter(row.meter)] = Price(
                 row.price_nanousd, row.price_per
             )
-    rows = connection.execute(select(rate_card).order_by("provider", "model", "effective_from"))
-    return tuple(
-        RateCard(row.id, row.provider, row.model, row.effective_from, prices.get(row.id, {}), row.source)
-        for row in rows
+    return prices
+
+
+def _card(row: Row[Any], prices: Mapping[str, dict[Meter, Price]]) -> RateCard:
+    return RateCard(
+        row.id, row.provider, row.model, row.effective_from, prices.get(row.id, {}), row.source, row.owner
     )
+
+
+def load_prices(connection: Connection, aliases: Mapping[str, str] | None = None) -> CardBook:
+    """Return all cards and markups; `aliases` maps a deployment's name to the model that it runs."""
+    return CardBook(load_cards(connection), aliases, load_markups(connection))
+
+
+def owner_of(connection: Connection, tenant_name: str | None, *, contract: bool = False) -> str:
+    """Return whose cards are meant: a tenant's, the contract's with the upstream, or the public's.
+
+    Raises:
+        StoreError: there is no such tenant.
+    """
+    if tenant_name is not None:
+        return find_tenant(connection, tenant_name).id
+    return CONTRACT if contract else PUBLIC
 
 
 def import_cards(connection: Connection, cards: Iterable[NewCard], act: Act) -> Imported:
@@ -64,7 +113,7 @@ def _add(connection: Connection, cards: Iterable[NewCard], now: datetime) -> Imp
     added, unchanged, different = _sort_out(connection, cards)
     if different:
         names = "\n".join(f"  {card.name}" for card in different)
-        raise StoreError(
+        raise Conflict(
             "Nothing was imported: cards with other prices are there already, and cards are never"
             f" edited. Give the new ones a later effective_from:\n{names}"
         )
@@ -99,18 +148,23 @@ def set_price(
     price: Price,
     effective_from: datetime,
     act: Act,
+    owner: str = PUBLIC,
 ) -> Imported:
-    """Add the card that holds at `effective_from` with one price changed, from that instant on.
+    """Add the owner's card that holds at `effective_from` with one price changed, from that instant on.
 
-    A model without any card gets one with this price alone.
+    A model without any card gets one with this price alone, and a tenant's card has only what was agreed. The
+    first card of a contract begins with the public prices: what we are charged needs all of them.
 
     Raises:
         StoreError: a card with other prices starts at that very instant.
     """
-    known = CardBook(load_cards(connection)).find(provider, model, effective_from)
+    book = CardBook(load_cards(connection))
+    known = book.find(provider, model, effective_from, owner)
+    if known is None and owner == CONTRACT:
+        known = book.find(provider, model, effective_from)
     prices: Mapping[Meter, Price] = known.prices if known else {}
     source = f"set by hand: {meter}" + (f", the rest from card {known.id}" if known else "")
-    card = NewCard(provider, model, effective_from, source, {**prices, meter: price})
+    card = NewCard(provider, model, effective_from, source, {**prices, meter: price}, owner)
     imported = _add(connection, [card], act.at)
     if imported.added:
         old = prices.get(meter)
@@ -142,7 +196,7 @@ def _sort_out(
 
 
 def _key(card: NewCard | RateCard) -> _Key:
-    return card.provider, card.model, card.effective_from
+    return card.owner, card.provider, card.model, card.effective_from
 
 
 def _insert(connection: Connection, cards: Iterable[NewCard], now: datetime) -> None:
@@ -162,6 +216,7 @@ def _card_row(id: str, card: NewCard, now: datetime) -> dict[str, object]:
         "effective_from": card.effective_from,
         "source": card.source,
         "created_at": now,
+        "owner": card.owner,
     }
 
 

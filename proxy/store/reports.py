@@ -37,6 +37,7 @@ class CostQuery:
     group_by: Sequence[str] = ()
     filters: Filters = EVERYTHING
     zone: tzinfo = UTC
+    is_billed: bool = False  # costs are what tenants owe, and not what we are charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,16 @@ def run(engine: Engine, query: CostQuery) -> Report:
     with reading(engine) as connection:
         wanted = conditions(connection, query.filters)
         groups = make_groups(connection, query.group_by, query.zone, wanted)
-        total = _sums(connection, wanted, [])[()]
-        rows = _rows(connection, wanted, groups) if groups else []
+        total = _sums(connection, wanted, [], query)[()]
+        rows = _rows(connection, wanted, groups, query) if groups else []
     return Report(query, rows, total)
 
 
 def _rows(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group]
+    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group], query: CostQuery
 ) -> list[ReportRow]:
     """Return the rows in the order of their groups, what has none of a kind last."""
-    sums = _sums(connection, wanted, groups)
+    sums = _sums(connection, wanted, groups, query)
     shown: list[dict[str, str | int | None]] = [{} for _ in sums]
     start = 0
     for group in groups:
@@ -99,12 +100,14 @@ def _rank(group: str, value: str | int | None) -> tuple[bool, str]:
 
 
 def _sums(
-    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group]
+    connection: Connection, wanted: Sequence[ColumnElement[bool]], groups: Sequence[Group], query: CostQuery
 ) -> dict[_Key, ReportRow]:
     """Return what each group comes to, by the values of its columns."""
     columns = [column for group in groups for column in group.columns]
     by_meter = any(group.name == METER for group in groups)
-    amounts = connection.execute(_amounts(columns, by_meter).where(*wanted).limit(ROWS_MAX + 1)).all()
+    amounts = connection.execute(
+        _amounts(columns, by_meter, query.is_billed).where(*wanted).limit(ROWS_MAX + 1)
+    ).all()
     if len(amounts) > ROWS_MAX:
         raise StoreError(f"This report has more than {ROWS_MAX:,} rows: narrow it, or group by less.")
     quantities = _quantities(connection, wanted, columns)
@@ -124,8 +127,9 @@ def _sums(
     return sums
 
 
-def _amounts(columns: Sequence[ColumnElement[Any]], by_meter: bool) -> Select[Any]:
-    cost = _cost_by_meter() if by_meter else ledger_entry.c.cost_nanousd
+def _amounts(columns: Sequence[ColumnElement[Any]], by_meter: bool, is_billed: bool) -> Select[Any]:
+    name = "billed_nanousd" if is_billed else "cost_nanousd"
+    cost = _cost_by_meter(name) if by_meter else ledger_entry.c[name]
     source = ledger_entry.outerjoin(ledger_line) if by_meter else ledger_entry
     facts = [
         func.count(ledger_entry.c.session_id.distinct()).label("sessions"),
@@ -137,12 +141,12 @@ def _amounts(columns: Sequence[ColumnElement[Any]], by_meter: bool) -> Select[An
     return _grouped(select(*facts).select_from(source), columns)
 
 
-def _cost_by_meter() -> ColumnElement[Any]:
+def _cost_by_meter(name: str) -> ColumnElement[Any]:
     """Return the cost of one meter: so that the rows still sum to the total, null in unrated entries."""
     return case(
         (ledger_entry.c.cost_nanousd.is_(None), None),
-        (ledger_line.c.entry_id.is_(None), ledger_entry.c.cost_nanousd),
-        else_=ledger_line.c.cost_nanousd,
+        (ledger_line.c.entry_id.is_(None), ledger_entry.c[name]),
+        else_=ledger_line.c[name],
     )
 
 

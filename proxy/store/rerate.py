@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from proxy.core.rating import CardBook
 from proxy.core.records import Entry
 from proxy.store.announcements import announce_thresholds
 from proxy.store.audit import Act
@@ -21,7 +20,7 @@ from proxy.store.chain import append, chain, lock_chain
 from proxy.store.corrections import CURRENT, Stored, correction_rows, differs, rerated, stored
 from proxy.store.database import reading, writing
 from proxy.store.filters import Filters, conditions
-from proxy.store.prices import load_cards
+from proxy.store.prices import load_prices
 from proxy.store.schema import ledger_entry
 from proxy.store.spend import METERED, charge
 
@@ -30,7 +29,7 @@ PAGE_ENTRIES = 500
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """An entry, and what it costs on the cards that are there now. Nano-dollars; None is unrated."""
+    """An entry, and what it costs and is billed by the prices of now. Nano-dollars; None is unrated."""
 
     entry_id: int
     tenant_id: str
@@ -39,10 +38,16 @@ class Change:
     kind: str
     before_nanousd: int | None
     after_nanousd: int | None
+    billed_before_nanousd: int | None
+    billed_after_nanousd: int | None
 
     @property
     def difference_nanousd(self) -> int:
         return (self.after_nanousd or 0) - (self.before_nanousd or 0)
+
+    @property
+    def billed_difference_nanousd(self) -> int:
+        return (self.billed_after_nanousd or 0) - (self.billed_before_nanousd or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,22 @@ class Rerating:
         Raises:
             StoreError: a filter names what does not exist.
         """
+        for changes, _following in self.pages(engine):
+            yield from changes
+
+    def pages(self, engine: Engine, after: int = 0) -> Iterator[tuple[list[Change], int | None]]:
+        """Yield, a transaction each, what differs and the entry behind which the rest is, None at the end.
+
+        Raises:
+            StoreError: a filter names what does not exist.
+        """
         with reading(engine) as connection:
             last = chain(connection).entries
-        after: int | None = 0
-        while after is not None:
+        following: int | None = after
+        while following is not None:
             with self._transaction(engine) as connection:
-                changes, after = self._page(connection, after, last)
-            yield from changes
+                changes, following = self._page(connection, following, last)
+            yield changes, following
 
     def _transaction(self, engine: Engine) -> AbstractContextManager[Connection]:
         return reading(engine) if self.act is None else writing(engine)
@@ -79,7 +93,7 @@ class Rerating:
         """Look at the entries behind `after`; return what differs, and where the next page begins."""
         if self.act is not None:
             lock_chain(connection)  # before anything that it is decided by is read
-        cards = CardBook(load_cards(connection), self.aliases)
+        cards = load_prices(connection, self.aliases)
         wanted = [
             *conditions(connection, self.filters),
             CURRENT,
@@ -87,7 +101,7 @@ class Rerating:
             ledger_entry.c.id.between(after + 1, last),
         ]
         page = stored(connection, wanted, PAGE_ENTRIES)
-        pairs = [(old, new) for old in page if differs(old.record, new := rerated(old.record, cards))]
+        pairs = [(old, new) for old in page if differs(old.record, new := rerated(old, cards))]
         if self.act is not None and pairs:
             self._book(connection, pairs, self.act)
         following = page[-1].row["id"] if len(page) == PAGE_ENTRIES else None
@@ -112,8 +126,16 @@ class Rerating:
             connection,
             "prices.rerate",
             f"{rows[0]['id']}-{rows[-1]['id']}",  # the corrections
-            before={"entries": len(pairs), "cost_nanousd": sum(one.before_nanousd or 0 for one in changes)},
-            after={"entries": len(pairs), "cost_nanousd": sum(one.after_nanousd or 0 for one in changes)},
+            before={
+                "entries": len(pairs),
+                "cost_nanousd": sum(one.before_nanousd or 0 for one in changes),
+                "billed_nanousd": sum(one.billed_before_nanousd or 0 for one in changes),
+            },
+            after={
+                "entries": len(pairs),
+                "cost_nanousd": sum(one.after_nanousd or 0 for one in changes),
+                "billed_nanousd": sum(one.billed_after_nanousd or 0 for one in changes),
+            },
         )
 
 
@@ -127,4 +149,6 @@ def _change(old: Stored, new: Entry) -> Change:
         kind=row["kind"],
         before_nanousd=row["cost_nanousd"],
         after_nanousd=new.cost_nanousd,
+        billed_before_nanousd=row["billed_nanousd"],
+        billed_after_nanousd=new.billed_nanousd,
     )

@@ -16,6 +16,7 @@ from proxy.store.schema import (
     ledger_entry,
     ledger_line,
     ledger_period,
+    markup,
     rate_card,
     rate_price,
     statement,
@@ -23,7 +24,7 @@ from proxy.store.schema import (
 )
 
 LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
-APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, audit)
+APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

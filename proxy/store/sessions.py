@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, select
 from proxy.store.database import reading
 from proxy.store.instants import format_instant
 from proxy.store.live import LIVE_S
+from proxy.store.pages import Page, Within, is_within
 from proxy.store.schema import (
     api_key,
     end_user,
@@ -74,11 +75,26 @@ def list_sessions(
         return _session_rows(connection, query.limit(min(limit, SESSIONS_MAX)), now)
 
 
-def find_session(engine: Engine, session_id: str, now: datetime) -> SessionRow | None:
-    """Return one session, or None when none of that id was posted."""
+def page_of_sessions(
+    connection: Connection, now: datetime, page: Page, *, tenant_id: str | None = None, live: bool = False
+) -> list[SessionRow]:
+    """Return a page of sessions, by when they opened and their id; with `live` only those that go on."""
+    query = _sessions()
+    if tenant_id is not None:
+        query = query.where(session.c.tenant_id == tenant_id)
+    if live:
+        query = query.where(
+            session.c.closed_at.is_(None), live_session.c.seen_at >= now - timedelta(seconds=LIVE_S)
+        )
+    key = (session.c.opened_at, session.c.id)
+    return _session_rows(connection, page.of(query, *key, tenant_id=session.c.tenant_id), now)
+
+
+def find_session(engine: Engine, session_id: str, now: datetime, within: Within = None) -> SessionRow | None:
+    """Return one session, or None when none of that id was posted, or it is of no tenant `within`."""
     with reading(engine) as connection:
         rows = _session_rows(connection, _sessions().where(session.c.id == session_id), now)
-    return rows[0] if rows else None
+    return rows[0] if rows and is_within(rows[0].tenant_id, within) else None
 
 
 _COLUMNS = (

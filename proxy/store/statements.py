@@ -9,10 +9,11 @@ from sqlalchemy import Connection, Row, Select, select
 
 from proxy.core.money import NANOUSD_PER_CENT, format_cents, format_usd, to_cents
 from proxy.core.periods import span_of
-from proxy.store import StoreError
+from proxy.store import NotFound
 from proxy.store.chain import Head
 from proxy.store.csv_text import to_csv
 from proxy.store.instants import format_instant, parse_zone
+from proxy.store.pages import Page, Within, is_within
 from proxy.store.schema import ledger_period, statement, statement_line
 from proxy.store.stating import StatedLine
 from proxy.store.tenants import find_tenant
@@ -153,15 +154,29 @@ def list_statements(
     return sorted((_head(row) for row in rows), key=lambda one: (one.period, len(one.number), one.number))
 
 
-def find_statement(connection: Connection, number: str) -> Whole:
+def page_of_statements(
+    connection: Connection, page: Page, *, period: str | None = None, tenant_id: str | None = None
+) -> list[Statement]:
+    """Return a page of statements, by period and number."""
+    query = _heads()
+    if period is not None:
+        query = query.where(statement.c.period == period)
+    if tenant_id is not None:
+        query = query.where(statement.c.tenant_id == tenant_id)
+    key = (statement.c.period, statement.c.number)
+    rows = connection.execute(page.of(query, *key, tenant_id=statement.c.tenant_id))
+    return [_head(row) for row in rows]
+
+
+def find_statement(connection: Connection, number: str, within: Within = None) -> Whole:
     """Return a statement with its lines.
 
     Raises:
-        StoreError: there is none of this number.
+        StoreError: there is none of this number, or it is of no tenant `within`.
     """
     row = connection.execute(_heads().where(statement.c.number == number)).one_or_none()
-    if row is None:
-        raise StoreError(f"There is no statement {number[:40]!r}: see `talkmeter statement list`.")
+    if row is None or not is_within(row.tenant_id, within):
+        raise NotFound(f"There is no statement {number[:40]!r}: see `talkmeter statement list`.")
     return Whole(_head(row), stated_lines(connection, number))
 
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, true, union_all, update
 
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
 from proxy.store.instants import format_instant
 from proxy.store.keys import hash_secret, new_secret, shown_prefix
-from proxy.store.schema import api_key, project, tenant
+from proxy.store.pages import EVERYTHING, Page, Within
+from proxy.store.schema import api_key, api_token, project, tenant
 
 NAME_CHARS_MAX = 100
 TAGS_MAX = 8
@@ -69,10 +70,10 @@ class Key:
 
 def create_tenant(connection: Connection, name: str, act: Act) -> Tenant:
     """Raises StoreError: the name cannot be used, or is taken (an archived tenant keeps its name)."""
-    name = _checked_name(name)
+    name = checked_name(name)
     taken = connection.execute(select(tenant.c.id).where(tenant.c.name == name)).first()
     if taken:
-        raise StoreError(f"There is a tenant {name!r} already ({taken.id}).")
+        raise Conflict(f"There is a tenant {name!r} already ({taken.id}).")
     made = Tenant(new_id("ten"), name, act.at, None)
     connection.execute(insert(tenant).values(id=made.id, name=name, created_at=act.at))
     bump(connection)
@@ -80,18 +81,24 @@ def create_tenant(connection: Connection, name: str, act: Act) -> Tenant:
     return made
 
 
-def list_tenants(connection: Connection) -> list[Tenant]:
-    """Return all tenants by name, archived ones too."""
-    rows = connection.execute(select(tenant).order_by(tenant.c.id))
-    return sorted((Tenant(**row._mapping) for row in rows), key=lambda one: one.name)
+def list_tenants(connection: Connection, page: Page = EVERYTHING) -> list[Tenant]:
+    """Return tenants, archived ones too: all of them by name, or a page of them by id."""
+    rows = connection.execute(page.of(select(tenant), tenant.c.id, tenant_id=tenant.c.id))
+    found = [Tenant(**row._mapping) for row in rows]
+    return sorted(found, key=lambda one: one.name) if page.is_everything else found
 
 
-def find_tenant(connection: Connection, name_or_id: str) -> Tenant:
-    """Raises StoreError: there is no such tenant."""
-    query = select(tenant).where((tenant.c.name == name_or_id) | (tenant.c.id == name_or_id))
-    row = connection.execute(query).first()
+def find_tenant(connection: Connection, name_or_id: str, within: Within = None) -> Tenant:
+    """Return a tenant; where one is called as another's id, the id counts.
+
+    Raises:
+        StoreError: there is no such tenant, or it is not one of those `within`.
+    """
+    named = (tenant.c.name == name_or_id) | (tenant.c.id == name_or_id)
+    query = select(tenant).where(named, _one_of(tenant.c.id, within))
+    row = connection.execute(query.order_by((tenant.c.id == name_or_id).desc())).first()
     if row is None:
-        raise StoreError(f"There is no tenant {name_or_id[:NAME_CHARS_MAX]!r}: see `talkmeter tenant list`.")
+        raise NotFound(f"There is no tenant {name_or_id[:NAME_CHARS_MAX]!r}: see `talkmeter tenant list`.")
     return Tenant(**row._mapping)
 
 
@@ -115,19 +122,31 @@ def archive_tenant(connection: Connection, name_or_id: str, act: Act) -> Tenant:
 def create_project(connection: Connection, tenant_name: str, name: str, act: Act) -> Project:
     """Raises StoreError: no such tenant, it is archived, or it has a project of that name."""
     owner = active_tenant(connection, tenant_name)
-    name = _checked_name(name)
+    name = checked_name(name)
     if _project_of(connection, owner, name):
-        raise StoreError(f"Tenant {owner.name!r} has a project {name!r} already.")
+        raise Conflict(f"Tenant {owner.name!r} has a project {name!r} already.")
     return _insert_project(connection, owner, name, act)
 
 
-def list_projects(connection: Connection, tenant_name: str | None = None) -> list[Project]:
-    """Return the projects of one tenant or of all, archived ones too."""
+def list_projects(
+    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+) -> list[Project]:
+    """Return the projects of one tenant or of all, archived ones too; a page of them by id."""
     query = _projects()
     if tenant_name is not None:
-        query = query.where(project.c.tenant_id == find_tenant(connection, tenant_name).id)
-    rows = connection.execute(query)
-    return sorted((Project(**row._mapping) for row in rows), key=lambda one: (one.tenant, one.name))
+        query = query.where(project.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
+    rows = connection.execute(page.of(query, project.c.id, tenant_id=project.c.tenant_id))
+    found = [Project(**row._mapping) for row in rows]
+    return sorted(found, key=lambda one: (one.tenant, one.name)) if page.is_everything else found
+
+
+def project_of_id(connection: Connection, project_id: str, within: Within = None) -> Project:
+    """Raises StoreError: there is no such project, or it is of no tenant `within`."""
+    query = _projects().where(project.c.id == project_id, _one_of(project.c.tenant_id, within))
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"There is no project {project_id[:NAME_CHARS_MAX]!r}: see `talkmeter project list`.")
+    return Project(**row._mapping)
 
 
 def archive_project(connection: Connection, tenant_name: str, name_or_id: str, act: Act) -> Project:
@@ -149,7 +168,7 @@ def find_project(connection: Connection, owner: Tenant, name_or_id: str) -> Proj
     """Raises StoreError: this tenant has no such project."""
     found = _project_of(connection, owner, name_or_id)
     if found is None:
-        raise StoreError(
+        raise NotFound(
             f"Tenant {owner.name!r} has no project {name_or_id[:NAME_CHARS_MAX]!r}:"
             " see `talkmeter project list`."
         )
@@ -208,7 +227,7 @@ def create_key(
         tenant=owner.name,
         project_id=part.id if part else None,
         project=part.name if part else None,
-        name=_checked_name(name) if name else "",
+        name=checked_name(name) if name else "",
         prefix=shown_prefix(secret),
         tags=_checked_tags(tags or {}),
         created_at=act.at,
@@ -221,12 +240,13 @@ def create_key(
     return made, secret
 
 
-def list_keys(connection: Connection, tenant_name: str | None = None) -> list[Key]:
+def list_keys(connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING) -> list[Key]:
     """Return the keys of one tenant or of all in the order they were made, revoked ones too."""
     query = _keys()
     if tenant_name is not None:
-        query = query.where(api_key.c.tenant_id == find_tenant(connection, tenant_name).id)
-    return [_key(row) for row in connection.execute(query.order_by(api_key.c.id))]
+        query = query.where(api_key.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
+    rows = connection.execute(page.of(query, api_key.c.id, tenant_id=api_key.c.tenant_id))
+    return [_key(row) for row in rows]
 
 
 def revoke_key(connection: Connection, key_id: str, act: Act) -> Key:
@@ -244,17 +264,23 @@ def revoke_key(connection: Connection, key_id: str, act: Act) -> Key:
     return find_key(connection, key_id)
 
 
-def find_key(connection: Connection, key_id: str) -> Key:
-    """Raises StoreError: there is no such key."""
-    row = connection.execute(_keys().where(api_key.c.id == key_id)).first()
+def find_key(connection: Connection, key_id: str, within: Within = None) -> Key:
+    """Raises StoreError: there is no such key, or it is of no tenant `within`."""
+    query = _keys().where(api_key.c.id == key_id, _one_of(api_key.c.tenant_id, within))
+    row = connection.execute(query).first()
     if row is None:
-        raise StoreError(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
+        raise NotFound(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
     return _key(row)
 
 
 def keys_exist(connection: Connection) -> bool:
-    """Tell whether any API key was ever made here."""
-    return connection.execute(select(api_key.c.id).limit(1)).first() is not None
+    """Tell whether any API key or API token was ever made here: what the pepper is needed for."""
+    any_of_them = union_all(select(api_key.c.id), select(api_token.c.id)).limit(1)
+    return connection.execute(any_of_them).first() is not None
+
+
+def _one_of(tenant_id: ColumnElement[Any], within: Within) -> ColumnElement[bool]:
+    return true() if within is None else tenant_id.in_(within)
 
 
 def _keys() -> Select[Any]:
@@ -285,20 +311,20 @@ def active_tenant(connection: Connection, name_or_id: str) -> Tenant:
     """Raises StoreError: there is no such tenant, or it is archived."""
     found = find_tenant(connection, name_or_id)
     if found.archived_at is not None:
-        raise StoreError(f"Tenant {found.name!r} is archived.")
+        raise Conflict(f"Tenant {found.name!r} is archived.")
     return found
 
 
 def _active_project(connection: Connection, owner: Tenant, name_or_id: str, act: Act) -> Project:
     found = _project_of(connection, owner, name_or_id)
     if found is None:
-        return _insert_project(connection, owner, _checked_name(name_or_id), act)
+        return _insert_project(connection, owner, checked_name(name_or_id), act)
     if found.archived_at is not None:
-        raise StoreError(f"Project {found.name!r} of tenant {owner.name!r} is archived.")
+        raise Conflict(f"Project {found.name!r} of tenant {owner.name!r} is archived.")
     return found
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     name = name.strip()
     if not 0 < len(name) <= NAME_CHARS_MAX or not name.isprintable():
         raise StoreError(f"A name has 1 to {NAME_CHARS_MAX} printable characters.")

@@ -13,8 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.core.money import divide_half_even
-from proxy.core.rating import RateCard
+from proxy.core.rating import PUBLIC, RateCard, Terms
 from proxy.core.records import Kind, Role
 from proxy.core.usage import Meter
 from proxy.store import adjustments
@@ -216,13 +215,13 @@ def _fault(
     if (fault := closes.period_fault(row)) is not None:
         return fault
     for line in lines:
-        fault = _line_fault(line, cards)
+        fault = _line_fault(line, row, cards)
         if fault is not None:
             return f"{line.meter}: {fault}"
     return _sum_fault(row, lines) or _record_fault(row, lines)
 
 
-def _line_fault(line: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
+def _line_fault(line: Row[Any], row: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
     if line.unit != ("ms" if line.meter == Meter.DURATION_MS else "token"):
         return f"counted in {line.unit!r}"
     if line.price_nanousd is None or line.price_per is None:
@@ -232,10 +231,17 @@ def _line_fault(line: Row[Any], cards: Mapping[str, RateCard]) -> str | None:
     price = card.prices.get(line.meter) if card else None
     if price is None or (price.nanousd, price.per) != (line.price_nanousd, line.price_per):
         return f"its price is not that of rate card {line.rate_card_id}"
-    amount = divide_half_even(line.quantity * line.price_nanousd, line.price_per)
-    for name in ("list_nanousd", "cost_nanousd"):
+    public, agreed = cards.get(row.public_card_id), cards.get(row.agreed_card_id)
+    for named, found, owner in (
+        (row.public_card_id, public, PUBLIC),
+        (row.agreed_card_id, agreed, row.tenant_id),
+    ):
+        if named is not None and (found is None or found.owner != owner):
+            return f"rate card {named} is not there, or is another's"
+    amounts = Terms(card, public, agreed, row.markup_bp or 0).amounts(line.meter, line.quantity)
+    for name, amount in zip(_AMOUNTS, amounts or (), strict=True):
         if getattr(line, name) != amount:
-            return f"{name} is {getattr(line, name)}, and quantity × price is {amount}"
+            return f"{name} is {getattr(line, name)}, and by its prices it is {amount}"
     return None
 
 
@@ -293,7 +299,13 @@ def _correction_fault(row: Row[Any], lines: Sequence[Row[Any]], old: Stored | No
     record = _as_stored(row, lines).record
     wanted = reversal(old.record)
     if row.role == Role.REPLACEMENT:
-        wanted = replace(wanted, role=Role.REPLACEMENT, lines=record.lines, cost_nanousd=record.cost_nanousd)
+        wanted = replace(
+            wanted,
+            role=Role.REPLACEMENT,
+            lines=record.lines,
+            cost_nanousd=record.cost_nanousd,
+            billing=record.billing,
+        )
     if record.entry_key != wanted.entry_key or record.digest != wanted.digest:
         return (
             f"it does not take back entry {row.corrects}"

@@ -17,9 +17,10 @@ from sqlalchemy import Connection, Row, Select, func, insert, select, update
 from proxy.core.announced import Announced
 from proxy.core.signing import secret_from
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
+from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import delivery, tenant, webhook
 from proxy.store.tenants import find_tenant
 
@@ -58,7 +59,7 @@ def create_webhook(
     """
     owner = find_tenant(connection, tenant_name) if tenant_name is not None else None
     if owner is not None and owner.archived_at is not None:
-        raise StoreError(f"Tenant {owner.name!r} is archived.")
+        raise Conflict(f"Tenant {owner.name!r} is archived.")
     owner_id, name = (owner.id, owner.name) if owner else (None, None)
     made = Webhook(new_id("whk"), owner_id, name, _checked_url(url), _checked_kinds(kinds), act.at)
     _refuse_too_many(connection, owner_id)
@@ -70,19 +71,22 @@ def create_webhook(
     return made, secret
 
 
-def list_webhooks(connection: Connection, tenant_name: str | None = None) -> list[Webhook]:
+def list_webhooks(
+    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+) -> list[Webhook]:
     """Return the webhooks of one tenant, or all, in the order they were made."""
     query = _webhooks()
     if tenant_name is not None:
-        query = query.where(webhook.c.tenant_id == find_tenant(connection, tenant_name).id)
-    return [_webhook(row) for row in connection.execute(query.order_by(webhook.c.id))]
+        query = query.where(webhook.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
+    rows = connection.execute(page.of(query, webhook.c.id, tenant_id=webhook.c.tenant_id))
+    return [_webhook(row) for row in rows]
 
 
-def find_webhook(connection: Connection, webhook_id: str) -> Webhook:
-    """Raises StoreError: there is no such webhook."""
+def find_webhook(connection: Connection, webhook_id: str, within: Within = None) -> Webhook:
+    """Raises StoreError: there is no such webhook, or it is of no tenant `within`."""
     row = connection.execute(_webhooks().where(webhook.c.id == webhook_id)).first()
-    if row is None:
-        raise StoreError(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook list`.")
+    if row is None or not is_within(row.tenant_id, within):
+        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook list`.")
     return _webhook(row)
 
 
@@ -145,7 +149,7 @@ def _refuse_too_many(connection: Connection, owner_id: str | None) -> None:
     count = connection.execute(select(func.count()).select_from(webhook).where(same_owner)).scalar_one()
     if count >= WEBHOOKS_MAX:
         whose = "A tenant" if owner_id else "An installation"
-        raise StoreError(f"{whose} has at most {WEBHOOKS_MAX} webhooks: delete one first.")
+        raise Conflict(f"{whose} has at most {WEBHOOKS_MAX} webhooks: delete one first.")
 
 
 def _checked_kinds(kinds: Iterable[str]) -> list[str]:

@@ -13,10 +13,11 @@ from tests.tampering import tampering
 
 FIELDS = """
 id occurred_at tenant project api_key_id session_id upstream_session_id model kind role subject_id
-status status_reason rated estimated flags period cost_nanousd billed_nanousd corrects corrects_period lines
+status status_reason rated estimated flags period cost_nanousd billed_nanousd list_nanousd public_card_id
+agreed_card_id markup_bp corrects corrects_period lines
 """
 LINE_FIELDS = """
-meter quantity unit price_nanousd price_per cost_nanousd rate_card_id
+meter quantity unit price_nanousd price_per cost_nanousd rate_card_id list_nanousd billed_nanousd
 """
 
 

@@ -99,3 +99,29 @@ def test_a_file_that_is_no_text_is_told(talkmeter: Talkmeter, tmp_path: Path) ->
 def test_a_name_that_no_model_has_is_refused(talkmeter: Talkmeter, name: str) -> None:
     assert "MODEL" in talkmeter.fails("prices", "set", name, "text_in", "1", code=2)
     assert "--provider" in talkmeter.fails("prices", "set", "m", "text_in", "1", "--provider", name, code=2)
+
+
+def test_a_contract_and_agreed_prices_stand_beside_the_public_cards(talkmeter: Talkmeter) -> None:
+    talkmeter("tenant", "create", "acme")
+    model = "gpt-realtime-2.1"
+    words = ("prices", "set", model, "audio_out")
+    talkmeter(*words, "50", "--contract", "--from", "2026-01-01")
+    talkmeter(*words, "80", "--tenant", "acme", "--from", "2026-01-01")
+    (public,) = talkmeter("prices", "list", "--model", model, "--json").json
+    (contract,) = talkmeter("prices", "list", "--contract", "--json").json
+    (agreed,) = talkmeter("prices", "list", "--tenant", "acme", "--json").json
+    assert public["prices"]["audio_out"]["usd"] == "64.00"
+    assert contract["prices"] == public["prices"] | {"audio_out": {"usd": "50.00", "per": "million"}}
+    assert agreed["prices"] == {"audio_out": {"usd": "80.00", "per": "million"}}
+    assert "never edited" in talkmeter.fails(*words, "51", "--contract", "--from", "2026-01-01")
+
+
+def test_a_file_can_be_of_a_contract(talkmeter: Talkmeter) -> None:
+    given = ("prices", "import", "-", "--format", "csv")
+    talkmeter(*given, given=CSV)
+    said = talkmeter(*given, "--contract", given=CSV.replace("32.00", "31.00")).out
+    assert said == "added      openai/voice-9 from 2026-01-01T00:00:00Z (contract)\n"
+    (card,) = talkmeter("prices", "list", "--contract", "--json").json
+    assert card["prices"]["audio_in"]["usd"] == "31.00"
+    assert "no tenant 'nobody'" in talkmeter.fails(*given, "--tenant", "nobody", given=CSV)
+    assert "--contract" in talkmeter.fails(*given, "--tenant", "acme", "--contract", given=CSV, code=2)

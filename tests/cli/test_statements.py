@@ -7,59 +7,50 @@ from pathlib import Path
 import pytest
 
 from proxy.core.usage import Meter
+from proxy.store.audit import Act
 from tests.cli.conftest import Talkmeter
-from tests.closing import close_month
+from tests.closing import LATER, close_month
 from tests.ledgers import NOW, Books
 
 
-@pytest.fixture
-def closed(books: Books) -> Books:
-    for session, tenant in (("s1", "acme"), ("s2", "=cmd|x")):
-        books.open(session, tenant, "web")
-        books.bill(session, f"{session}-r1", {Meter.TEXT_IN: 1_234, Meter.AUDIO_OUT: 5}, at=NOW)
-        books.bill(session, f"{session}-r2", at=NOW)
-        books.close(session)
-    close_month(books.engine, "2026-11", {"unrated": "a test"}, issuer="Voice Ltd")
-    return books
+@pytest.fixture(autouse=True)
+def _closed(books: Books) -> None:
+    books.open("s1", "acme", "=web")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3}, at=NOW)
+    books.bill("s1", "r2", {Meter.TEXT_IN: 3}, model="gpt-realtime-9")
+    books.close("s1")
+    close_month(books.engine, "2026-11", {"unrated": "a test"}, act=Act("ann", LATER), issuer="Voices Ltd")
 
 
-def test_the_list(talkmeter: Talkmeter, closed: Books) -> None:
-    listed = talkmeter("statement", "list", "--json").json
-    assert [(one["number"], one["tenant"], one["total_usd"]) for one in listed] == [
-        ("2026-11-0001", "=cmd|x", "0.01"),
-        ("2026-11-0002", "acme", "0.01"),
-    ]
-    assert len(talkmeter("statement", "list", "--tenant", "acme", "--period", "2026-11", "--json").json) == 1
-    assert talkmeter("statement", "list", "--period", "2026-10", "--json").json == []
-    ran = talkmeter("statement", "list", "--limit", "1")
-    assert "2026-11-0002" in ran.out and "2026-11-0001" not in ran.out and "newest 1" in ran.err
-
-
-def test_one_in_every_format(talkmeter: Talkmeter, closed: Books, tmp_path: Path) -> None:
-    show = ("statement", "show", "2026-11-0001")
-    table = talkmeter(*show)
-    assert "Rounding $0.004744000, total $0.01" in table.out and "unrated" in table.out
-    assert "This is not a tax invoice." in table.err
-    told = talkmeter(*show, "--json").json
-    assert (told["billed_usd"], told["rounding_usd"], told["total_usd"]) == (
-        "0.005256000",
-        "0.004744000",
-        "0.01",
+def test_a_statement_in_every_form(talkmeter: Talkmeter, tmp_path: Path) -> None:
+    (listed,) = talkmeter("statement", "list", "--json").json
+    assert (listed["number"], listed["tenant"], listed["issuer"]) == ("2026-11-0001", "acme", "Voices Ltd")
+    assert "2026-11-0001" in talkmeter("statement", "list", "--tenant", "acme", "--period", "2026-11").out
+    whole = talkmeter("statement", "show", "2026-11-0001", "--json").json
+    billed = sum(line["billed_nanousd"] or 0 for line in whole["lines"])
+    assert (whole["billed_nanousd"], whole["rounding_nanousd"]) == (billed, -billed)  # under half a cent
+    assert (whole["total_usd"], whole["unrated_entries"]) == ("0.00", 1)
+    shown = talkmeter("statement", "show", "2026-11-0001")
+    assert "Rounding $-0.000232000, total $0.00" in shown.out
+    assert "This is not a tax invoice." in shown.err and "Without a price" in shown.err
+    rows = list(
+        csv.DictReader(io.StringIO(talkmeter("statement", "show", "2026-11-0001", "--format", "csv").out))
     )
-    assert [line["line"] for line in told["lines"]] == ["usage", "usage", "unrated"]
-    assert (told["issuer"], told["unrated_entries"]) == ("Voice Ltd", 1)
-    rows = list(csv.DictReader(io.StringIO(talkmeter(*show, "--format", "csv").out)))
-    assert sum(int(row["billed_nanousd"] or 0) for row in rows) == 10_000_000
-    assert {row["tenant"] for row in rows} == {"'=cmd|x"}
-    for name in ("pdf", "csv", "json"):
-        talkmeter(*show, "--format", name, "--output", str(tmp_path / name))
-    assert (tmp_path / "pdf").read_bytes().startswith(b"%PDF-")
+    assert sum(int(row["billed_nanousd"] or 0) for row in rows) == 0
+    assert rows[0]["project"] == "'=web"  # no spreadsheet takes it for a formula
+    file = tmp_path / "statement.pdf"
+    said = talkmeter("statement", "show", "2026-11-0001", "--format", "pdf", "--output", str(file)).out
+    assert said.endswith(" bytes\n") and file.read_bytes().startswith(b"%PDF-")
 
 
-def test_mistakes_are_told(talkmeter: Talkmeter, closed: Books) -> None:
-    show = ("statement", "show", "2026-11-0001")
-    assert "There is no statement 'none'" in talkmeter.fails("statement", "show", "none")
-    assert "--output" in talkmeter.fails(*show, "--format", "pdf", code=2)
-    assert "--format" in talkmeter.fails(*show, "--output", "x", code=2)
-    assert "cannot be written: No such file" in talkmeter.fails(*show, "--format", "csv", "--output", "/no/x")
-    assert "no tenant 'none'" in talkmeter.fails("statement", "list", "--tenant", "none")
+def test_mistakes_are_told(talkmeter: Talkmeter, tmp_path: Path) -> None:
+    show = ("statement", "show")
+    assert "no statement '2026-11-0009'" in talkmeter.fails(*show, "2026-11-0009")
+    assert "--output" in talkmeter.fails(*show, "2026-11-0001", "--format", "pdf", code=2)
+    assert "--output" in talkmeter.fails(*show, "2026-11-0001", "--output", "x", code=2)
+    nowhere = str(tmp_path / "none" / "x.csv")
+    assert "cannot be written" in talkmeter.fails(
+        *show, "2026-11-0001", "--format", "csv", "--output", nowhere
+    )
+    assert "is no month" in talkmeter.fails("statement", "list", "--period", "x", code=2)
+    assert "no tenant 'nobody'" in talkmeter.fails("statement", "list", "--tenant", "nobody")

@@ -38,7 +38,7 @@ from proxy.core.commands import (
 from proxy.core.events import Event, Side
 from proxy.core.limits import NO_LIMITS, Limits
 from proxy.core.models import ALL_MODELS, ModelRules
-from proxy.core.rating import CardBook, Price, RateCard
+from proxy.core.rating import CardBook, Markup, Price, RateCard
 from proxy.core.records import (
     BudgetCut,
     Entry,
@@ -59,17 +59,19 @@ PRICES = {meter: Price(1) for meter in INPUT_METERS - {Meter.UNTOLD_IN}} | {
     Meter.TEXT_OUT: Price(5),
     Meter.AUDIO_OUT: Price(10),
 }
-CARDS = CardBook(
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
+PUBLIC_CARDS = (
+    RateCard("card_talk", "openai", "talk", SINCE, PRICES),
+    RateCard("card_hear", "openai", "hear", SINCE, {Meter.DURATION_MS: Price(60_000, 60_000)}),
+)
+CARDS = CardBook(PUBLIC_CARDS)
+# The same for a tenant who pays a half more, and for speech a price of its own.
+MARKED = CardBook(
     [
-        RateCard("card_talk", "openai", "talk", datetime(2020, 1, 1, tzinfo=UTC), PRICES),
-        RateCard(
-            "card_hear",
-            "openai",
-            "hear",
-            datetime(2020, 1, 1, tzinfo=UTC),
-            {Meter.DURATION_MS: Price(60_000, 60_000)},
-        ),
-    ]
+        *PUBLIC_CARDS,
+        RateCard("card_agreed", "openai", "talk", SINCE, {Meter.AUDIO_OUT: Price(7)}, owner="t_1"),
+    ],
+    markups=[Markup("t_1", SINCE, 5_000)],
 )
 
 
@@ -98,6 +100,7 @@ class Play:
     now: datetime = START
     limits: Limits = NO_LIMITS
     models: ModelRules = ALL_MODELS
+    cards: CardBook = CARDS
     entries: list[Entry] = field(default_factory=list)
     opened: list[SubjectOpened] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
@@ -106,7 +109,7 @@ class Play:
 
     def __post_init__(self) -> None:
         self.allowance = Allowance(self.accounts)
-        self.session = Session(facts(self.model), CARDS, self.allowance)
+        self.session = Session(facts(self.model), self.cards, self.allowance)
         self.session.limits.limits = self.limits
         self.session.limits.model_refusal = self.models.refusal
         self.perform(Side.UPSTREAM, self.session.open())
@@ -179,7 +182,7 @@ class Play:
 
     def state(self) -> dict[str, int]:
         return {
-            "held": sum(hold.nanousd for hold in self.allowance.holds.values()),
+            "held": sum(hold.amounts.billed_nanousd for hold in self.allowance.holds.values()),
             "free": self.allowance.accounts[0].free_nanousd if self.allowance.accounts else 0,
             "settled": self.session.is_settled,
             "unsettled": not self.session.is_settled,

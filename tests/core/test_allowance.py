@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from proxy.core.allowance import Account, Allowance
 from proxy.core.budgets import Scope
+from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.windows import Window
 from tests.core.accounts import account
 
@@ -18,37 +19,41 @@ def accounts(*free: int) -> list[Account]:
 def test_a_hold_is_taken_from_every_account_or_from_none() -> None:
     tenant, key = accounts(1_000, 100)
     allowance = Allowance([tenant, key])
-    assert allowance.hold("a", 60) is None
-    assert allowance.hold("b", 60) is key
+    assert allowance.hold("a", Amounts.same(60)) is None
+    assert allowance.hold("b", Amounts.same(60)) is key
     assert (tenant.free_nanousd, key.free_nanousd) == (940, 40)
-    assert (allowance.held("a"), allowance.held("b")) == (60, 0)
+    assert (allowance.held("a"), allowance.held("b")) == (Amounts.same(60), NO_AMOUNTS)
 
 
 def test_an_account_with_nothing_left_refuses_even_a_hold_of_nothing() -> None:
     """A model without a price is held at nothing; that is no way round a spent budget."""
     (spent,) = accounts(0)
-    assert Allowance([spent]).hold("a", 0) is spent
+    assert Allowance([spent]).hold("a", Amounts.same(0)) is spent
 
 
 def test_a_hold_grows_as_far_as_the_narrowest_account_allows() -> None:
     allowance = Allowance(accounts(500, 70))
-    assert allowance.hold("a", 50) is None
-    assert allowance.grow("a", 100) == 20
-    assert allowance.grow("a", 100) == 0
-    assert allowance.held("a") == 70
-    assert [need.account.budget.id for need in allowance.lacks("a", 500, 1)] == ["b1"]
-    assert [need.account.budget.id for need in allowance.lacks("a", 500, 500)] == ["b1", "b0"]
+    assert allowance.hold("a", Amounts.same(50)) is None
+    assert allowance.grow("a", Amounts.same(100)) == Amounts(100, 20)
+    assert allowance.grow("a", Amounts.same(100)) == Amounts(100, 0)
+    assert allowance.held("a") == Amounts(250, 70)  # nobody counts what it costs us
+    assert [need.account.budget.id for need in allowance.lacks("a", Amounts.same(500), Amounts.same(1))] == [
+        "b1"
+    ]
+    assert [
+        need.account.budget.id for need in allowance.lacks("a", Amounts.same(500), Amounts.same(500))
+    ] == ["b1", "b0"]
 
 
 def test_settling_may_pass_the_hold_and_voiding_gives_it_back() -> None:
     (tenant,) = accounts(100)
     allowance = Allowance([tenant])
-    allowance.hold("asked", 40)
+    allowance.hold("asked", Amounts.same(40))
     allowance.rename("asked", "running")
-    allowance.settle("running", 130, "entry 1")
+    allowance.settle("running", Amounts.same(130), "entry 1")
     assert tenant.free_nanousd == -30
     allowance.void("never held")
-    allowance.settle("never held either", 5, "entry 2")
+    allowance.settle("never held either", Amounts.same(5), "entry 2")
     assert tenant.free_nanousd == -35
     assert (allowance.holds, allowance.unposted) == ({}, {})
 
@@ -65,54 +70,73 @@ def test_the_refusal_names_scope_and_window_only() -> None:
 def test_what_is_settled_stays_taken_from_a_lease_until_it_is_posted() -> None:
     tenant = account(100, leased=True)
     allowance = Allowance([tenant])
-    allowance.hold("a", 40)
-    allowance.settle("a", 30, "entry 1")
+    allowance.hold("a", Amounts.same(40))
+    allowance.settle("a", Amounts.same(30), "entry 1")
     assert (tenant.leased_nanousd, tenant.unposted_nanousd, tenant.free_nanousd) == (100, 30, 70)
-    assert allowance.unposted == {"entry 1": [([tenant], 30)]}
+    assert allowance.unposted == {"entry 1": [([tenant], Amounts.same(30))]}
 
 
 def test_other_budgets_enclose_what_is_held_and_a_window_that_ended_keeps_it() -> None:
     kept, deleted = accounts(1_000, 1_000)
     allowance = Allowance([kept, deleted])
-    allowance.hold("a", 100)
+    allowance.hold("a", Amounts.same(100))
     rolled, made = account(500, name="b0"), account(70, name="b2")
     allowance.enclose([rolled, made])
     frees = [one.free_nanousd for one in (kept, deleted, rolled, made)]
     assert frees == [900, 1_000, 500, -30]
-    assert allowance.left("a") == 70
-    assert allowance.hold("b", 50) is made
-    allowance.settle("a", 60, "entry 1")
+    assert allowance.left("a") == Amounts(100, 70)
+    assert allowance.hold("b", Amounts.same(50)) is made
+    allowance.settle("a", Amounts.same(60), "entry 1")
     assert [one.free_nanousd for one in (kept, deleted, rolled, made)] == [940, 1_000, 500, 10]
+
+
+def test_the_organisation_counts_what_it_costs_us_and_all_others_what_is_billed() -> None:
+    ours, theirs = account(100, scope=Scope.ORGANISATION), account(100, name="b1")
+    allowance = Allowance([ours, theirs])
+    assert allowance.hold("a", Amounts(40, 60)) is None
+    assert (ours.free_nanousd, theirs.free_nanousd) == (60, 40)
+    assert allowance.hold("b", Amounts(20, 41)) is theirs
+    assert allowance.grow("a", Amounts(30, 45)) == Amounts(30, 40)
+    assert allowance.lacks("a", Amounts(50, 50), Amounts(0, 1))[0].account is theirs
+    assert allowance.lacks("a", Amounts(50, 50), Amounts(31, 0))[0].account is ours
+    allowance.settle("a", Amounts(80, 120), "entry 1")
+    assert (ours.free_nanousd, theirs.free_nanousd) == (20, -20)
 
 
 def test_a_need_is_told_of_every_account_that_has_too_little() -> None:
     rich, poor = accounts(100, 10)
-    assert [(need.account, need.nanousd) for need in Allowance([rich, poor]).needs(50)] == [(poor, 50)]
-    assert Allowance([rich, poor]).needs(5) == ()
+    (need,) = Allowance([rich, poor]).needs(Amounts.same(50))
+    assert (need.account, need.nanousd) == (poor, 50)
+    assert Allowance([rich, poor]).needs(Amounts.same(5)) == ()
 
 
 @given(
     st.lists(st.integers(0, 1_000), min_size=1, max_size=3),
     st.lists(
         st.tuples(
-            st.sampled_from(["hold", "grow", "void", "settle"]), st.sampled_from("abc"), st.integers(0, 400)
+            st.sampled_from(["hold", "grow", "void", "settle"]),
+            st.sampled_from("abc"),
+            st.builds(Amounts, st.integers(0, 400), st.integers(0, 400)),
         )
     ),
 )
-def test_money_is_free_held_or_spent(free: list[int], steps: list[tuple[str, str, int]]) -> None:
-    shared = accounts(*free)
-    allowance, spent = Allowance(shared), 0
-    for step, key, amount in steps:
+def test_money_is_free_held_or_spent(free: list[int], steps: list[tuple[str, str, Amounts]]) -> None:
+    shared = [
+        account(amount, name=f"b{n}", scope=Scope.ORGANISATION if n == 1 else Scope.TENANT)
+        for n, amount in enumerate(free)
+    ]
+    allowance, spent = Allowance(shared), NO_AMOUNTS
+    for step, key, amounts in steps:
         match step:
             case "hold":
-                allowance.hold(key, amount)
+                allowance.hold(key, amounts)
             case "grow":
-                allowance.grow(key, amount)
+                allowance.grow(key, amounts)
             case "void":
                 allowance.void(key)
             case "settle":
-                allowance.settle(key, amount, key)
-                spent += amount
+                allowance.settle(key, amounts, key)
+                spent = spent.plus(amounts)
         for one, at_first in zip(shared, free, strict=True):
-            held = sum(hold.nanousd for hold in allowance.holds.values())
-            assert one.free_nanousd + held + spent == at_first
+            held = sum(hold.amounts[one.basis] for hold in allowance.holds.values())
+            assert one.free_nanousd + held + spent[one.basis] == at_first

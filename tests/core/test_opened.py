@@ -1,12 +1,13 @@
 """What is open, and what has to leave when it is too much."""
 
 from proxy.core.opened import OPEN_MAX, Opened
+from proxy.core.rating import Terms
 from proxy.core.subjects import Response, State, Transcription
 from tests.core.scripts import START
 
 
 def response(name: str) -> Response:
-    return Response(name, None, START, None, {}, 48_000)
+    return Response(name, None, START, Terms(None), {}, 48_000)
 
 
 def test_without_an_id_the_only_open_response_is_meant() -> None:
@@ -40,7 +41,9 @@ def test_the_oldest_leaves_when_there_are_too_many() -> None:
     opened = Opened()
     left = [gone for n in range(OPEN_MAX + 1) for gone in opened.add(response(f"r{n}"))]
     left += [
-        gone for n in range(OPEN_MAX + 1) for gone in opened.add(Transcription(f"i{n}", None, START, None, 0))
+        gone
+        for n in range(OPEN_MAX + 1)
+        for gone in opened.add(Transcription(f"i{n}", None, START, Terms(None), 0))
     ]
     assert [getattr(one, "id", None) or getattr(one, "item_id", None) for one in left] == ["r0", "i0"]
     assert len(opened.clear()) == 2 * OPEN_MAX

@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.core.allowance import Account
-from proxy.core.budgets import OnExhausted
+from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.events import Side
 from proxy.core.farewell import RESERVE
 from proxy.core.subjects import Response
 from proxy.core.usage import INPUT_METERS, OUTPUT_METERS
 from tests.core.accounts import account
-from tests.core.scripts import Play
+from tests.core.scripts import MARKED, Play
 
 IDS = st.sampled_from(["r1", "r2", "r3"])
 ITEMS = st.sampled_from(["i1", "i2"])
@@ -75,9 +75,11 @@ class Budget:
     free: int
     policy: OnExhausted = OnExhausted.CUT
     leased: bool = False
+    scope: Scope = Scope.TENANT
 
 
-BUDGETS = st.lists(st.builds(Budget, st.integers(0, 5_000), POLICIES, st.booleans()), max_size=2)
+SCOPES = st.sampled_from([Scope.TENANT, Scope.ORGANISATION])
+BUDGETS = st.lists(st.builds(Budget, st.integers(0, 5_000), POLICIES, st.booleans(), SCOPES), max_size=2)
 ANSWERS = st.builds(
     "bank gives {} {}".format,
     st.one_of(st.just(0), st.integers(0, 1_000)),
@@ -185,7 +187,7 @@ class Run:
         """Money is free, held or spent, and what is held is held by somebody."""
         holds = self.played.allowance.holds.values()
         for at, one in enumerate(self.accounts):
-            assert one.held_nanousd == sum(hold.nanousd for hold in holds if one in hold.accounts)
+            assert one.held_nanousd == sum(hold.amounts[one.basis] for hold in holds if one in hold.accounts)
             assert one.free_nanousd + one.held_nanousd + one.used_nanousd == self.given[at]
 
     @property
@@ -200,10 +202,12 @@ NO_MESSAGES = ("hear", "gone", "stop", "linger_passed")
 
 
 def play(script: Sequence[str], budgets: Sequence[Budget]) -> Run:
+    """Play `script` for a tenant whose bill is not what we are charged."""
     accounts = [
-        account(one.free, one.policy, name=f"b{n}", leased=one.leased) for n, one in enumerate(budgets)
+        account(one.free, one.policy, name=f"b{n}", leased=one.leased, scope=one.scope)
+        for n, one in enumerate(budgets)
     ]
-    return Run(Play(accounts)).run(script)
+    return Run(Play(accounts, cards=MARKED)).run(script)
 
 
 @example(["upstream done r2 in=0", "upstream done r2 in=1", "upstream done r2 in=1"], [])
@@ -248,10 +252,10 @@ def test_in_the_end_only_the_reserve_is_held_and_leaving_gives_it_back(
 def test_an_account_has_spent_what_was_booked(script: list[str], budgets: list[Budget]) -> None:
     run = play(script, budgets)
     first = {(entry.kind, entry.subject_id): entry for entry in reversed(run.played.entries)}
-    booked = sum(entry.charged_nanousd for entry in first.values())
-    assert [one.used_nanousd for one in run.accounts] == [booked] * len(run.accounts)
-    unposted = sum(amount for charges in run.played.allowance.unposted.values() for _, amount in charges)
-    assert all(one.unposted_nanousd == (unposted if one.is_leased else 0) for one in run.accounts)
+    unposted = [one for charges in run.played.allowance.unposted.values() for _, one in charges]
+    for one in run.accounts:
+        assert one.used_nanousd == sum(entry.charged[one.basis] for entry in first.values())
+        assert one.unposted_nanousd == (sum(each[one.basis] for each in unposted) if one.is_leased else 0)
 
 
 @given(CHANGING, BUDGETS)

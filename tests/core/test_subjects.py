@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from proxy.core.rating import Price, RateCard
+from proxy.core.rating import NO_AMOUNTS, Amounts, Price, RateCard, Terms
 from proxy.core.records import Kind
 from proxy.core.subjects import SETTLED_MAX, Booker, Response, Transcription, first_usage
 from proxy.core.usage import Flag, Meter, Usage
@@ -13,7 +13,7 @@ SECOND = 64_000
 
 
 def response(**given: object) -> Response:
-    made = Response("r1", "talk", START, CARD, {Meter.TEXT_IN: 100}, 48_000)
+    made = Response("r1", "talk", START, Terms(CARD), {Meter.TEXT_IN: 100}, 48_000)
     for name, value in given.items():
         setattr(made, name, value)
     return made
@@ -29,19 +29,19 @@ def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -
     assert first_usage({Meter.TEXT_IN: 100}, CARD).counts == {Meter.TEXT_IN: 100, Meter.AUDIO_OUT: 40}
     silent = RateCard("c", "p", "m", START, {Meter.TEXT_OUT: Price(1)})
     assert first_usage({}, silent).counts == {Meter.TEXT_OUT: 100}
-    assert response().growth_nanousd(spent_nanousd=299, held_nanousd=500) == 0
-    assert response().growth_nanousd(spent_nanousd=300, held_nanousd=500) == 400
-    assert response().growth_nanousd(spent_nanousd=900, held_nanousd=500) == 800
+    assert response().growth(Amounts.same(299), Amounts.same(500)) == NO_AMOUNTS
+    assert response().growth(Amounts.same(300), Amounts.same(500)) == Amounts.same(400)
+    assert response().growth(Amounts(300, 900), Amounts.same(500)) == Amounts(400, 800)
 
 
 def test_a_cost_is_looked_at_before_its_hold_can_have_to_grow() -> None:
     running = response(audio_chars=SECOND)
-    running.look_again(left_nanousd=300)  # a second and a half, of which the last one is not waited for
+    running.look_again(Amounts(5_000, 300))  # a second and a half, of which the last one is not waited for
     assert running.look_at_chars == SECOND + 400 * 64
-    running.look_again(left_nanousd=201)
+    running.look_again(Amounts(201, 5_000))
     assert running.look_at_chars <= SECOND
-    for left_nanousd in (5_000, None):
-        running.look_again(left_nanousd)
+    for left in (Amounts.same(5_000), None):
+        running.look_again(left)
         assert running.look_at_chars == 3 * SECOND
 
 
@@ -54,7 +54,7 @@ def test_an_estimate_says_why_and_is_marked() -> None:
     assert entry.occurred_at == START
     assert entry.cost_nanousd == 300
     assert entry.entry_key == "openai/sess_1/r1/response/0/original"
-    item = Transcription("i1", "hear", START, CARDS.find("openai", "hear", START), 1_500)
+    item = Transcription("i1", "hear", START, Terms(CARDS.find("openai", "hear", START)), 1_500)
     assert booker.estimate(item, Flag.ESTIMATE_LINGER_PASSED, START).cost_nanousd == 1_500
 
 

@@ -13,7 +13,7 @@ from proxy.core.allowance import Allowance
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Cancel, Drop, Explain, Journal, Send
 from proxy.core.events import Other, Side, Unreadable
-from proxy.core.rating import CardBook, RateCard, rate
+from proxy.core.rating import CardBook, RateCard, Terms, rate
 from proxy.core.records import Entry
 from proxy.core.session import Session
 from proxy.core.usage import ReportedSeconds, ReportedTokens, measure
@@ -121,7 +121,7 @@ def test_transcriptions_are_priced_on_the_transcription_model(name: str, model: 
 def test_seconds_of_gpt_live_are_priced_on_its_card(name: str, nanousd: int) -> None:
     """Its sessions are not relayed yet; what it reports and the card that ships fit each other."""
     seconds = json.loads(sample(name))["usage"]["seconds"]
-    rated = rate(measure(ReportedSeconds(seconds)), CARDS.find("openai", "gpt-live-1", NOW))
+    rated = rate(measure(ReportedSeconds(seconds)), Terms(CARDS.find("openai", "gpt-live-1", NOW)))
     assert rated.cost_nanousd == nanousd
 
 

@@ -21,7 +21,7 @@ from proxy.core.commands import Ask as AskForMoney
 from proxy.core.identity import Principal
 from proxy.core.limits import NO_LIMITS, Limits, narrowest
 from proxy.core.models import ALL_MODELS, ModelRules
-from proxy.core.rating import CardBook
+from proxy.core.rating import Amounts, CardBook
 from proxy.core.records import Record, SessionOpened
 from proxy.core.refusal import UNKNOWN_KEY, Refusal
 from proxy.observe.metrics import Metrics
@@ -277,8 +277,8 @@ class Bank:
     is_changed: bool = False
     left: int = 0
 
-    async def admit(self, facts: SessionOpened, need_nanousd: int) -> Allowance | Refusal:
-        short = [one for one in self.accounts if not one.can_hold(need_nanousd)]
+    async def admit(self, facts: SessionOpened, need: Amounts) -> Allowance | Refusal:
+        short = [one for one in self.accounts if not one.can_hold(need[one.basis])]
         return short[0].refusal if short else Allowance(self.accounts, is_priced_only=bool(self.accounts))
 
     def ask(self, ask: AskForMoney, done: Callable[[bool], None]) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, select, update
 
 from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import BudgetBook, Payer, Pot, Scope
+from proxy.core.rating import Amounts
 from proxy.core.records import Record
 from proxy.store.accounts import Accounts, Wish
 from proxy.store.budget_cache import BudgetCache
@@ -66,8 +67,12 @@ class Response:
     session_id: str
     opened_at: datetime
     pots: tuple[Pot, ...]
-    hold: int
     estimate: int  # what the journal has of it
+    held: Counter[Pot] = field(default_factory=Counter)  # the organisation's may be more than others'
+
+    @property
+    def hold(self) -> int:
+        return min(self.held[pot] for pot in self.pots)
 
 
 @dataclass
@@ -83,18 +88,18 @@ class Oracle:
     owed: Counter[tuple[str, Pot]] = field(default_factory=Counter)  # settled, and not booked
     bills: dict[str, tuple[str, tuple[Pot, ...], int]] = field(default_factory=dict)  # not booked
 
-    def hold(self, instance_id: str, response: Response, amount: int) -> None:
-        response.hold += amount
-        for pot in response.pots:
+    def hold(self, instance_id: str, response: Response, amounts: Mapping[Pot, int]) -> None:
+        response.held.update(amounts)
+        for pot, amount in amounts.items():
             self.held[instance_id, pot] += amount
         self.check(response.pots)
 
     def settle(self, instance_id: str, response: Response, cost: int, entry_key: str) -> None:
         for pot in response.pots:
-            self.held[instance_id, pot] -= response.hold
+            self.held[instance_id, pot] -= response.held[pot]
             self.owed[instance_id, pot] += cost
             self.cost[pot] += cost
-            self.excess[pot] += max(0, cost - response.hold)
+            self.excess[pot] += max(0, cost - response.held[pot])
         self.bills[entry_key] = (instance_id, response.pots, cost)
         self.check(response.pots)
 
@@ -302,25 +307,25 @@ class Instance:
         """Start a response, if so much can be held for it."""
         run, allowance = self.run, session.allowance
         self._refresh(allowance)
-        if needs := allowance.needs(amount):
+        if needs := allowance.needs(Amounts.same(amount)):
             if all(need.may_ask(run.now) for need in needs):
                 self.ask(needs, partly=False)
             else:
                 self._check_remembered_no(needs)
         name = run.new_name("r")
-        if allowance.hold(name, amount) is not None:
+        if allowance.hold(name, Amounts.same(amount)) is not None:
             run.refusals += 1
             return
         pots = run.pots(allowance, run.now)
-        response = Response(name, session.id, run.now, pots, 0, run.dice.randint(1, amount))
+        response = Response(name, session.id, run.now, pots, run.dice.randint(1, amount))
         session.responses.append(response)
-        run.oracle.hold(self.id, response, amount)
+        run.oracle.hold(self.id, response, dict.fromkeys(pots, amount))
 
     def grow(self, session: Session, response: Response, amount: int) -> None:
         """Hold more for a response; what there is too little for cuts it."""
         allowance, run = session.allowance, self.run
         missing = amount - self._grow(allowance, response, amount)
-        needs = allowance.lacks(response.id, missing, 1)
+        needs = allowance.lacks(response.id, Amounts.same(missing), Amounts.same(1))
         if missing and needs and all(need.may_ask(run.now) for need in needs):
             self.ask(needs, partly=True)
             missing -= self._grow(allowance, response, missing)
@@ -329,15 +334,16 @@ class Instance:
             self.settle(session, response)
 
     def _grow(self, allowance: Allowance, response: Response, amount: int) -> int:
-        got = allowance.grow(response.id, amount)
-        self.run.oracle.hold(self.id, response, got)
-        return got
+        got = allowance.grow(response.id, Amounts.same(amount))
+        by_pot = {one.pot: got[one.basis] for one in allowance.holds[response.id].accounts}
+        self.run.oracle.hold(self.id, response, by_pot)
+        return min(by_pot.values())
 
     def settle(self, session: Session, response: Response) -> None:
         session.responses.remove(response)
         cost = self.run.cost_of(response)
         key = self._bill(response, cost, is_lost=False)
-        session.allowance.settle(response.id, cost, key)
+        session.allowance.settle(response.id, Amounts.same(cost), key)
 
     def _bill(self, response: Response, cost: int, *, is_lost: bool) -> str:
         entry = priced(
@@ -388,7 +394,9 @@ class Instance:
     def unheard_of(self, pot: Pot) -> int:
         """Return what is booked of a pot and counts here as unposted still."""
         settled = [one for found in self.accounts.unposted.values() for one in found]
-        unposted = sum(cost for accounts, cost in settled if pot in [one.pot for one in accounts])
+        unposted = sum(
+            charged.billed_nanousd for accounts, charged in settled if pot in [one.pot for one in accounts]
+        )
         return max(0, unposted - self.run.oracle.owed[self.id, pot])
 
     def hear(self) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Payer, Pot, Raise, Scope
+from proxy.core.rating import Amounts
 from proxy.core.windows import Window
 from proxy.store.accounts import IDLE_S, Accounts, Wish
 from proxy.store.leases import Answer, Order
@@ -53,7 +54,7 @@ def test_a_new_account_asks_for_what_is_wished_and_holds_what_is_granted() -> No
     assert (order.pot, order.need_nanousd, order.give_nanousd, order.partial) == (POT, 300, 0, False)
     it.answer(order, 300)
     assert it.account.free_nanousd == 300
-    assert it.session.hold("a", 300) is None
+    assert it.session.hold("a", Amounts.same(300)) is None
 
 
 def test_only_budgets_with_an_amount_and_an_end_have_accounts() -> None:
@@ -68,7 +69,7 @@ def test_only_budgets_with_an_amount_and_an_end_have_accounts() -> None:
 def test_below_half_a_slice_more_is_asked_for_while_money_moves() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 201)
+    it.session.hold("a", Amounts.same(201))
     it.now_s = 1.0
     (order,) = it.orders()
     assert (order.need_nanousd, order.partial) == (201, True)
@@ -89,7 +90,7 @@ def test_a_slice_grows_with_how_soon_the_last_one_was_used_up() -> None:
 def test_what_is_idle_goes_back_and_may_not_be_held_meanwhile() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 100)
+    it.session.hold("a", Amounts.same(100))
     it.now_s = 1.0
     assert it.orders() == []
     it.now_s = 1.0 + IDLE_S
@@ -110,7 +111,7 @@ def test_what_another_instance_wants_goes_back_at_once_unless_it_is_wished_for_h
 def test_near_the_end_of_a_budget_nothing_is_kept_that_is_not_held() -> None:
     it = Stage(TENANT)
     it.lease(100, left=399)
-    it.session.hold("a", 100)
+    it.session.hold("a", Amounts.same(100))
     assert it.orders() == []
     it.session.void("a")
     assert [order.give_nanousd for order in it.orders()] == [100]
@@ -133,19 +134,23 @@ def test_an_exchange_whose_end_is_not_known_is_told_by_the_next() -> None:
 def test_a_lowered_budget_is_heard_of_and_takes_away_what_is_at_hand() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 300)
+    it.session.hold("a", Amounts.same(300))
     lowered = replace(TENANT, amount_nanousd=250)
     it.accounts.follow(BudgetBook.of([lowered], 2))
     (order,) = it.orders()
     it.answer(order, -150, left=0, limit=250)
-    assert (it.account.leased_nanousd, it.account.free_nanousd, it.session.left("a")) == (250, -50, 250)
+    assert (it.account.leased_nanousd, it.account.free_nanousd, it.session.left("a")) == (
+        250,
+        -50,
+        Amounts(300, 250),
+    )
 
 
 def test_a_raise_is_heard_of_when_it_begins_and_when_it_ends() -> None:
     hour = timedelta(hours=1)
     it = Stage(replace(TENANT, raises=(Raise(500, NOW + hour, NOW + 2 * hour),)))
     it.lease(1)
-    it.session.hold("a", 1)
+    it.session.hold("a", Amounts.same(1))
     assert it.session.until == NOW + hour
     assert it.orders() == []
     (order,) = it.orders(now=NOW + hour)
@@ -157,8 +162,8 @@ def test_a_raise_is_heard_of_when_it_begins_and_when_it_ends() -> None:
 def test_what_is_posted_is_off_the_lease_and_no_longer_unposted() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 100)
-    it.session.settle("a", 150, "entry 1")
+    it.session.hold("a", Amounts.same(100))
+    it.session.settle("a", Amounts.same(150), "entry 1")
     assert it.account.free_nanousd == 250
     it.accounts.take_off(Posting(charged={POT: Charge(150, 150, 150)}, handled=("entry 1", "of another")))
     account = it.account
@@ -170,8 +175,8 @@ def test_what_is_posted_is_off_the_lease_and_no_longer_unposted() -> None:
 def test_two_things_under_one_key_are_both_taken_off() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.settle("a", 150, "entry 1")
-    it.session.settle("b", 100, "entry 1")
+    it.session.settle("a", Amounts.same(150), "entry 1")
+    it.session.settle("b", Amounts.same(100), "entry 1")
     it.accounts.take_off(Posting(charged={POT: Charge(150, 150, 150)}, handled=("entry 1",)))
     assert (it.account.unposted_nanousd, it.account.free_nanousd) == (0, 250)
 
@@ -179,7 +184,7 @@ def test_two_things_under_one_key_are_both_taken_off() -> None:
 def test_an_overshoot_is_the_databases_once_it_is_posted() -> None:
     it = Stage(TENANT)
     it.lease(100)
-    it.session.settle("a", 150, "entry 1")
+    it.session.settle("a", Amounts.same(150), "entry 1")
     assert it.account.free_nanousd == -50
     it.accounts.take_off(Posting(charged={POT: Charge(150, 100, 150)}, handled=("entry 1",)))
     assert (it.account.leased_nanousd, it.account.free_nanousd) == (0, 0)
@@ -189,9 +194,9 @@ def test_continue_borrows_up_to_its_allowance_and_gives_it_back_to_what_is_grant
     going_on = replace(TENANT, on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=500)
     it = Stage(going_on)
     it.accounts.borrow(Need(it.account, 300, 300))
-    assert it.session.hold("a", 300) is None
+    assert it.session.hold("a", Amounts.same(300)) is None
     it.accounts.borrow(Need(it.account, 300, 300))
-    assert it.session.hold("b", 300) is it.account
+    assert it.session.hold("b", Amounts.same(300)) is it.account
     assert it.account.refusal.name == "budget_unknown"
     (order,) = it.orders()
     it.answer(order, 0)
@@ -208,8 +213,8 @@ def test_a_sessions_own_window_asks_nobody_and_follows_its_amount() -> None:
     own = replace(TENANT, window=Window.SESSION)
     it = Stage(own)
     assert it.orders() == []
-    assert it.session.hold("a", 800) is None
-    it.session.settle("a", 700, "entry 1")
+    assert it.session.hold("a", Amounts.same(800)) is None
+    it.session.settle("a", Amounts.same(700), "entry 1")
     it.enclose(replace(own, amount_nanousd=750))
     assert (it.account.free_nanousd, it.account.spent_nanousd, it.account.may_ask(NOW)) == (50, 700, False)
 
@@ -217,7 +222,7 @@ def test_a_sessions_own_window_asks_nobody_and_follows_its_amount() -> None:
 def test_when_a_window_has_ended_a_session_spends_from_the_next_one() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 100)
+    it.session.hold("a", Amounts.same(100))
     before = it.account
     tomorrow = NOW + timedelta(days=1)
     it.enclose(TENANT, now=tomorrow)
@@ -243,8 +248,8 @@ def test_an_account_that_nobody_uses_is_forgotten_once_nothing_is_in_it() -> Non
 def test_what_is_posted_again_is_off_the_lease_though_nobody_heard_of_the_first_time() -> None:
     it = Stage(TENANT)
     it.lease(400)
-    it.session.hold("a", 100)
-    it.session.settle("a", 150, "entry 1")
+    it.session.hold("a", Amounts.same(100))
+    it.session.settle("a", Amounts.same(150), "entry 1")
     it.accounts.take_off(Posting(duplicates=1, handled=("entry 1",), taken={POT: 150}))
     account = it.account
     assert (account.leased_nanousd, account.unposted_nanousd, account.free_nanousd) == (250, 0, 250)
@@ -253,7 +258,7 @@ def test_what_is_posted_again_is_off_the_lease_though_nobody_heard_of_the_first_
 def spend_all(it: Stage) -> None:
     """Spend a lease of 400, post it, and let the only session leave."""
     it.lease(400)
-    it.session.settle("a", 400, "entry 1")
+    it.session.settle("a", Amounts.same(400), "entry 1")
     it.accounts.take_off(Posting(charged={POT: Charge(400, 400, 400)}, handled=("entry 1",)))
     it.accounts.release(it.session.accounts)
     it.session.accounts = ()

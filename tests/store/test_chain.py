@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from proxy.core.usage import Meter
-from proxy.store.chain import BlockHash, chain, stored_columns
+from proxy.store.chain import LATER_COLUMNS, BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line, session
@@ -55,7 +55,24 @@ def test_the_format_stays_as_it_is() -> None:
     assert block.digest == "e4f32b328db79ddd1b335a1648fb0b007a67d9dddf17ce8080e03531b8a54150"
     block.add([3, "k", True, None, '{"a":"é"}'], [[3, "text_in", 10], [3, "text_out", 5]])
     assert block.digest == "afb7e98085b6e4df1ded52e77cf7e73d2c2ebf25eb7143cba11644b91d2acaba"
-    assert [column.name for column in ledger_entry.c] == COLUMNS_OF_FORMAT_1.split()
+    names = [column.name for column in ledger_entry.c]
+    assert names[:-LATER_COLUMNS] == COLUMNS_OF_FORMAT_1.split()
+    assert names[-LATER_COLUMNS:] == ["public_card_id", "agreed_card_id", "markup_bp"]
+
+
+def test_later_columns_count_where_they_hold_something() -> None:
+    def digest(*later: object) -> str:
+        block = BlockHash("ab", 2, 3, 4, NOW)
+        block.add([3, "k", *later], [])
+        return block.digest
+
+    early = BlockHash("ab", 2, 3, 4, NOW)
+    early._add([3, "k"])
+    assert digest(None, None, None) == early.digest
+    assert (
+        len({digest(None, None, None), digest(None, None, 0), digest("c", None, 0), digest(None, "c", 0)})
+        == 4
+    )
 
 
 COLUMNS_OF_FORMAT_1 = (
@@ -133,9 +150,7 @@ def cut_off(connection: Connection, after: int) -> None:
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str) -> None:
-    with writing(books.engine) as connection:
-        connection.execute(update(session).values(closed_at=NOW))
-    close_month(books.engine, "2026-11", {"unrated": "a test"})
+    close_month(books.engine, "2026-11", {"journals": "a test", "unrated": "a test"})
     statements = [f"UPDATE {table} SET {KEYS[table]} = {KEYS[table]}", f"DELETE FROM {table}"]
     if books.engine.dialect.name == "postgresql":
         statements.append(f"TRUNCATE {table} CASCADE")
@@ -156,7 +171,7 @@ KEYS = {
     "ledger_block": "id",
     "ledger_period": "period",
     "statement": "number",
-    "statement_line": "position",
+    "statement_line": "statement",
 }
 
 

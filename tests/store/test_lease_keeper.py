@@ -13,6 +13,7 @@ from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Pot, Scope
 from proxy.core.commands import Ask
 from proxy.core.events import BudgetsChanged, CostLook, Event, ResponseAsked
+from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
@@ -73,7 +74,7 @@ async def keeping(
 
 
 async def admitted(keeper: LeaseKeeper, need: int = 100, **given: str) -> Allowance:
-    allowance = await keeper.admit(facts(**given), need)
+    allowance = await keeper.admit(facts(**given), Amounts.same(need))
     assert isinstance(allowance, Allowance)
     return allowance
 
@@ -81,7 +82,7 @@ async def admitted(keeper: LeaseKeeper, need: int = 100, **given: str) -> Allowa
 async def answered(keeper: LeaseKeeper, allowance: Allowance, amount: int) -> None:
     """Ask for so much to be free, and wait for the answer."""
     done = asyncio.Event()
-    keeper.ask(Ask(allowance.needs(amount), ResponseAsked()), lambda granted: done.set())
+    keeper.ask(Ask(allowance.needs(Amounts.same(amount)), ResponseAsked()), lambda granted: done.set())
     await done.wait()
 
 
@@ -122,14 +123,14 @@ async def test_what_is_missing_is_asked_for_and_only_the_database_says_no(databa
     async with keeping(database, TENANT, told=told) as keeper:
         allowance = await admitted(keeper)
         await answered(keeper, allowance, 900)
-        assert allowance.hold("a", 900) is None
+        assert allowance.hold("a", Amounts.same(900)) is None
         await answered(keeper, allowance, 101)
-        short = allowance.hold("b", 101)
+        short = allowance.hold("b", Amounts.same(101))
         assert short is not None
         assert short.refusal.name == "budget_spent"
         assert not short.may_ask(NOW)  # for a moment the no is remembered
         await answered(keeper, allowance, 100)
-        assert allowance.hold("b", 100) is None
+        assert allowance.hold("b", Amounts.same(100)) is None
         assert told == ["granted", "granted", "refused", "granted"]
 
 
@@ -137,8 +138,8 @@ async def test_a_no_holds_for_as_much_as_was_asked_for_and_not_for_less(database
     async with keeping(database, TENANT) as keeper:
         allowance = await admitted(keeper)
         await answered(keeper, allowance, 900)
-        assert allowance.hold("a", 900) is None
-        assert isinstance(await keeper.admit(facts("s_2"), 101), Refusal)
+        assert allowance.hold("a", Amounts.same(900)) is None
+        assert isinstance(await keeper.admit(facts("s_2"), Amounts.same(101)), Refusal)
         await admitted(keeper, 100, session_id="s_3")
 
 
@@ -147,7 +148,7 @@ async def test_who_can_do_with_less_waits_for_that_from_others(database: Engine)
     async with keeping(database, TENANT) as one, keeping(database, TENANT, name="i_2") as other:
         spare = await admitted(other, 500)
         asking = await admitted(one, 100)
-        assert asking.hold("a", 100) is None
+        assert asking.hold("a", Amounts.same(100)) is None
         (account,) = asking.accounts
         done = asyncio.Event()
         one.ask(Ask((Need(account, 2_000, 600),), BudgetsChanged()), lambda granted: done.set())
@@ -184,7 +185,7 @@ async def test_a_new_lease_is_whole_though_the_last_run_had_spent_from_its_own(d
 
 async def test_a_spent_budget_admits_nobody(database: Engine) -> None:
     async with keeping(database, replace(TENANT, amount_nanousd=99)) as keeper:
-        refusal = await keeper.admit(facts(), 100)
+        refusal = await keeper.admit(facts(), Amounts.same(100))
         assert isinstance(refusal, Refusal)
         assert (refusal.http_status, refusal.name) == (402, "budget_spent")
 
@@ -195,11 +196,12 @@ async def test_all_who_wait_share_what_there_is_the_first_one_first(database: En
         held: list[int] = []
 
         def take(key: int) -> None:
-            if allowance.hold(str(key), 300) is None:
+            if allowance.hold(str(key), Amounts.same(300)) is None:
                 held.append(key)
 
         for key in range(5):
-            keeper.ask(Ask(allowance.needs(300), BudgetsChanged()), lambda granted, key=key: take(key))  # type: ignore[misc]
+            ask = Ask(allowance.needs(Amounts.same(300)), BudgetsChanged())
+            keeper.ask(ask, lambda granted, key=key: take(key))  # type: ignore[misc]
         await soon(lambda: len(held) == 3)
         await asyncio.sleep(0.3)
         assert held == [0, 1, 2]
@@ -222,7 +224,7 @@ async def test_when_the_database_does_not_answer_the_budget_says_what_then(
         allowance = await admitted(keeper)
         with away(database):
             await answered(keeper, allowance, 600)
-            short = allowance.hold("a", 600)
+            short = allowance.hold("a", Amounts.same(600))
         assert (short is None) == is_held
         assert told[-1] == "unknown"
         if short is not None:
@@ -240,14 +242,14 @@ async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
             await asyncio.sleep(0.5)
             assert not asking.done()
         await asking
-        assert allowance.hold("a", 600) is None
+        assert allowance.hold("a", Amounts.same(600)) is None
 
 
 async def test_without_the_database_nobody_new_is_admitted_to_a_budget(database: Engine) -> None:
     async with keeping(database, TENANT) as keeper:
         await admitted(keeper)
         with away(database):
-            refusal = await keeper.admit(facts("s_2"), 500)
+            refusal = await keeper.admit(facts("s_2"), Amounts.same(500))
         assert isinstance(refusal, Refusal)
         assert (refusal.http_status, refusal.name) == (503, "budget_unknown")
 
@@ -257,12 +259,12 @@ async def test_what_lies_unheld_at_another_instance_comes_back_when_it_is_needed
         rich = await admitted(first)
         poor = await admitted(second, 100, session_id="s_2")
         await answered(first, rich, 700)
-        rich.hold("a", 200)
+        rich.hold("a", Amounts.same(200))
         await answered(second, poor, 600)
-        assert poor.hold("b", 600) is None
+        assert poor.hold("b", Amounts.same(600)) is None
         await answered(second, poor, 300)
-        assert poor.hold("c", 300) is not None
-        assert rich.hold("d", 300) is not None
+        assert poor.hold("c", Amounts.same(300)) is not None
+        assert rich.hold("d", Amounts.same(300)) is not None
 
 
 async def test_a_start_drops_what_the_last_run_left_behind(database: Engine) -> None:
@@ -275,20 +277,20 @@ async def test_a_start_drops_what_the_last_run_left_behind(database: Engine) -> 
     async with keeping(database, TENANT) as keeper:
         allowance = await admitted(keeper, 750)
         await answered(keeper, allowance, 750)
-        assert allowance.hold("a", 750) is None
+        assert allowance.hold("a", Amounts.same(750)) is None
         await answered(keeper, allowance, 1)
-        assert allowance.hold("b", 1) is not None  # 250 are still counted for the one that died
+        assert allowance.hold("b", Amounts.same(1)) is not None  # 250 are still counted for the one that died
 
 
 async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:
     async with keeping(database, TENANT) as keeper:
         allowance = await admitted(keeper)
         await answered(keeper, allowance, 800)
-        allowance.hold("a", 800)
+        allowance.hold("a", Amounts.same(800))
         lowered = replace(TENANT, amount_nanousd=300)
         keeper.book = lambda: BudgetBook.of([lowered], 2)
         assert keeper.refresh(allowance, NOW)
-        await soon(lambda: allowance.left("a") == 300)
+        await soon(lambda: allowance.left("a").billed_nanousd == 300)
         assert keeper.refresh(allowance, NOW)  # so what runs is looked at
         assert not keeper.refresh(allowance, NOW)
 
@@ -313,7 +315,7 @@ async def test_what_others_give_back_is_waited_for_where_nothing_runs_meanwhile(
             ):
                 exchange(connection, "i_2", [order], now=NOW, live_instances=2)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        keeper.ask(Ask(allowance.needs(900), again), answer.set_result)
+        keeper.ask(Ask(allowance.needs(Amounts.same(900)), again), answer.set_result)
         await asyncio.sleep(2 * ASK_S)
         assert answer.done() is not is_granted
         with writing(database) as connection:
@@ -344,11 +346,11 @@ async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
     async with keeping(database, replace(TENANT, on_exhausted=OnExhausted.NOTIFY)) as keeper:
         allowance = await admitted(keeper, 10_000)
         assert (allowance.accounts, allowance.is_priced_only) == ([], True)
-        assert allowance.needs(5) == ()
+        assert allowance.needs(Amounts.same(5)) == ()
         assert leased(database) == 0
 
 
 async def test_who_is_let_in_is_decided_when_the_answer_comes(database: Engine) -> None:
     """So near its end that what nobody holds goes back at once, before the admitted one wakes up."""
     async with keeping(database, TENANT) as keeper:
-        assert isinstance(await keeper.admit(facts(), 900), Allowance)
+        assert isinstance(await keeper.admit(facts(), Amounts.same(900)), Allowance)

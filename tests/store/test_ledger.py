@@ -40,6 +40,8 @@ def test_an_entry_shows_everything_that_was_booked(books: Books) -> None:
             "price_per": 1,
             "cost_nanousd": quantity * price,
             "rate_card_id": card.id,
+            "list_nanousd": quantity * price,
+            "billed_nanousd": quantity * price,
         }
 
     assert entry.as_json() == {
@@ -62,7 +64,12 @@ def test_an_entry_shows_everything_that_was_booked(books: Books) -> None:
         "period": "2026-11",
         "cost_nanousd": 441_600,
         "billed_nanousd": 441_600,
+        "list_nanousd": 441_600,
+        "public_card_id": None,
+        "agreed_card_id": None,
+        "markup_bp": None,
         "corrects": None,
+        "corrects_period": None,
         "lines": [line("audio_in", 10, 32_000), line("audio_in_cached", 4, 400), line("text_out", 5, 24_000)],
     }
 

@@ -85,6 +85,9 @@ def test_an_entry_says_who_pays_for_what_and_when(database: Engine) -> None:
         "estimate_nanousd": None,
         "held_nanousd": None,
         "corrects": None,
+        "public_card_id": None,
+        "agreed_card_id": None,
+        "markup_bp": None,
     }
     assert [tuple(line) for line in rows(database, ledger_line)] == [
         (1, "audio_in", 10, "token", 32_000, 1, 320_000, 320_000, 320_000, "rc_1"),

@@ -100,14 +100,14 @@ def test_a_correction_is_a_reversal_and_a_replacement(books: Books) -> None:
         [("audio_out", 3), ("text_in", 10)],
     ]
     assert (noted.object, noted.reason) == ("4-5", "the card came late")
-    assert noted.after == {"entries": 1, "cost_nanousd": 262_000}
+    assert noted.after == {"entries": 1, "cost_nanousd": 262_000, "billed_nanousd": 262_000}
     assert verify(books.engine, UTC).fault is None
     assert changes(books.engine) == []
 
 
 def changes_before(books: Books) -> list[Change]:
     row = entries(books.engine)[1]
-    return [Change(2, row["tenant_id"], NOW, NEW, "response", None, 262_000)]
+    return [Change(2, row["tenant_id"], NOW, NEW, "response", None, 262_000, None, 262_000)]
 
 
 def test_a_replacement_can_be_corrected_too(books: Books) -> None:

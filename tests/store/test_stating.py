@@ -1,69 +1,79 @@
-"""What a period's entries come to: summed by what people ask for, and what cancels out is left away."""
+"""What a period's entries come to, line by line, against plain sums over the entries."""
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
+import pytest
 from sqlalchemy import Engine
 
 from proxy.core.records import Kind
 from proxy.core.usage import Meter
-from proxy.store.database import reading
-from proxy.store.statements import find_statement
-from tests.closing import close_month
+from proxy.store.adjustments import Adjustment, book
+from proxy.store.audit import Act
+from proxy.store.database import reading, writing
+from proxy.store.statements import find_statement, section_of
+from proxy.store.stating import StatedLine
+from tests.closing import LATER, ZONE, close_month
 from tests.ledgers import NOW, Books
 
-BERLIN = ZoneInfo("Europe/Berlin")
+OCTOBER = datetime(2026, 10, 5, tzinfo=UTC)
 
 
-def said(engine: Engine, number: str) -> list[tuple[object, ...]]:
-    with reading(engine) as connection:
-        lines = find_statement(connection, number).lines
-    return [
-        (
-            *(one.project, one.kind, one.model, one.meter, one.corrects_period),
-            *(one.quantity, one.unit, one.billed_nanousd),
-        )
-        for one in lines
-    ]
-
-
-def test_usage_is_summed_and_what_has_no_price_stands_apart(database: Engine) -> None:
+@pytest.fixture
+def books(database: Engine) -> Books:
     books = Books(database)
     books.open("s1", "acme", "web")
     books.open("s2", "acme")
-    for number in range(3):
-        books.bill("s1", f"r{number}", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 1})
-    books.bill("s2", "t1:0", {Meter.DURATION_MS: 90_000}, model="whisper-1", kind=Kind.TRANSCRIPTION)
-    books.bill("s2", "u1", {Meter.TEXT_IN: 4, Meter.UNTOLD_IN: 2})
-    books.bill("s2", "u2")
-    books.bill("s2", "u3", {})
-    for session in ("s1", "s2"):
-        books.close(session)
-    close_month(database, "2026-11", {"unrated": "a test"})
-    model = "gpt-realtime-2.1"
-    assert sorted(said(database, "2026-11-0001"), key=lambda line: line[-1] is None) == [
-        (None, "transcription", "whisper-1", "duration_ms", None, 90_000, "ms", 9_000_000),
-        ("web", "response", model, "text_in", None, 30, "token", 120_000),
-        ("web", "response", model, "audio_out", None, 3, "token", 192_000),
-        (None, "response", model, None, None, 1, "entry", None),
-        (None, "response", model, "text_in", None, 4, "token", None),
-        (None, "response", model, "untold_in", None, 2, "token", None),
+    return books
+
+
+def lines(books: Books, number: str) -> list[StatedLine]:
+    with reading(books.engine) as connection:
+        return list(find_statement(connection, number).lines)
+
+
+def credit(books: Books, key: str, nanousd: int, at: datetime) -> None:
+    wanted = Adjustment(key, Kind.CREDIT, "acme", 0, nanousd, occurred_at=at)
+    with writing(books.engine) as connection:
+        book(connection, wanted, Act("ann", LATER, "goodwill"), ZONE)
+
+
+def test_usage_is_summed_by_project_model_and_meter(books: Books) -> None:
+    for name in ("r1", "r2"):
+        books.bill("s1", name, {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3})
+    books.bill("s2", "r3", {Meter.TEXT_IN: 5})
+    books.bill("s2", "r4", {Meter.DURATION_MS: 60_000}, model="whisper-1", kind=Kind.TRANSCRIPTION)
+    close_month(books.engine, "2026-11", {"journals": "a test"})
+    found = [
+        (one.project, one.model, one.meter, one.quantity, one.unit, one.billed_nanousd)
+        for one in lines(books, "2026-11-0001")
+    ]
+    assert found == [
+        (None, "gpt-realtime-2.1", "text_in", 5, "token", 20_000),
+        (None, "whisper-1", "duration_ms", 60_000, "ms", 6_000_000),
+        ("web", "gpt-realtime-2.1", "text_in", 20, "token", 80_000),
+        ("web", "gpt-realtime-2.1", "audio_out", 6, "token", 384_000),
     ]
 
 
-def test_corrections_are_summed_by_the_month_that_they_concern(database: Engine) -> None:
-    """The month in the ledger's zone: the last hour of September in UTC is October in Berlin."""
-    books = Books(database, BERLIN)
-    books.open("s1")
-    books.bill("s1", "r1", {Meter.TEXT_IN: 1}, at=datetime(2026, 9, 30, 21, tzinfo=UTC))
-    books.bill("s1", "r2", {Meter.TEXT_IN: 1}, at=datetime(2026, 10, 2, tzinfo=UTC))
-    books.close("s1")
-    for period in ("2026-09", "2026-10"):
-        close_month(database, period, zone=BERLIN)
-    for number, at in enumerate(
-        (datetime(2026, 9, 30, 21, tzinfo=UTC), datetime(2026, 9, 30, 22, tzinfo=UTC), NOW)
-    ):
-        books.bill("s1", f"late{number}", {Meter.TEXT_IN: 1}, at=at)
-    close_month(database, "2026-11", zone=BERLIN)
-    concerned = [line[4] for line in said(database, "2026-11-0001")]
-    assert concerned == [None, "2026-09", "2026-10"]
+def test_what_has_no_price_adjustments_and_corrections_stand_apart(books: Books) -> None:
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10}, at=OCTOBER)
+    close_month(books.engine, "2026-10", {"journals": "a test"})
+    books.bill("s1", "late", {Meter.TEXT_IN: 7}, at=OCTOBER)
+    books.bill("s1", "r2", {Meter.TEXT_IN: 10})
+    books.bill("s1", "r3", {Meter.TEXT_IN: 1}, model="gpt-realtime-9")
+    books.bill("s1", "r4", None)
+    credit(books, "k1", -5_000, NOW)
+    credit(books, "k2", -7_000, OCTOBER)
+    close_month(books.engine, "2026-11", {"journals": "a test", "unrated": "a test"})
+    found = [
+        (section_of(one), one.corrects_period, one.quantity, one.billed_nanousd)
+        for one in lines(books, "2026-11-0001")
+    ]
+    assert found == [
+        ("usage", None, 10, 40_000),
+        ("unrated", None, 1, None),
+        ("unrated", None, 1, None),
+        ("adjustment", None, None, -5_000),
+        ("correction", "2026-10", 7, 28_000),
+        ("correction", "2026-10", None, -7_000),
+    ]

@@ -46,11 +46,8 @@ def test_a_good_ledger_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -
     assert verify(books.engine, UTC).fault is None
 
 
-def copied(number: str, period: str, tenant: str) -> str:
-    """Return what makes another statement of one that is there."""
-    figures = "tenant, issuer, entries, unrated_entries, billed_nanousd, rounding_nanousd"
-    copy = f"SELECT '{number}', '{period}', {tenant}, {figures} FROM statement WHERE number = '2026-11-0001'"
-    return f"INSERT INTO statement {copy}"
+def sql(*parts: str) -> str:
+    return " ".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +136,21 @@ def copied(number: str, period: str, tenant: str) -> str:
             "has entries in it, and no statement",
         ),
         (
-            copied("2026-11-0002", "2026-11", "'t_9'"),
+            sql(
+                "INSERT INTO statement SELECT '2026-11-0002', period, 't_9', tenant, issuer, entries,",
+                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement",
+                "WHERE number = '2026-11-0001'",
+            ),
             "statement 2026-11-0002: its tenant has nothing in 2026-11",
         ),
-        (copied("2026-12-0001", "2026-12", "tenant_id"), "there are 4 statements, and 3 were due"),
+        (
+            sql(
+                "INSERT INTO statement SELECT '2026-12-0001', '2026-12', tenant_id, tenant, issuer, entries,",
+                "unrated_entries, billed_nanousd, rounding_nanousd FROM statement",
+                "WHERE number = '2026-11-0001'",
+            ),
+            "there are 4 statements, and 3 were due",
+        ),
         (
             "UPDATE ledger_period SET period = '2026-09' WHERE period = '2026-10'",
             "entry 4: its period 2026-11 is not the month of 2026-10-05",

@@ -8,6 +8,7 @@ that was restored from yesterday's backup, and what it holds must be posted all 
 have none either, since a person's name can be erased while the surrogate id stays in the ledger.
 """
 
+from proxy.store.schema.access import api_answer, api_token, api_token_tenant
 from proxy.store.schema.announcements import delivery, outbox, webhook
 from proxy.store.schema.audit import audit
 from proxy.store.schema.budgets import budget, budget_cut, budget_raise, budget_window, lease
@@ -29,10 +30,13 @@ from proxy.store.schema.ledger import (
 from proxy.store.schema.limits import limit_rule, model_rule
 from proxy.store.schema.payers import api_key, end_user, project, tenant
 from proxy.store.schema.periods import ledger_period, statement, statement_line
-from proxy.store.schema.prices import rate_card, rate_price
+from proxy.store.schema.prices import markup, rate_card, rate_price
 
 __all__ = [
+    "api_answer",
     "api_key",
+    "api_token",
+    "api_token_tenant",
     "audit",
     "budget",
     "budget_cut",
@@ -52,6 +56,7 @@ __all__ = [
     "ledger_period",
     "limit_rule",
     "live_session",
+    "markup",
     "model_rule",
     "outbox",
     "project",

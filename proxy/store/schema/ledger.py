@@ -60,6 +60,10 @@ ledger_entry = Table(
     Column("estimate_nanousd", BigInteger),  # a response's cost by our estimate when it ended
     Column("held_nanousd", BigInteger),  # what budgets had reserved for it
     Column("corrects", RowNumber),
+    # Later columns: the chain covers them where they hold something (`store/chain.py`).
+    Column("public_card_id", Words),  # of the list amounts, where our cost is by another card
+    Column("agreed_card_id", Words),  # of the billed amounts, as far as it has prices …
+    Column("markup_bp", Integer),  # … and what is on top of our cost for the rest
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)

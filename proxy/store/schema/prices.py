@@ -1,6 +1,6 @@
 """Prices: a new card supersedes, none is edited."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table, UniqueConstraint
 
 from proxy.store.columns import Instant, Words, metadata
 
@@ -13,7 +13,8 @@ rate_card = Table(
     Column("effective_from", Instant, nullable=False),
     Column("source", Words, nullable=False),
     Column("created_at", Instant, nullable=False),
-    UniqueConstraint("provider", "model", "effective_from"),
+    Column("owner", Words, nullable=False, server_default="public"),  # or 'contract', or a tenant's id
+    UniqueConstraint("owner", "provider", "model", "effective_from"),
 )
 
 rate_price = Table(
@@ -23,4 +24,14 @@ rate_price = Table(
     Column("meter", Words, primary_key=True),
     Column("price_nanousd", BigInteger, nullable=False),
     Column("price_per", BigInteger, nullable=False),
+)
+
+markup = Table(
+    "markup",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("tenant_id", Words, ForeignKey("tenant.id")),  # null: all that have none of their own
+    Column("basis_points", Integer, nullable=False),  # on top of our cost; a discount below 0
+    Column("effective_from", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
 )

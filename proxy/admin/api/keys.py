@@ -1,0 +1,152 @@
+"""`/keys`: API keys, what an app proves its tenant with."""
+
+from datetime import UTC
+from typing import Annotated
+
+from pydantic import Field
+
+from proxy.admin.api.models import (
+    At,
+    Id,
+    Input,
+    NameOrId,
+    Nothing,
+    Output,
+    Paged,
+    TenantPageParams,
+    Text,
+    Time,
+)
+from proxy.admin.api.pages import paged
+from proxy.admin.api.periods import instant
+from proxy.admin.api.routes import ADMINS, READERS, Answer, Call, Route
+from proxy.store import tenants
+from proxy.store.tenants import NAME_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX
+
+SHOWN_ONCE = (
+    "It was shown when it was made, and cannot be shown again: if it is lost, revoke this and make another."
+)
+TagPart = Annotated[Text, Field(min_length=1, max_length=TAG_CHARS_MAX)]
+
+
+class KeyOut(Output):
+    """An API key, without its secret."""
+
+    id: str
+    tenant_id: str
+    tenant: str
+    project_id: str | None
+    project: str | None
+    name: str
+    prefix: str = Field(description="How its secret begins.")
+    tags: dict[str, str]
+    created_at: At
+    expires_at: At | None
+    revoked_at: At | None
+
+
+class KeyMade(KeyOut):
+    """A new API key."""
+
+    secret: str | None = Field(description="Shown this once; null in the answer to a repeated request.")
+    secret_hint: str = SHOWN_ONCE
+
+
+class KeyNew(Input):
+    """A key to be made."""
+
+    tenant: NameOrId
+    project: Annotated[NameOrId | None, Field(description="Of this project; made when missing.")] = None
+    name: Annotated[Text, Field(max_length=NAME_CHARS_MAX, description="What the key is for.")] = ""
+    expires_at: Annotated[Time | None, Field(description="From when on it is refused.")] = None
+    tags: Annotated[
+        dict[TagPart, TagPart], Field(max_length=TAGS_MAX, description="For every session of the key.")
+    ] = {}
+
+
+class KeyPath(Input):
+    """Which key."""
+
+    key_id: Id
+
+
+def list_keys(call: Call[TenantPageParams, Nothing]) -> Answer:
+    """Answer with a page of keys, in the order they were made."""
+    return paged(
+        call,
+        lambda page: tenants.list_keys(call.connection, call.params.tenant, page),
+        key=lambda one: (one.id,),
+        kinds=(str,),
+        show=KeyOut.model_validate,
+    )
+
+
+def show_key(call: Call[KeyPath, Nothing]) -> Answer:
+    """Answer with one key."""
+    return Answer(KeyOut.model_validate(tenants.find_key(call.connection, call.params.key_id, call.within)))
+
+
+def create_key(call: Call[Nothing, KeyNew]) -> Answer:
+    """Make a key."""
+    wanted = call.body
+    made, secret = tenants.create_key(
+        call.connection,
+        call.context.pepper(),
+        tenant_name=call.tenant(wanted.tenant).id,
+        project_name=wanted.project,
+        name=wanted.name,
+        expires_at=instant("body", "expires_at", wanted.expires_at, UTC),
+        tags=wanted.tags,
+        act=call.act(),
+    )
+    shown = KeyMade(**KeyOut.model_validate(made).model_dump(), secret=secret)
+    return Answer(shown, 201, {"Location": f"/api/v1/keys/{made.id}"}, secret="secret")
+
+
+def revoke_key(call: Call[KeyPath, Nothing]) -> Answer:
+    """Revoke a key."""
+    found = tenants.find_key(call.connection, call.params.key_id, call.within)
+    return Answer(KeyOut.model_validate(tenants.revoke_key(call.connection, found.id, call.act())))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/keys",
+        summary="List API keys",
+        roles=READERS,
+        handler=list_keys,
+        params=TenantPageParams,
+        result=Paged[KeyOut],
+    ),
+    Route(
+        method="POST",
+        path="/keys",
+        summary="Create an API key; its secret is shown this once",
+        roles=ADMINS,
+        handler=create_key,
+        body=KeyNew,
+        result=KeyMade,
+        status=201,
+        creates=True,
+    ),
+    Route(
+        method="GET",
+        path="/keys/{key_id}",
+        summary="Show an API key",
+        roles=READERS,
+        handler=show_key,
+        params=KeyPath,
+        result=KeyOut,
+    ),
+    Route(
+        method="DELETE",
+        path="/keys/{key_id}",
+        summary="Revoke an API key for good; its live sessions end within two seconds",
+        roles=ADMINS,
+        handler=revoke_key,
+        params=KeyPath,
+        result=KeyOut,
+        reasons=True,
+    ),
+)

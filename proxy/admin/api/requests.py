@@ -1,0 +1,97 @@
+"""Reading requests: parameters, bodies and headers, each bounded and checked against the route's models."""
+
+import asyncio
+import re
+from collections import Counter
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from proxy.admin.api.models import Input
+from proxy.admin.api.problems import FieldError, Problem, invalid, of_validation
+from proxy.admin.api.routes import AnyRoute
+from proxy.store.audit import REASON_CHARS_MAX
+
+BODY_S = 10.0  # for a body to arrive
+JSON = "application/json"
+REASON = "Talkmeter-Reason"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+KEY_CHARS_MAX = 200
+_KEY = re.compile(rf"[!-~]{{1,{KEY_CHARS_MAX}}}")
+_CHUNK_BYTES = 65_536
+
+
+def params_of(route: AnyRoute, request: web.Request) -> Input:
+    """Return the parameters of the path and the query.
+
+    Raises:
+        Problem: one of them is unknown, given twice, or cannot be used.
+    """
+    twice = [name for name, count in Counter(request.query.keys()).items() if count > 1]
+    in_path = [name for name in request.query if name in route.path_names]
+    if twice or in_path:
+        name = (twice or in_path)[0]
+        raise invalid("query", name, "it stands in the path" if in_path else "give it once")
+    try:
+        found: Input = route.params.model_validate({**request.query, **request.match_info})
+    except ValidationError as error:
+        problem = of_validation("query", error)
+        problem.errors = [_placed(route, one) for one in problem.errors]
+        raise problem from None
+    return found
+
+
+def _placed(route: AnyRoute, error: FieldError) -> FieldError:
+    is_path = error.pointer.removeprefix("#/") in route.path_names
+    return FieldError("path", error.pointer, error.detail) if is_path else error
+
+
+async def body_of(route: AnyRoute, request: web.Request) -> tuple[Input, bytes]:
+    """Return the body, understood and as it came; of a route without one nothing is read.
+
+    Raises:
+        Problem: it has another type, is too large or too slow, or cannot be used.
+    """
+    if not route.has_body:
+        return route.body(), b""
+    if request.content_type != JSON:
+        raise Problem("unsupported-media-type", f"Send the body as {JSON}.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("unsupported-media-type", "Send the body as it is, not compressed.")
+    raw = await _read(request, route.body_bytes_max)
+    try:
+        found: Input = route.body.model_validate_json(raw)
+    except ValidationError as error:
+        raise of_validation("body", error) from None
+    return found, raw
+
+
+async def _read(request: web.Request, bytes_max: int) -> bytes:
+    raw = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            while chunk := await request.content.read(_CHUNK_BYTES):
+                raw += chunk
+                if len(raw) > bytes_max:
+                    raise Problem("too-large", f"A body here has at most {bytes_max:,} bytes.")
+    except TimeoutError:
+        raise Problem("too-slow", f"A body has to arrive within {BODY_S:g} s.") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Problem("malformed", "The body ended early.") from None
+    return bytes(raw)
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the Idempotency-Key, None when there is none; raises Problem if it cannot be one."""
+    key = request.headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not _KEY.fullmatch(key):
+        raise invalid("header", IDEMPOTENCY_KEY, f"it has 1 to {KEY_CHARS_MAX} visible ASCII characters")
+    return key
+
+
+def reason_of(request: web.Request) -> str | None:
+    """Return the reason in the header, None when there is none; raises Problem if it cannot be one."""
+    reason = request.headers.get(REASON)
+    if reason is not None and (len(reason) > REASON_CHARS_MAX or not reason.isprintable()):
+        raise invalid("header", REASON, f"it has at most {REASON_CHARS_MAX} printable characters")
+    return reason

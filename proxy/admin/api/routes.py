@@ -1,0 +1,143 @@
+"""A route: what a path and a method want, who may ask, and what does it. A call: one request, understood."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+from typing import Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, Engine
+
+from proxy.admin.api.access import Caller
+from proxy.admin.api.models import Input, Nothing, Output
+from proxy.store.audit import Act
+from proxy.store.pages import Within
+from proxy.store.tenants import Tenant, find_tenant
+from proxy.store.tokens import TokenRole
+
+BODY_BYTES_MAX = 65_536
+READ_ONLY = ("GET",)
+
+P = TypeVar("P", bound=Input)
+B = TypeVar("B", bound=Input)
+
+ADMINS = frozenset({TokenRole.ADMIN})
+READERS = frozenset({TokenRole.ADMIN, TokenRole.AUDITOR})
+BOOKKEEPERS = frozenset({TokenRole.ADMIN, TokenRole.FINANCE})
+FINANCE_READERS = READERS | BOOKKEEPERS
+EVERYONE = frozenset(TokenRole)
+
+
+class Opens(Enum):
+    """What a route's handler is given: a transaction, or the database to open its own."""
+
+    READING = auto()
+    WRITING = auto()
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all calls share: the database, the settings that matter here, and the pepper."""
+
+    engine: Engine
+    zone: ZoneInfo
+    issuer: str | None  # of statements
+    pepper: Callable[[], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[P, B]):
+    """One request. `if_match` and `reason` are its headers, None when they are missing."""
+
+    context: Context
+    caller: Caller
+    at: datetime
+    params: P
+    body: B
+    if_match: str | None = None
+    reason: str | None = None
+    transaction: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """Return the transaction that the route asked for."""
+        assert self.transaction is not None, "this route opens nothing"
+        return self.transaction
+
+    @property
+    def within(self) -> Within:
+        return self.caller.within
+
+    def act(self) -> Act:
+        """Return what the caller does now, for the audit log; its reason is the body's, or the header's."""
+        return Act(self.caller.actor, self.at, getattr(self.body, "reason", None) or self.reason)
+
+    def tenant(self, name_or_id: str) -> Tenant:
+        """Raises StoreError: there is no such tenant, or the caller may not see it."""
+        return find_tenant(self.connection, name_or_id, self.within)
+
+    def tenant_id(self, name_or_id: str | None) -> str | None:
+        """Return the id of a tenant that may be asked for; raises as `tenant` does."""
+        return None if name_or_id is None else self.tenant(name_or_id).id
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler answers. `secret` names the field that is shown this once and never kept."""
+
+    body: Output
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secret: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route(Generic[P, B]):
+    """One method of one path.
+
+    `installation` is for tokens that are not confined to tenants; `creates` takes an Idempotency-Key; `edits`
+    wants If-Match; `reasons` takes a reason in a header.
+    """
+
+    method: str
+    path: str  # below /api/v1, with {names} of path parameters
+    summary: str
+    roles: frozenset[TokenRole]
+    handler: Callable[[Call[P, B]], Answer]
+    result: type[BaseModel]
+    params: type[P] = Nothing  # type: ignore[assignment]
+    body: type[B] = Nothing  # type: ignore[assignment]
+    status: int = 200
+    also: tuple[int, ...] = ()  # statuses that not every route may answer with
+    opens: Opens | None = None
+    installation: bool = False
+    creates: bool = False
+    edits: bool = False
+    reasons: bool = False
+    body_bytes_max: int = BODY_BYTES_MAX
+
+    @property
+    def transaction(self) -> Opens:
+        if self.opens is not None:
+            return self.opens
+        return Opens.READING if self.method in READ_ONLY else Opens.WRITING
+
+    @property
+    def has_body(self) -> bool:
+        return self.body is not Nothing
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """Return the names of the path's parameters."""
+        parts = (part for part in self.path.split("/") if part.startswith("{"))
+        return tuple(part[1:-1] for part in parts)
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+AnyRoute = Route[Any, Any]

@@ -1,0 +1,158 @@
+"""Serving the routes: who asks, what for, in a thread, in a transaction; and a problem when that fails.
+
+A client that leaves cancels nothing: what runs in a thread runs to its end. A few requests run at once and
+some more wait; the rest are asked to come again, since the relay's poster needs the same database.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from proxy.admin.api import problems, requests
+from proxy.admin.api.access import Caller, Door
+from proxy.admin.api.problems import Problem
+from proxy.admin.api.repeats import Repeat, Repeats, Sent, sent
+from proxy.admin.api.routes import AnyRoute, Call, Context, Opens
+from proxy.store import StoreError
+from proxy.store.database import reading, writing
+
+THREADS = 6
+PENDING_MAX = 60  # requests that run or wait for a thread
+_CALLER = web.RequestKey("caller", Caller)
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class Api:
+    """The API of one installation. `application` is to be mounted at `/api/v1`."""
+
+    def __init__(
+        self, context: Context, door: Door, routes: Sequence[AnyRoute], clock: Callable[[], datetime]
+    ) -> None:
+        self._context = context
+        self._door = door
+        self._routes = routes
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+        self._pending = 0
+        self._repeats = Repeats()
+
+    def application(self) -> web.Application:
+        """Return the routes; every answer is JSON, problems included."""
+        application = web.Application(middlewares=[self._middleware()])
+        for route in self._routes:
+            application.router.add_route(route.method, route.path, self._handler(route))
+        application.cleanup_ctx.append(self._running)
+        return application
+
+    async def _running(self, application: web.Application) -> AsyncIterator[None]:
+        yield
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _middleware(self) -> Middleware:
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            try:
+                authorization = request.headers.get("Authorization", "")
+                request[_CALLER] = await self._door.recognise(authorization, self._in_thread)
+                response = await handler(request)
+            except Exception as error:
+                problem = _problem_of(error)
+                if problem.kind == "internal":
+                    logger.exception("a request to the API failed", extra={"route": _route_of(request)})
+                response = problem.response()
+            response.headers["Cache-Control"] = "no-store"
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            return response
+
+        return guard
+
+    def _handler(self, route: AnyRoute) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            caller = request[_CALLER]
+            _refuse_role(route, caller)
+            params = requests.params_of(route, request)
+            body, raw = await requests.body_of(route, request)
+            call = Call(
+                context=self._context,
+                caller=caller,
+                at=self._clock(),
+                params=params,
+                body=body,
+                if_match=request.headers.get("If-Match"),
+                reason=requests.reason_of(request) if route.reasons else None,
+            )
+            key = requests.idempotency_key(request) if route.creates else None
+            if key is None:
+                return (await self._in_thread(self._perform, route, call, None)).response()
+            repeat = Repeat.of(caller.id, key, request.method, request.rel_url.raw_path_qs, raw)
+            with self._repeats.alone(repeat):
+                return (await self._in_thread(self._perform, route, call, repeat)).response()
+
+        return handle
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        if self._pending >= PENDING_MAX:
+            raise problems.unavailable("Too many requests are waiting: repeat this one later.")
+        self._pending += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        finally:
+            self._pending -= 1
+
+    def _perform(self, route: AnyRoute, call: Call, repeat: Repeat | None) -> Sent:  # type: ignore[type-arg]
+        """In a thread: handle a call in the transaction that its route asks for."""
+        if route.transaction is Opens.NOTHING:
+            return sent(route.handler(call))
+        opened = reading if route.transaction is Opens.READING else writing
+        with opened(self._context.engine) as connection:
+            call = replace(call, transaction=connection)
+            if repeat is None:
+                return sent(route.handler(call))
+            return repeat.perform(connection, call.at, lambda: route.handler(call))
+
+
+def _refuse_role(route: AnyRoute, caller: Caller) -> None:
+    if caller.role not in route.roles:
+        may = ", ".join(sorted(route.roles))
+        raise Problem("forbidden", f"The role {caller.role} may not do that: it is for {may}.")
+    if route.installation and caller.within is not None:
+        raise Problem(
+            "forbidden", "This concerns the whole installation, and this token is confined to tenants."
+        )
+
+
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case web.HTTPException():
+            return problems.of_http(error)
+        case StoreError():
+            return problems.of_store(error)
+        case DBAPIError() | PoolTimeoutError():
+            found = problems.of_database(error)
+        case ValidationError():
+            found = None  # of an answer: those of requests are problems already
+        case _:
+            found = None
+    return found or Problem(
+        "internal", "This is a fault of Talkmeter's: the log of the control plane says more."
+    )
+
+
+def _route_of(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return f"{request.method} {resource.canonical if resource else '-'}"

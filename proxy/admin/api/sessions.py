@@ -1,0 +1,173 @@
+"""`/sessions`: conversations, live and past; and stopping one."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from proxy.admin.api.entries import EntryOut, shown
+from proxy.admin.api.models import (
+    At,
+    Dollars,
+    Flag,
+    Id,
+    Input,
+    Nanousd,
+    Nothing,
+    Output,
+    Paged,
+    TenantPageParams,
+    fields_of,
+)
+from proxy.admin.api.pages import paged
+from proxy.admin.api.routes import ADMINS, EVERYONE, Answer, Call, Opens, Route
+from proxy.core.money import format_usd
+from proxy.store import NotFound, sessions
+from proxy.store.ledger import Booked, session_turns
+from proxy.store.live import request_stop
+from proxy.store.sessions import SessionRow
+from proxy.store.tokens import TokenRole
+
+
+class SessionOut(Output):
+    """A conversation. A viewer sees no cost in lists, and of one session what the tenant owes."""
+
+    id: str
+    tenant_id: str
+    tenant: str
+    project: str | None
+    api_key_id: str
+    key: str | None
+    end_user: str | None
+    tags: dict[str, str]
+    provider: str
+    model: str | None
+    upstream_session_id: str | None
+    instance_id: str
+    opened_at: At
+    closed_at: At | None
+    close_code: int | None
+    reason: str | None
+    live: bool
+    seconds: int | None
+    responses: int
+    cost_nanousd: Nanousd | None = Field(description="Of what is booked; of a live one, so far.")
+    cost_usd: Dollars | None
+    unrated_entries: int
+    running_nanousd: Nanousd | None = Field(description="What runs now, by estimate: not in the cost.")
+    running_usd: Dollars | None
+    burn_nanousd: Nanousd | None = Field(description="Spent in the last minute.")
+    burn_usd: Dollars | None
+    left_nanousd: Nanousd | None = Field(description="Of the narrowest budget.")
+    left_usd: Dollars | None
+
+
+class SessionWhole(SessionOut):
+    """A conversation, thing by thing."""
+
+    turns: list[EntryOut]
+
+
+class SessionParams(TenantPageParams):
+    """Which sessions."""
+
+    live: Annotated[Flag, Field(description="Only those that go on.")] = False
+
+
+class SessionPath(Input):
+    """Which session."""
+
+    session_id: Id
+
+
+class Stopping(Output):
+    """A session that is about to end."""
+
+    id: str
+    state: str = "stopping"
+    asked_at: datetime
+
+
+def list_sessions(call: Call[SessionParams, Nothing]) -> Answer:
+    """Answer with a page of sessions, the newest first."""
+    tenant_id = call.tenant_id(call.params.tenant)
+    return paged(
+        call,
+        lambda page: sessions.page_of_sessions(
+            call.connection, call.at, page, tenant_id=tenant_id, live=call.params.live
+        ),
+        key=lambda one: (one.opened_at, one.id),
+        kinds=(datetime, str),
+        show=lambda one: SessionOut.model_validate(_fields(one, call.caller.role)),
+        newest_first=True,
+    )
+
+
+def show_session(call: Call[SessionPath, Nothing]) -> Answer:
+    """Answer with one session and what was booked for it."""
+    found = _find(call)
+    turns = session_turns(call.context.engine, found.id)
+    fields = _fields(found, call.caller.role, turns)
+    return Answer(SessionWhole(**fields, turns=[shown(one, call.caller.role) for one in turns]))
+
+
+def stop_session(call: Call[SessionPath, Nothing]) -> Answer:
+    """Order a live session to be stopped."""
+    found = _find(call)
+    request_stop(call.context.engine, found.id, call.act())
+    return Answer(Stopping(id=found.id, asked_at=call.at), 202)
+
+
+def _find(call: Call[SessionPath, Nothing]) -> SessionRow:
+    found = sessions.find_session(call.context.engine, call.params.session_id, call.at, call.within)
+    if found is None:
+        raise NotFound(f"There is no session {call.params.session_id[:60]!r}: GET /api/v1/sessions.")
+    return found
+
+
+def _fields(one: SessionRow, role: TokenRole, turns: list[Booked] | None = None) -> dict[str, Any]:
+    """Return a session's fields; a viewer is not told what it costs us."""
+    fields = fields_of(one)
+    if role is not TokenRole.VIEWER:
+        return fields
+    hidden = dict.fromkeys(name for name in fields if name.endswith(("_nanousd", "_usd")))
+    if turns is None:
+        return fields | hidden
+    billed = sum(turn.billed_nanousd or 0 for turn in turns)
+    return fields | hidden | {"cost_nanousd": billed, "cost_usd": format_usd(billed)}
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/sessions",
+        summary="List sessions, the newest first",
+        roles=EVERYONE,
+        handler=list_sessions,
+        params=SessionParams,
+        result=Paged[SessionOut],
+    ),
+    Route(
+        method="GET",
+        path="/sessions/{session_id}",
+        summary="Show a session and everything that was booked for it",
+        roles=EVERYONE,
+        handler=show_session,
+        params=SessionPath,
+        result=SessionWhole,
+        opens=Opens.NOTHING,
+    ),
+    Route(
+        method="DELETE",
+        path="/sessions/{session_id}",
+        summary="Stop a live session: it ends within two seconds",
+        roles=ADMINS,
+        handler=stop_session,
+        params=SessionPath,
+        result=Stopping,
+        status=202,
+        also=(409,),
+        opens=Opens.NOTHING,
+        reasons=True,
+    ),
+)

@@ -1,0 +1,150 @@
+"""Asking the API as its users do: a control plane on a filled database, and tokens of every role."""
+
+import contextlib
+import io
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from sqlalchemy import Engine
+
+from proxy.admin.control import ControlConfig, serve
+from proxy.admin.listen import bind
+from proxy.admin.webhooks import utc_now
+from proxy.store import tokens
+from proxy.store.audit import Act
+from proxy.store.database import open_database, writing
+from proxy.store.tokens import TokenRole
+from tests.ledgers import PEPPER, Books
+
+ADMIN_TOKEN = "an admin token for tests"
+PROBLEM = "application/problem+json"
+UNSAID: Any = object()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer: its status, its JSON and its headers."""
+
+    status: int
+    json: Any
+    headers: Mapping[str, str]
+
+    @property
+    def etag(self) -> str:
+        return self.headers["ETag"]
+
+
+@dataclass
+class Asking:
+    """Asks the API of a control plane, with the admin token unless told otherwise."""
+
+    url: str
+    http: aiohttp.ClientSession
+    engine: Engine
+    books: Books
+    secrets: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: Any = UNSAID,
+        *,
+        token: str | None = ADMIN_TOKEN,
+        params: Mapping[str, str] | None = None,
+        **headers: str,
+    ) -> Answered:
+        """Ask; header names are written with underscores. See that the answer is one of the API's."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        data: io.BytesIO | None = None
+        if body is not UNSAID:
+            data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
+            sent.setdefault("Content-Type", "application/json")
+        url = f"{self.url}/api/v1{path}"
+        async with self.http.request(method, url, data=data, headers=sent, params=params) as answer:
+            answered = Answered(answer.status, await answer.json(content_type=None), answer.headers)
+        assert answered.headers["Cache-Control"] == "no-store", answered
+        assert answered.headers["X-Content-Type-Options"] == "nosniff"
+        assert not [name for name in answered.headers if name.startswith("Access-Control")]
+        kind = PROBLEM if answered.status >= 400 else "application/json"
+        assert answered.headers["Content-Type"].partition(";")[0] == kind, answered
+        if answered.status >= 400:
+            assert answered.json["status"] == answered.status and answered.json["detail"], answered
+            assert answered.json["type"].startswith("urn:talkmeter:") and answered.json["title"]
+        return answered
+
+    async def done(self, method: str, path: str, body: Any = UNSAID, **more: Any) -> Any:
+        """Ask for what has to succeed; return its JSON."""
+        answered = await self(method, path, body, **more)
+        assert answered.status < 300, answered
+        return answered.json
+
+    async def problem(self, status: int, method: str, path: str, body: Any = UNSAID, **more: Any) -> Any:
+        """Ask for what has to fail with this status; return the problem."""
+        answered = await self(method, path, body, **more)
+        assert answered.status == status, answered
+        return answered.json
+
+    async def pages(self, path: str, limit: int, **params: str) -> list[list[Any]]:
+        """Return all pages of a list."""
+        found: list[list[Any]] = []
+        after: dict[str, str] = {}
+        while True:
+            given = {"limit": str(limit), **params, **after}
+            page = await self.done("GET", path, params=given)
+            found.append(page["data"])
+            if page["next"] is None:
+                return found
+            after = {"after": page["next"]}
+
+    def token(self, role: TokenRole, *tenants: str) -> str:
+        """Return the secret of a token of this role, made when missing."""
+        key = (role.value, tenants)
+        if key not in self.secrets:
+            name = " ".join((role.value, *tenants))
+            with writing(self.engine) as connection:
+                _, self.secrets[key] = tokens.create_token(
+                    connection,
+                    PEPPER,
+                    name=name,
+                    role=role,
+                    tenants=tenants,
+                    act=Act("test", utc_now()),
+                )
+        return self.secrets[key]
+
+    def audit(self) -> list[tuple[str, str, str | None]]:
+        """Return actor, action and reason of every row of the audit log."""
+        from proxy.store.audit import list_audit
+        from proxy.store.database import reading
+
+        with reading(self.engine) as connection:
+            return [(one.actor, one.action, one.reason) for one in list_audit(connection, limit=1_000)]
+
+
+@contextlib.asynccontextmanager
+async def asking(folder: Path, database_url: str, **changes: Any) -> AsyncIterator[Asking]:
+    """Serve a control plane on a migrated database in this event loop."""
+    facts: dict[str, Any] = {
+        "listen_fd": 0,
+        "data_plane_socket": str(folder / "s"),
+        "database_url": database_url,
+        "admin_token": ADMIN_TOKEN,
+        "key_pepper": PEPPER.decode(),
+    }
+    listener = bind("127.0.0.1", 0, "ADMIN_LISTEN")
+    runner = await serve(ControlConfig(**(facts | changes)), listener)
+    engine = open_database(database_url)
+    try:
+        async with aiohttp.ClientSession() as http:
+            port = listener.getsockname()[1]
+            yield Asking(f"http://127.0.0.1:{port}", http, engine, Books(engine))
+    finally:
+        await runner.cleanup()
+        engine.dispose()

@@ -1,0 +1,84 @@
+"""The description and the API against each other: requests are made up from the one for the other."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from proxy.admin.api.openapi import document
+from proxy.admin.api.table import ROUTES
+from proxy.store.database import migrate, open_database
+from tests.admin.api.asking import ADMIN_TOKEN, asking
+from tests.admin.api.world import fill
+
+CHECKS = (
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+)
+EXAMPLES = 12
+
+SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A control plane in a thread of its own, on a filled database."""
+    folder = tmp_path_factory.mktemp("api")
+    url = f"sqlite:///{folder}/talkmeter.db"
+    engine = open_database(url, checkpoints=True)
+    migrate(engine)
+    engine.dispose()
+    urls: list[str] = []
+    ready, done = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        async with asking(folder, url) as api:
+            await fill(api)
+            urls.append(api.url)
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=[main()])
+    thread.start()
+    assert ready.wait(30)
+    yield urls[0]
+    done.set()
+    thread.join()
+
+
+@SCHEMA.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_made_up_requests_get_described_answers(case: schemathesis.Case[Any], served: str) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    case.call_and_validate(base_url=served, headers=headers, checks=list(CHECKS))
+
+
+def test_the_description_is_served_to_all(served: str) -> None:
+    async def fetch() -> object:
+        async with aiohttp.ClientSession() as http, http.get(f"{served}/openapi.json") as answer:
+            assert answer.status == 200
+            return await answer.json()
+
+    assert asyncio.run(fetch()) == document(ROUTES)
