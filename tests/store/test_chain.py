@@ -26,7 +26,7 @@ from proxy.core.usage import Meter
 from proxy.store.chain import LATER_COLUMNS, BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
-from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line, session
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 from proxy.store.verify import verify
 from tests.closing import close_month
 from tests.ledgers import NOW, Books
