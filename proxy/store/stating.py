@@ -70,7 +70,7 @@ class StatedLine:
             self.project or "",
             self.model or "",
             self.kind,
-            _METERS.get(self.meter or "", 0),
+            _METERS.get(self.meter or "", -1),
             self.entry_id or 0,
         )
 

@@ -1,6 +1,7 @@
 """What a period's entries come to, line by line, against plain sums over the entries."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine
@@ -12,9 +13,11 @@ from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.statements import find_statement, section_of
 from proxy.store.stating import StatedLine
+from proxy.store.verify import verify
 from tests.closing import LATER, ZONE, close_month
 from tests.ledgers import NOW, Books
 
+BERLIN = ZoneInfo("Europe/Berlin")
 OCTOBER = datetime(2026, 10, 5, tzinfo=UTC)
 
 
@@ -77,3 +80,34 @@ def test_what_has_no_price_adjustments_and_corrections_stand_apart(books: Books)
         ("correction", "2026-10", 7, 28_000),
         ("correction", "2026-10", None, -7_000),
     ]
+
+
+def test_what_was_billed_without_usage_comes_before_what_has_some(books: Books) -> None:
+    """In the same order on every database."""
+    books.bill("s1", "r1", {Meter.TEXT_IN: 4, Meter.UNTOLD_IN: 2})
+    books.bill("s1", "r2", None)
+    books.bill("s1", "r3", {})
+    close_month(books.engine, "2026-11", {"journals": "a test", "unrated": "a test"})
+    assert [
+        (one.meter, one.quantity, one.unit, one.billed_nanousd) for one in lines(books, "2026-11-0001")
+    ] == [
+        (None, 1, "entry", None),
+        ("text_in", 4, "token", None),
+        ("untold_in", 2, "token", None),
+    ]
+
+
+def test_corrections_are_of_months_in_the_ledgers_zone(database: Engine) -> None:
+    """The last two hours of September in UTC are October in Berlin."""
+    books = Books(database, BERLIN)
+    books.open("s1")
+    september, october = datetime(2026, 9, 30, 21, tzinfo=UTC), datetime(2026, 9, 30, 22, tzinfo=UTC)
+    books.bill("s1", "r1", {Meter.TEXT_IN: 1}, at=september)
+    books.bill("s1", "r2", {Meter.TEXT_IN: 1}, at=october)
+    for period in ("2026-09", "2026-10"):
+        close_month(database, period, {"journals": "a test"}, zone=BERLIN)
+    for name, at in (("late1", september), ("late2", october), ("r3", NOW)):
+        books.bill("s1", name, {Meter.TEXT_IN: 1}, at=at)
+    close_month(database, "2026-11", {"journals": "a test"}, zone=BERLIN)
+    assert [one.corrects_period for one in lines(books, "2026-11-0001")] == [None, "2026-09", "2026-10"]
+    assert verify(database, UTC).fault is None
