@@ -31,7 +31,7 @@ CHECKS = (
     response_schema_conformance,
     negative_data_rejection,
 )
-EXAMPLES = 12
+EXAMPLES = 8
 
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
 

@@ -45,6 +45,9 @@ async def test_a_key_made_by_the_api_opens_a_session_that_the_api_stops(tmp_path
                 acts = (await (await api.get("audit")).json())["data"]
                 assert [one["action"] for one in acts] == ["session.stop", "key.create", "tenant.create"]
                 assert (acts[0]["actor"], acts[0]["reason"]) == ("api:admin-token", "a test")
+            served.process.terminate()
+            assert await served.ended() == 0
+            await served.log()  # to its end: nothing of the process is left in this loop
     finally:
         await upstream.close()
 
