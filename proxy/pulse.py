@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,7 +31,19 @@ LAG_PROBE_S = 0.1
 MINUTE_S = 60.0
 SAMPLE_S = 5.0
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
+
+
+async def _to_its_end(call: Coroutine[Any, Any, T]) -> T:
+    """Await a database call; who is cancelled meanwhile still waits for its end: the database closes next."""
+    running = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 class Burn:
@@ -92,7 +105,7 @@ class Pulse:
         sessions = [self._show(one) for one in self._gateway.sessions.values()]
         self._burn.forget(self._gateway.sessions)
         try:
-            orders = await asyncio.to_thread(self._exchange, sessions, self._pots())
+            orders = await _to_its_end(asyncio.to_thread(self._exchange, sessions, self._pots()))
         except (StoreError, SQLAlchemyError) as error:
             self._note(error)
             return
