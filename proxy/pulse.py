@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -36,9 +36,9 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-async def _to_its_end(call: Coroutine[Any, Any, T]) -> T:
-    """Await a database call; who is cancelled meanwhile still waits for its end: the database closes next."""
-    running = asyncio.ensure_future(call)
+async def _to_its_end(call: Callable[..., T], *arguments: Any) -> T:
+    """Make a call in a thread; who is cancelled still waits for its end, since the database closes next."""
+    running = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -105,7 +105,7 @@ class Pulse:
         sessions = [self._show(one) for one in self._gateway.sessions.values()]
         self._burn.forget(self._gateway.sessions)
         try:
-            orders = await _to_its_end(asyncio.to_thread(self._exchange, sessions, self._pots()))
+            orders = await _to_its_end(self._exchange, sessions, self._pots())
         except (StoreError, SQLAlchemyError) as error:
             self._note(error)
             return
