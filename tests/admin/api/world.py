@@ -100,6 +100,7 @@ class World:
             ),
             "GET /sessions": Ask("/sessions", params={"tenant": of}),
             "GET /sessions/{session_id}": Ask("/sessions/s1"),
+            "GET /sessions/{session_id}/account": Ask("/sessions/s1/account"),
             "DELETE /sessions/{session_id}": Ask("/sessions/s1"),
             "GET /ledger": Ask("/ledger", params={"tenant": of}),
             "GET /ledger/{entry_id}": Ask("/ledger/1"),
