@@ -30,7 +30,7 @@ format: venv-dev ## format and fix what ruff can fix
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-bench: venv-dev ## what a relayed message costs, beside nginx and a plain relay, and budgets (8 minutes)
+bench: venv-dev ## what a relayed message costs, budgets, reports over ten million lines (an hour)
 	@$(PY) -m tests.bench $(ARGS)
 
 # Each may be set: `make faults TEST_KILLS_SERVE=3000 TEST_SEED=1`.

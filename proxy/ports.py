@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from proxy.admin import status
-from proxy.admin.control import ControlConfig
+from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import bind, tls_context
 from proxy.plane import Plane

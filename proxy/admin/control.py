@@ -17,6 +17,7 @@ from proxy.admin.api.openapi import BASE, document
 from proxy.admin.api.routes import Context
 from proxy.admin.api.server import Api
 from proxy.admin.api.table import ROUTES
+from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.webhooks import Deliverer, utc_now
@@ -29,24 +30,6 @@ DATA_PLANE_TIMEOUT_S = 5
 DATABASE_TIMEOUT_S = 6
 
 _PASSED_ON = ("Content-Type",)
-
-
-class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
-
-    listen_fd: int
-    data_plane_socket: str
-    database_url: str
-    metrics_token: str | None = None
-    admin_token: str | None = None
-    key_pepper: str | None = None
-    period_timezone: str = "UTC"
-    model_aliases: dict[str, str] = {}
-    statement_issuer: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    log_format: str = "json"
-    log_level: str = "info"
 
 
 class ControlPlane:

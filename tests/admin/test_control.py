@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 import trustme
 
-from proxy.admin.control import ControlConfig, serve
+from proxy.admin.config import ControlConfig
+from proxy.admin.control import serve
 from proxy.admin.listen import ListenError, bind
 from proxy.store import StoreError
 from proxy.store.audit import Act
