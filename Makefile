@@ -4,7 +4,8 @@
 PY := .venv/bin/python
 ARGS ?=
 JOBS ?= 2
-TESTS := -m pytest -n $(JOBS) --dist loadfile
+# In the order of files: the longest tests are in files of few, which would come last and leave one job alone.
+TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 

@@ -93,7 +93,7 @@ class Cells:
     def _lengths(self, zone: ZoneInfo) -> Sequence[Length]:
         """Return which cells tell enough, the longest first."""
         times = set(TIMES) & set(self.names)
-        same = getattr(self.zone, "key", None) == zone.key
+        same = str(self.zone) == zone.key  # also of `datetime.UTC`
         if not times:
             return (MONTHS, DAYS, QUARTERS)
         if not same or "hour" in times:

@@ -38,6 +38,7 @@ MONTH_S_MAX = 0.5
 YEAR_S_MAX = 1.0
 RUNS = 5  # of each report; what counts is their median
 PAYERS: Payers = [(f"tenant {number:02}", project) for number in range(20) for project in ("web", "phone")]
+BY_DAY = ("day", "tenant")  # 365 times as many rows: measured over a year, without a goal
 GROUPS: Sequence[tuple[str, ...]] = (
     (),
     ("tenant",),
@@ -45,7 +46,7 @@ GROUPS: Sequence[tuple[str, ...]] = (
     ("meter",),
     ("key", "modality"),
     ("month",),
-    ("day", "tenant"),
+    BY_DAY,
 )
 _SPANS = {"month": (MONTH, MONTH_S_MAX), "year": (YEAR, YEAR_S_MAX)}
 _MICROSECOND = timedelta(microseconds=1)
@@ -208,7 +209,10 @@ def measure(lines: int, console: Console, batches: int = 20) -> tuple[dict[str, 
     _show(asked, console)
     wrong = sum(not one.is_right for one in asked)
     measured = {"rollups_ratio": ratio, "entries_a_second": posted, "reports": [asdict(one) for one in asked]}
-    return measured, [*(one.goal for one in asked), Limit("reports that differ from the lines", wrong, 0, "")]
+    return measured, [
+        *(one.goal for one in asked if (one.span, one.group_by) != ("year", BY_DAY)),
+        Limit("reports that differ from the lines", wrong, 0, ""),
+    ]
 
 
 def _show(asked: Sequence[Timed], console: Console) -> None:

@@ -59,7 +59,7 @@ def test_reports_are_timed_and_compared_with_the_lines() -> None:
     measured, goals = ledger.measure(1_000, console, batches=1)
     assert measured["rollups_ratio"] > 0 and measured["entries_a_second"]["SQLite"] > 0
     assert {one["is_right"] for one in measured["reports"]} == {True}
-    assert goals[-1].is_met and len(goals) == len(measured["reports"]) + 1
+    assert goals[-1].is_met and len(goals) < len(measured["reports"])
     assert "day, tenant" in console.export_text()
 
 
