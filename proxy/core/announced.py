@@ -22,6 +22,18 @@ class Announced(StrEnum):
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CUT = "budget.cut"
     SESSION_ENDED = "session.ended"
+    SPEND_ANOMALY = "spend.anomaly"
+
+
+REPORT = "report.scheduled"  # nobody asks for this kind: a schedule names who is sent its reports
+
+
+class Channel(StrEnum):
+    """How a receiver is reached."""
+
+    WEBHOOK = "webhook"  # signed JSON
+    SLACK = "slack"  # a webhook that takes {"text": …}, of Slack and others
+    EMAIL = "email"
 
 
 @dataclass(frozen=True, slots=True)
