@@ -83,7 +83,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def parse_address(text: str) -> str:
+def parse_mail_address(text: str) -> str:
     """Return `text` if mail can be sent there; raises ValueError."""
     text = text.strip()
     if len(text) > ADDRESS_CHARS_MAX or not _ADDRESS.fullmatch(text):

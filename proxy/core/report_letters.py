@@ -43,8 +43,10 @@ def letter_of(one: Announcement) -> Letter:
 def _about(payload: Payload) -> list[str]:
     """Return the sentences that each scheduled letter begins with."""
     said = []
-    if payload.get("from"):
-        said.append(f"From {payload['from']} to {payload['to']} ({payload['zone']}).")
+    if "first_on" in payload:
+        said.append(
+            f"From {payload['first_on']} to {payload['last_on']}, in the time zone {payload['zone']}."
+        )
     whose = f"the tenant {payload['tenant']}" if payload["tenant"] else "all tenants"
     said.append(f"About {whose}; sent by Talkmeter's schedule {payload['schedule']}.")
     if payload["skipped"]:
@@ -53,7 +55,8 @@ def _about(payload: Payload) -> list[str]:
 
 
 def _title(payload: Payload, what: str) -> str:
-    return f"{what}, {payload['from'][:10]} to {payload['to'][:10]}"
+    first, last = payload["first_on"], payload["last_on"]
+    return f"{what}, {first}" + (f" to {last}" if last != first else "")
 
 
 # --- A report

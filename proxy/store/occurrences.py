@@ -7,8 +7,9 @@ on already has made it in vain. So a process that dies has either announced an o
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
@@ -29,6 +30,7 @@ from proxy.store.saved_reports import find_report, run_saved
 from proxy.store.schedules import Content, Schedule, move_on
 
 ROWS_MAX = 1_000  # of a report that is sent; more are left out, which it says
+_MOMENT = timedelta(microseconds=1)
 _WINDOWS = {Every.DAY: Window.DAY, Every.WEEK: Window.WEEK, Every.MONTH: Window.MONTH}
 
 
@@ -104,12 +106,12 @@ def _content(engine: Engine, one: Schedule, due_at: datetime) -> dict[str, Any]:
         case Content.DIGEST:
             span, earlier = _last(table, due_at)
             digest = Digest(span, earlier, table.zone, one.tenant_id)
-            return _times(span, table.zone.key) | {"digest": digest.make(engine, due_at)}
+            return _times(span, table.zone) | {"digest": digest.make(engine, due_at)}
         case Content.ANOMALY:
             span, _ = _last(table, due_at)
             with reading(engine) as connection:
                 found = listed(connection, span, one.tenant_id)
-            return _times(span, table.zone.key) | {"anomalies": found}
+            return _times(span, table.zone) | {"anomalies": found}
 
 
 def _last(table: Timetable, due_at: datetime) -> tuple[Span, Span]:
@@ -125,7 +127,7 @@ def _report(engine: Engine, one: Schedule, due_at: datetime) -> dict[str, Any]:
     told = run_saved(engine, saved, due_at, is_billed=one.tenant_id is not None)
     filters = told.query.filters
     assert filters.start is not None and filters.end is not None, "a saved report has a span"
-    times = _times(Span(filters.start, filters.end), parse_zone(saved.query["zone"]).key)
+    times = _times(Span(filters.start, filters.end), parse_zone(saved.query["zone"]))
     return times | {"report": _report_json(saved.name, told)}
 
 
@@ -143,5 +145,13 @@ def _report_json(name: str, told: Report) -> dict[str, Any]:
     }
 
 
-def _times(span: Span, zone: str) -> dict[str, Any]:
-    return {"from": format_instant(span.start), "to": format_instant(span.end), "zone": zone}
+def _times(span: Span, zone: ZoneInfo) -> dict[str, Any]:
+    """Return the instants, and for people the first and the last day, both inside."""
+    first, last = (at.astimezone(zone).date() for at in (span.start, span.end - _MOMENT))
+    return {
+        "from": format_instant(span.start),
+        "to": format_instant(span.end),
+        "zone": zone.key,
+        "first_on": first.isoformat(),
+        "last_on": last.isoformat(),
+    }

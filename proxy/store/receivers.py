@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from proxy.core.announced import Announced, Channel
-from proxy.core.mail_relay import parse_address
+from proxy.core.mail_relay import parse_mail_address
 from proxy.ids import new_id
 from proxy.store import Conflict, StoreError
 from proxy.store.schema import schedule_receiver, webhook
@@ -69,7 +69,7 @@ def _targets(text: str) -> list[Target]:
 
 def _address(text: str) -> str:
     try:
-        return parse_address(text)
+        return parse_mail_address(text)
     except ValueError as problem:
         raise StoreError(f"{problem}.") from None
 

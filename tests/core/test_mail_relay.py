@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.core.mail_relay import MailRelay, Security, parse_address, parse_relay
+from proxy.core.mail_relay import MailRelay, Security, parse_mail_address, parse_relay
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_password_does_not_show() -> None:
 
 @pytest.mark.parametrize("text", ["ann@example.com", " a.b+c@x-y.example ", "o'neill@localhost"])
 def test_addresses(text: str) -> None:
-    assert parse_address(text) == text.strip()
+    assert parse_mail_address(text) == text.strip()
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_addresses(text: str) -> None:
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="no e-mail address"):
-        parse_address(text)
+        parse_mail_address(text)
