@@ -78,7 +78,9 @@ def receivers_of(connection: Connection, schedule_ids: Collection[str]) -> dict[
     """Return the receivers of schedules."""
     found: dict[str, list[Receiver]] = {}
     for row in connection.execute(_linked(schedule_ids).order_by(webhook.c.id)):
-        found.setdefault(row.schedule_id, []).append(Receiver(row.id, row.channel, shown(row)))
+        found.setdefault(row.schedule_id, []).append(
+            Receiver(row.id, row.channel, shown(row.channel, row.url, row.id))
+        )
     return found
 
 
@@ -125,14 +127,14 @@ def drop_receivers(connection: Connection, schedule_id: str, ids: Sequence[str],
     end_receivers(connection, list(connection.execute(own).scalars()), at, REMOVED)
 
 
-def shown(row: Row[Any]) -> str:
-    """Return how the receiver in a row of `webhook` may be shown."""
-    match row.channel:
+def shown(channel: str, url: str, receiver_id: str) -> str:
+    """Return how a receiver may be shown."""
+    match channel:
         case Channel.EMAIL:
-            return str(row.url)
+            return url
         case Channel.SLACK:
-            return f"slack:https://{urlsplit(row.url).hostname}/…"
-    return f"webhook:{row.id}"
+            return f"slack:https://{urlsplit(url).hostname}/…"
+    return f"webhook:{receiver_id}"
 
 
 def _target(row: Row[Any]) -> Target:
