@@ -5,7 +5,7 @@ an address belong to their schedule and go with it. Each address is a receiver o
 exist holds up no other, and nobody sees who else is sent it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,11 +16,12 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 from proxy.core.announced import Announced, Channel
 from proxy.core.mail_relay import parse_mail_address
 from proxy.ids import new_id
-from proxy.store import Conflict, StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.schema import schedule_receiver, webhook
 from proxy.store.webhooks import checked_url, end_receivers, find_webhook
 
 RECEIVERS_MAX = 20  # of one schedule
+OWN = "rcv"  # how the ids of receivers begin that belong to a schedule
 MAILTO = "mailto:"
 SHAPE = "mailto:NAME@HOST, slack:https://… or webhook:ID"
 REMOVED = "the schedule does not send to it any more"
@@ -28,9 +29,9 @@ REMOVED = "the schedule does not send to it any more"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to send: a URL or an address, or the id of a webhook."""
+    """Where to send: a URL, an address, or a webhook's id. Without a channel: the receiver of this id."""
 
-    channel: Channel
+    channel: Channel | None
     place: str
 
 
@@ -64,6 +65,8 @@ def _targets(text: str) -> list[Target]:
             return [Target(Channel.SLACK, checked_url(rest))]
         case "webhook" if colon:
             return [Target(Channel.WEBHOOK, rest)]
+    if text.startswith(f"{OWN}_"):
+        return [Target(None, text)]
     raise StoreError(f"What reports are sent to is written {SHAPE}.")
 
 
@@ -101,21 +104,37 @@ def set_receivers(
         StoreError: there is no such webhook, or it is not for what this schedule tells.
     """
     old = {_target(row): row.id for row in connection.execute(_linked([schedule_id]))}
+    wanted = _resolved(targets, {id: target for target, id in old.items()})
     kinds = [Announced.SPEND_ANOMALY.value] if at_once else []
-    kept = {old[target] for target in targets if target in old}
-    own = kept & {id for target, id in old.items() if target.channel is not Channel.WEBHOOK}
-    connection.execute(update(webhook).where(webhook.c.id.in_(own)).values(kinds=kinds))
+    kept = {id for target, id in old.items() if target in wanted}
     drop_receivers(connection, schedule_id, [id for id in old.values() if id not in kept], at)
-    for target in targets:
+    own = webhook.c.id.in_(kept) & (webhook.c.channel != Channel.WEBHOOK)
+    connection.execute(update(webhook).where(own).values(kinds=kinds))
+    for target in wanted:
         if target.channel is Channel.WEBHOOK:
             _check_webhook(connection, target.place, tenant_id, at_once)
         if target not in old:
-            id = target.place if target.channel is Channel.WEBHOOK else new_id("rcv")
-            if target.channel is not Channel.WEBHOOK:
-                row = {"id": id, "tenant_id": tenant_id, "channel": target.channel.value, "kinds": kinds}
-                url = MAILTO + target.place if target.channel is Channel.EMAIL else target.place
-                connection.execute(insert(webhook).values(**row, url=url, secret="", created_at=at))
+            id = _made(connection, target, {"tenant_id": tenant_id, "kinds": kinds, "created_at": at})
             connection.execute(insert(schedule_receiver).values(schedule_id=schedule_id, webhook_id=id))
+
+
+def _resolved(targets: Sequence[Target], known: Mapping[str, Target]) -> list[Target]:
+    """Return the targets, those that are given by their id as what they are."""
+    unknown = [one.place for one in targets if one.channel is None and one.place not in known]
+    if unknown:
+        raise NotFound(f"This schedule has no receiver {unknown[0][:60]!r}: write {SHAPE}.")
+    return list(dict.fromkeys(one if one.channel is not None else known[one.place] for one in targets))
+
+
+def _made(connection: Connection, target: Target, facts: Mapping[str, Any]) -> str:
+    """Return the id of a receiver: a webhook's that there is, or that of one that is made."""
+    if target.channel is Channel.WEBHOOK:
+        return target.place
+    assert target.channel is not None, "it is resolved"
+    url = MAILTO + target.place if target.channel is Channel.EMAIL else target.place
+    row = {"id": new_id(OWN), "channel": target.channel.value, "url": url, "secret": ""}
+    connection.execute(insert(webhook).values(**row, **facts))
+    return row["id"]
 
 
 def drop_receivers(connection: Connection, schedule_id: str, ids: Sequence[str], at: datetime) -> None:
