@@ -152,7 +152,8 @@ def shown(channel: str, url: str, receiver_id: str) -> str:
         case Channel.EMAIL:
             return url
         case Channel.SLACK:
-            return f"slack:https://{urlsplit(url).hostname}/…"
+            parts = urlsplit(url)
+            return f"slack:{parts.scheme}://{parts.hostname}/…"
     return f"webhook:{receiver_id}"
 
 
