@@ -136,10 +136,13 @@ class _Attempt:
     def _connected(self) -> Iterator[smtplib.SMTP]:
         relay = self._relay
         tls = ssl.create_default_context()
+        us = self._sender.rpartition("@")[
+            2
+        ]  # left out, it would be looked up: slow, and our network's business
         if relay.security is Security.TLS:
-            client: smtplib.SMTP = smtplib.SMTP_SSL(timeout=STEP_S, context=tls)
+            client: smtplib.SMTP = smtplib.SMTP_SSL(local_hostname=us, timeout=STEP_S, context=tls)
         else:
-            client = smtplib.SMTP(timeout=STEP_S)
+            client = smtplib.SMTP(local_hostname=us, timeout=STEP_S)
         self._client = client
         # What a certificate is checked against; `connect` alone would leave it empty.
         client._host = relay.host  # type: ignore[attr-defined]

@@ -129,6 +129,17 @@ def test_a_saved_report_is_about_its_span_when_it_was_due(books: Books) -> None:
     assert report["total"]["responses"] == 2 and not report["is_billed"]
 
 
+def test_end_users_are_told_by_their_ids(books: Books) -> None:
+    books.open("s4", "acme", end_user="zoë")
+    books.bill("s4", "r", {Meter.TEXT_OUT: 1})
+    save(books.engine, groups=("end_user",))
+    schedule(books.engine, content=Content.REPORT, report="costs")
+    make(books.engine, MONDAY)
+    first, rest = sent(books.engine)[0]["report"]["rows"]
+    assert first["end_user"] == first["end_user_id"] != "zoë" and rest["end_user"] is None
+    assert "zoë" not in str(sent(books.engine))
+
+
 def test_a_long_report_is_cut_and_says_so(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occurrences, "ROWS_MAX", 1)
     save(books.engine, groups=("tenant",))
