@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pytest
 from sqlalchemy import Engine, select
 
 from proxy.core.timetable import Every, Timetable
@@ -17,6 +18,9 @@ from proxy.store.saved_reports import SavedReport, save_report
 from proxy.store.saved_reports import Wanted as WantedReport
 from proxy.store.schedules import Content, Schedule, Wanted, set_schedule
 from proxy.store.schema import outbox
+
+# For tests that have nothing to do with the kind of database.
+EMBEDDED = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
 ACT = Act("test", NOW)

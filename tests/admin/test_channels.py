@@ -21,7 +21,7 @@ from proxy.store.webhooks import create_webhook
 from tests.admin.mailbox import mailbox
 from tests.admin.test_webhooks import Place, logged
 from tests.announcements import announce, receiver, until
-from tests.scheduling import ACT, NOW, schedule
+from tests.scheduling import ACT, EMBEDDED, NOW, schedule
 
 NOBODY = "slack:http://127.0.0.1:1/hook"
 
@@ -84,6 +84,7 @@ async def test_one_report_reaches_each_kind_of_receiver(place: Place) -> None:
     assert place.count("announcements", kind="report.scheduled") == 1
 
 
+@EMBEDDED
 async def test_a_busy_mail_server_is_tried_again_and_a_wrong_address_is_not(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +105,7 @@ async def test_a_busy_mail_server_is_tried_again_and_a_wrong_address_is_not(
     assert "550" in record.__dict__["error"]
 
 
+@EMBEDDED
 async def test_slack_that_is_gone_or_moved(place: Place) -> None:
     async with receiver(410) as gone, receiver(302) as moved:
         make_now(place.engine, schedule(place.engine, f"slack:{gone.url}", name="a"), ACT)
@@ -119,6 +121,7 @@ async def test_slack_that_is_gone_or_moved(place: Place) -> None:
     }
 
 
+@EMBEDDED
 async def test_without_a_mail_server_mail_waits(place: Place) -> None:
     make_now(place.engine, schedule(place.engine), ACT)
     async with delivering(place):
@@ -151,6 +154,7 @@ async def test_an_alarm_is_told_at_once_to_whom_it_concerns(place: Place) -> Non
         assert sorted(one.schedule for one in list_log(connection)) == ["all", "all", "own"]
 
 
+@EMBEDDED
 async def test_a_slow_mail_server_is_one_receiver(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many addresses wait behind it: no more than so many at once, and others go on."""
     monkeypatch.setattr(webhooks, "OF_ONE_WEBHOOK_MAX", 2)

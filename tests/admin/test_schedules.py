@@ -19,7 +19,7 @@ from proxy.store.database import open_database, reading
 from proxy.store.schema import outbox
 from tests.announcements import until
 from tests.ledgers import Books
-from tests.scheduling import DAILY, NOW, schedule, sent
+from tests.scheduling import DAILY, EMBEDDED, NOW, schedule, sent
 
 SENSITIVE = Sensitivity(1, 5)
 OFF = Sensitivity(1, 0)
@@ -118,6 +118,7 @@ async def test_an_hour_is_looked_at_when_it_is_over_and_again_after_a_start(plac
     )
 
 
+@EMBEDDED
 async def test_with_no_deviations_nothing_is_looked_at(place: Place) -> None:
     await asyncio.to_thread(spike, place.engine)
     place.now = NOW + timedelta(hours=2)
@@ -126,6 +127,7 @@ async def test_with_no_deviations_nothing_is_looked_at(place: Place) -> None:
     assert place.anomalies() == []
 
 
+@EMBEDDED
 async def test_a_lost_database_is_said_once_and_nothing_is_lost(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from proxy.core.usage import Meter
 from tests.cli.conftest import Talkmeter
 from tests.ledgers import Books
+from tests.scheduling import EMBEDDED
 
 
 @pytest.fixture
@@ -41,11 +42,13 @@ def test_a_report_is_saved_and_run(talkmeter: Talkmeter, spent: Books) -> None:
     assert noted[-1]["reason"] == "not needed" and noted[-1]["before"]["name"] == "daily"
 
 
+@EMBEDDED
 def test_the_report_itself_is_as_it_was(talkmeter: Talkmeter, spent: Books) -> None:
     assert talkmeter("report", "--json", "--group-by", "tenant").json["total"]["responses"] == 2
     assert "save" in talkmeter("report", "--help").out
 
 
+@EMBEDDED
 def test_what_is_refused(talkmeter: Talkmeter) -> None:
     assert "no span" in talkmeter.fails("report", "save", "x", "--span", "last-year")
     assert "nothing to group by" in talkmeter.fails("report", "save", "x", "--group-by", "zodiac")

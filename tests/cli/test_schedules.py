@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from proxy.store.database import writing
 from proxy.store.deliveries import Outcome, claim, fan_out, record
 from tests.cli.conftest import Talkmeter
-from tests.scheduling import NOW
+from tests.scheduling import EMBEDDED, NOW
 
 SLACK = "slack:https://hooks.slack.com/services/canary"
 DIGEST = ("--digest", "--every", "week")
@@ -60,6 +60,7 @@ def test_a_schedule_is_set_tried_out_and_removed(talkmeter: Talkmeter, database:
     assert "canary" not in noted.out
 
 
+@EMBEDDED
 def test_an_alarm_and_what_cannot_be_run(talkmeter: Talkmeter) -> None:
     made = talkmeter("schedule", "set", "alarm", "--anomaly", "--to", SLACK, "--json").json
     assert (made["every"], made["next_at"], made["content"]) == (None, None, "anomaly")
@@ -67,6 +68,7 @@ def test_an_alarm_and_what_cannot_be_run(talkmeter: Talkmeter) -> None:
     assert "when they are found" in talkmeter.fails("schedule", "run", "alarm")
 
 
+@EMBEDDED
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -84,14 +86,5 @@ def test_an_alarm_and_what_cannot_be_run(talkmeter: Talkmeter) -> None:
         (("--to", SLACK, *DIGEST, "--tenant", "none"), 1, "no tenant"),
     ],
 )
-def test_what_is_refused(sqlite_talkmeter: Talkmeter, words: tuple[str, ...], code: int, says: str) -> None:
-    assert says in sqlite_talkmeter.fails("schedule", "set", "x", *words, code=code)
-
-
-@pytest.fixture
-def sqlite_talkmeter(
-    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Talkmeter:
-    monkeypatch.chdir(tmp_path_factory.mktemp("cli"))
-    monkeypatch.setenv("TALKMETER_DATABASE_URL", sqlite_url)
-    return Talkmeter()
+def test_what_is_refused(talkmeter: Talkmeter, words: tuple[str, ...], code: int, says: str) -> None:
+    assert says in talkmeter.fails("schedule", "set", "x", *words, code=code)

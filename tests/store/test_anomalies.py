@@ -16,6 +16,7 @@ from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.outbox import Announcement, announce
 from tests.ledgers import NOW, Books
+from tests.scheduling import EMBEDDED
 
 HOUR = Span(datetime(2026, 11, 23, 11, tzinfo=UTC), datetime(2026, 11, 23, 12, tzinfo=UTC))
 SENSITIVE = Sensitivity(1_000_000, 5)  # a tenth of a cent
@@ -46,6 +47,7 @@ def find(books: Books, hour: Span = HOUR, sensitivity: Sensitivity = SENSITIVE) 
         return find_anomalies(connection, hour, UTC_ZONE, sensitivity, NOW)
 
 
+@EMBEDDED
 def test_an_hour_like_others_is_usual(books: Books) -> None:
     bill(books, "s1", "now", 110)
     assert find(books) == []
@@ -79,6 +81,7 @@ def test_a_dear_hour_is_told_of_the_tenant_and_of_all(books: Books) -> None:
     assert told[acme].key != told[None].key
 
 
+@EMBEDDED
 def test_who_is_new_is_not_unusual(books: Books) -> None:
     bill(books, "s2", "now", 10**5)
     assert [one.tenant_id for one in find(books)] == [None]
@@ -88,6 +91,7 @@ def test_who_is_new_is_not_unusual(books: Books) -> None:
     assert books.key("globex").tenant_id in {one.tenant_id for one in find(books)}, "weeks of nothing count"
 
 
+@EMBEDDED
 def test_an_hour_that_usually_costs_nothing(books: Books) -> None:
     cost = bill(books, "s3", "now", 200)
     (one,) = [one for one in find(books) if one.tenant_id]
@@ -95,6 +99,7 @@ def test_an_hour_that_usually_costs_nothing(books: Books) -> None:
     assert find(books, sensitivity=Sensitivity(cost, 5)) == [], "less than the floor"
 
 
+@EMBEDDED
 def test_adjustments_are_nobodys_spending(books: Books) -> None:
     wanted = Adjustment("k", Kind.ADJUSTMENT, "acme", 10**12, 10**12, occurred_at=HOUR.start)
     with writing(books.engine) as connection:

@@ -21,7 +21,7 @@ from proxy.store.schedules import Content, Schedule, due_schedules
 from proxy.store.schema import outbox, saved_report
 from tests.announcements import ANOMALY
 from tests.ledgers import Books
-from tests.scheduling import ACT, DAILY, NOW, save, schedule, sent
+from tests.scheduling import ACT, DAILY, EMBEDDED, NOW, save, schedule, sent
 
 ROOT = Path(__file__).parents[2]
 MONDAY = datetime(2026, 11, 30, 8, tzinfo=UTC)
@@ -107,6 +107,7 @@ def test_of_several_that_try_at_once_one_makes_it(migrated_postgres_url: str) ->
         engine.dispose()
 
 
+@EMBEDDED
 def test_what_was_made_before_a_change_is_not_made_again(database: Engine) -> None:
     """As where somebody whose clock is late sets the schedule again."""
     schedule(database)
@@ -129,6 +130,7 @@ def test_a_saved_report_is_about_its_span_when_it_was_due(books: Books) -> None:
     assert report["total"]["responses"] == 2 and not report["is_billed"]
 
 
+@EMBEDDED
 def test_end_users_are_told_by_their_ids(books: Books) -> None:
     books.open("s4", "acme", end_user="zoë")
     books.bill("s4", "r", {Meter.TEXT_OUT: 1})
@@ -140,6 +142,7 @@ def test_end_users_are_told_by_their_ids(books: Books) -> None:
     assert "zoë" not in str(sent(books.engine))
 
 
+@EMBEDDED
 def test_a_long_report_is_cut_and_says_so(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occurrences, "ROWS_MAX", 1)
     save(books.engine, groups=("tenant",))
@@ -149,6 +152,7 @@ def test_a_long_report_is_cut_and_says_so(books: Books, monkeypatch: pytest.Monk
     assert (len(report["rows"]), report["rows_left_out"], report["total"]["responses"]) == (1, 1, 2)
 
 
+@EMBEDDED
 def test_a_tenants_report_holds_what_it_owes_and_nothing_else(books: Books) -> None:
     with writing(books.engine) as connection:
         set_markup(connection, "acme", 5_000, NOW - timedelta(days=1), ACT)
@@ -169,6 +173,7 @@ def test_a_tenants_report_holds_what_it_owes_and_nothing_else(books: Books) -> N
     assert "globex" not in str(sent(books.engine))
 
 
+@EMBEDDED
 def test_what_cannot_be_made_is_told_and_the_next_comes(books: Books) -> None:
     saved = save(books.engine, groups=("session",), span="last-366-days")
     schedule(books.engine, content=Content.REPORT, report="costs")
@@ -198,6 +203,7 @@ def test_anomalies_of_the_day_before(books: Books) -> None:
     assert told == {None: [hours[1][1], hours[2][1]], "acme": [hours[2][1]]}
 
 
+@EMBEDDED
 def test_now_is_beside_the_timetable(books: Books) -> None:
     one = schedule(books.engine)
     make_now(books.engine, one, ACT)

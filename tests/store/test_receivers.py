@@ -12,7 +12,7 @@ from proxy.store.receivers import REMOVED, Receiver, Target, parse_targets
 from proxy.store.schema import webhook
 from proxy.store.tenants import create_tenant
 from proxy.store.webhooks import create_webhook, delete_webhook, list_webhooks
-from tests.scheduling import ACT, NOW, schedule
+from tests.scheduling import ACT, EMBEDDED, NOW, schedule
 
 SLACK = "slack:https://hooks.slack.com/services/T0/B0/canary"
 URL = "https://example.com/hook"
@@ -59,6 +59,7 @@ def receivers(engine: Engine) -> list[tuple[str, str, bool]]:
     return [(row.channel, row.url, row.deleted_at is None) for row in rows]
 
 
+@EMBEDDED
 def test_a_slack_url_is_shown_by_its_host_alone_and_no_receiver_is_a_webhook(database: Engine) -> None:
     made = schedule(database, "mailto:ann@example.com", SLACK)
     assert [one.to for one in made.to] == ["mailto:ann@example.com", "slack:https://hooks.slack.com/…"]
@@ -85,6 +86,7 @@ def test_who_stays_is_left_as_it_is_and_who_goes_is_sent_nothing_more(database: 
         schedule(database, bob.id)
 
 
+@EMBEDDED
 def test_webhooks_are_of_whom_they_hear(database: Engine) -> None:
     with writing(database) as connection:
         for name in ("acme", "globex"):

@@ -28,7 +28,7 @@ from proxy.store.saved_reports import (
 from proxy.store.schedules import Content
 from proxy.store.schema import saved_report
 from tests.ledgers import Books
-from tests.scheduling import ACT, NOW, save, schedule
+from tests.scheduling import ACT, EMBEDDED, NOW, save, schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -60,6 +60,7 @@ def test_it_answers_what_the_report_with_its_times_does(books: Books) -> None:
     assert later.total["responses"] == 1
 
 
+@EMBEDDED
 def test_a_tenants_is_about_that_tenant_whatever_is_asked(books: Books) -> None:
     with writing(books.engine) as connection, pytest.raises(StoreError, match="has a span"):
         save_report(connection, wanted(session="s1"), ACT, tenant="acme")
@@ -113,6 +114,7 @@ def test_saving_again_changes_it_and_the_audit_log_keeps_what_it_was(books: Book
     assert noted[-1].before == {"name": "all costs", "span": "last-week", **again.query}
 
 
+@EMBEDDED
 def test_an_end_user_is_kept_by_id_since_a_name_can_be_erased(books: Books) -> None:
     with writing(books.engine) as connection:
         saved = save_report(connection, wanted(end_user="zoë"), ACT, tenant="acme")
@@ -146,6 +148,7 @@ def test_what_cannot_be_asked_is_not_saved(sqlite_url: str, change: dict[str, An
     engine.dispose()
 
 
+@EMBEDDED
 def test_there_is_a_limit_and_what_a_schedule_sends_stays(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ def test_there_is_a_limit_and_what_a_schedule_sends_stays(
         forget_report(connection, "r1", ACT)
 
 
+@EMBEDDED
 def test_what_this_version_cannot_read_is_said(books: Books) -> None:
     saved = save(books.engine)
     for query in ({}, {"filters": {"zodiac": "leo"}, "group_by": [], "zone": "UTC", "count_sessions": False}):

@@ -12,7 +12,7 @@ from proxy.store.schedule_log import LogRow, list_log, page_of_log
 from proxy.store.schedules import Content, remove_schedule
 from proxy.store.tenants import create_tenant
 from tests.announcements import announce
-from tests.scheduling import ACT, DAILY, NOW, schedule
+from tests.scheduling import ACT, DAILY, EMBEDDED, NOW, schedule
 
 
 def states(rows: list[LogRow]) -> list[tuple[str, str | None, str]]:
@@ -73,6 +73,7 @@ def test_alarms_are_in_it_and_announcements_of_webhooks_are_not(database: Engine
         assert page_of_log(connection, Page(within=frozenset({"ten_other"}))) == []
 
 
+@EMBEDDED
 def test_it_is_kept_for_thirty_days(database: Engine) -> None:
     make_now(database, schedule(database), ACT)
     with writing(database) as connection:

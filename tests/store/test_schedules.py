@@ -27,12 +27,13 @@ from proxy.store.schedules import (
 )
 from proxy.store.schema import schedule_receiver, webhook
 from proxy.store.tenants import archive_tenant, create_tenant
-from tests.scheduling import ACT, DAILY, MONDAYS, NOW, save, schedule
+from tests.scheduling import ACT, DAILY, EMBEDDED, MONDAYS, NOW, save, schedule
 
 ANN = parse_targets(["mailto:ann@example.com"])
 DIGEST = Wanted("weekly", Content.DIGEST, MONDAYS, ANN)
 
 
+@EMBEDDED
 def test_set_changed_and_removed(database: Engine) -> None:
     made = schedule(database)
     assert made.next_at == datetime(2026, 11, 30, 8, tzinfo=UTC)
@@ -79,6 +80,7 @@ def test_one_of_a_name_for_each_tenant(database: Engine) -> None:
             set_schedule(connection, replace(DIGEST, name="third"), ACT, tenant="acme")
 
 
+@EMBEDDED
 def test_a_report_is_sent_to_those_it_is_about(database: Engine) -> None:
     with writing(database) as connection:
         create_tenant(connection, "acme", ACT)
@@ -113,6 +115,7 @@ def test_what_cannot_be_set(sqlite_url: str, change: dict[str, Any], says: str) 
     engine.dispose()
 
 
+@EMBEDDED
 def test_there_is_a_limit(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedules, "SCHEDULES_MAX", 3)
     with writing(database) as connection:
@@ -135,6 +138,7 @@ def test_what_is_due_is_moved_on_by_one(database: Engine) -> None:
         assert due_schedules(connection, one.next_at) == []
 
 
+@EMBEDDED
 def test_a_change_passes_over_nothing_that_is_due_already(database: Engine) -> None:
     one = schedule(database, table=DAILY)
     later = NOW + timedelta(days=1)

@@ -8,6 +8,7 @@ from proxy.store.markups import set_markup
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.ledgers import ACT, Books
+from tests.scheduling import EMBEDDED
 
 OWN = {"name": "daily", "tenant": "acme", "span": "last-day", "group_by": ["model"], "tz": "UTC"}
 
@@ -32,6 +33,7 @@ async def test_it_is_made_changed_and_forgotten_by_who_has_read_it(api: Asking) 
     assert api.audit()[-1][2] == "done"
 
 
+@EMBEDDED
 async def test_viewers_run_those_of_their_tenants_in_what_these_owe(api: Asking) -> None:
     books = Books(api.engine)
     books.key("acme")
