@@ -49,10 +49,15 @@ class Announcement:
 
     @property
     def message_id(self) -> str:
-        """Return what `webhook-id` says: no full stop in it, since that divides what is signed."""
-        return "msg_" + hashlib.sha256(self.key.encode()).hexdigest()[:_ID_DIGITS]
+        """Return what `webhook-id` says."""
+        return message_id(self.key)
 
     def body(self) -> bytes:
         """Return the message, the same bytes at every attempt: type, timestamp and data."""
         message = {"type": self.kind, "timestamp": self.at, "data": self.payload}
         return msgspec.json.encode(message, order="sorted")
+
+
+def message_id(key: str) -> str:
+    """Return the id of what is announced under `key`: without a full stop, which divides what is signed."""
+    return "msg_" + hashlib.sha256(key.encode()).hexdigest()[:_ID_DIGITS]

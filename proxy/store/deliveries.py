@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from proxy.core.announced import Announced, Announcement, Channel
+from proxy.core.announced import Announced, Announcement, Channel, message_id
 from proxy.core.money import format_usd
 from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
@@ -259,7 +259,8 @@ def page_of_deliveries(
     connection: Connection, page: Page, *, webhook_id: str | None = None, outbox_id: int | None = None
 ) -> list[DeliveryRow]:
     """Return a page of deliveries, by the announcement's id and the webhook's, whose tenant counts."""
-    query = select(outbox, delivery).join(delivery, delivery.c.outbox_id == outbox.c.id)
+    known = [column for column in outbox.c if column is not outbox.c.payload]  # a report's can be long
+    query = select(*known, delivery).join(delivery, delivery.c.outbox_id == outbox.c.id)
     query = query.join(webhook, webhook.c.id == delivery.c.webhook_id)
     if webhook_id is not None:
         query = query.where(delivery.c.webhook_id == webhook_id)
@@ -270,7 +271,7 @@ def page_of_deliveries(
     return [
         DeliveryRow(
             row.id,
-            _announcement(row).message_id,
+            message_id(row.key),
             row.kind,
             row.at,
             **{name: getattr(row, name) for name in names},

@@ -46,8 +46,10 @@ def page_of_log(connection: Connection, page: Page, *, schedule_id: str | None =
     if schedule_id is not None:
         query = query.where(_of_schedule == schedule_id)
     receiver = func.coalesce(delivery.c.webhook_id, "")
-    rows = connection.execute(page.of(query, outbox.c.id, receiver, tenant_id=outbox.c.tenant_id))
-    return [_row(row) for row in rows]
+    rows = connection.execute(page.of(query, outbox.c.id, receiver, tenant_id=outbox.c.tenant_id)).all()
+    different = {row.id: row for row in rows}.values()
+    told = {row.id: _told(connection, row) for row in different}
+    return [_row(row, told[row.id]) for row in rows]
 
 
 def list_log(connection: Connection, *, schedule_id: str | None = None, limit: int = 50) -> list[LogRow]:
@@ -63,7 +65,7 @@ def _sent() -> Select[Any]:
     own = (schedule_receiver.c.webhook_id == webhook.c.id) & (webhook.c.channel != Channel.WEBHOOK)
     return (
         select(
-            outbox,
+            *(column for column in outbox.c if column is not outbox.c.payload),
             delivery,
             _of_schedule.label("of_schedule"),
             schedule.c.name.label("of_name"),
@@ -79,18 +81,25 @@ def _sent() -> Select[Any]:
     )
 
 
-def _row(row: Row[Any]) -> LogRow:
-    told = row.payload
-    is_report = row.kind == REPORT
+_FACTS = ("schedule", "content", "due_at", "skipped", "problem")
+
+
+def _told(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Return what the log says of an announcement. Payloads are read one by one: a whole report is in each."""
+    if row.kind != REPORT:
+        at = format_instant(row.at)
+        known = {"schedule": row.of_name, "content": Content.ANOMALY.value, "due_at": at}
+        return known | {"skipped": 0, "problem": None}
+    payload = connection.execute(select(outbox.c.payload).where(outbox.c.id == row.id)).scalar_one()
+    return {name: payload[name] for name in _FACTS}
+
+
+def _row(row: Row[Any], told: dict[str, Any]) -> LogRow:
     return LogRow(
         id=row.id,
         schedule_id=row.of_schedule,
-        schedule=told["schedule"] if is_report else row.of_name,
-        content=told["content"] if is_report else Content.ANOMALY.value,
         at=row.at,
-        due_at=told["due_at"] if is_report else format_instant(row.at),
-        skipped=told["skipped"] if is_report else 0,
-        problem=told["problem"] if is_report else None,
+        **told,
         receiver_id=row.receiver_id,
         to=None if row.receiver_id is None else shown(row.channel, row.url, row.receiver_id),
         state=_state(row),

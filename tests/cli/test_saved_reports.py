@@ -54,5 +54,6 @@ def test_what_is_refused(talkmeter: Talkmeter) -> None:
     assert "nothing to group by" in talkmeter.fails("report", "save", "x", "--group-by", "zodiac")
     assert "no tenant 'none'" in talkmeter.fails("report", "save", "x", "--tenant", "none")
     assert "not a time zone" in talkmeter.fails("report", "save", "x", "--tz", "Mars")
+    assert "stand behind `report saved`" in talkmeter.fails("report", "--tenant", "acme", "saved", code=2)
     for command in ("run", "forget"):
         assert "no saved report 'x'" in talkmeter.fails("report", command, "x")
