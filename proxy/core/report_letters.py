@@ -77,9 +77,9 @@ def _report(payload: Payload) -> Letter:
     )
     said = [f"Cost: ${total['cost_usd']}. Responses: {total['responses']:,}."]
     if total["unrated_entries"]:
-        said.append(f"Without a price, and not in these sums: {total['unrated_entries']:,} entries.")
+        said.append(f"Entries without a price, which are not in these sums: {total['unrated_entries']:,}.")
     if report["rows_left_out"]:
-        said.append(f"The attached file has {len(rows):,} rows; {report['rows_left_out']:,} are left out.")
+        said.append(f"Rows in the attached file: {len(rows):,}. Left out: {report['rows_left_out']:,}.")
     attached = Attachment("report.csv", columns, rows or [total])
     return Letter(_title(payload, report["name"]), [*_about(payload), *said], [table], [attached])
 
@@ -101,9 +101,9 @@ def _digest(payload: Payload) -> Letter:
     change = _change(now["cost_nanousd"], then["cost_nanousd"])
     said = [f"Cost: ${now['cost_usd']}, {change} against the same time before."]
     if now["unrated_entries"]:
-        said.append(f"Without a price, and not in these sums: {now['unrated_entries']:,} entries.")
-    numbers = frozenset(("", "Before", "Change"))
-    tables = [Table("Figures", ("Figure", "", "Before", "Change"), figures, numbers)]
+        said.append(f"Entries without a price, which are not in these sums: {now['unrated_entries']:,}.")
+    numbers = frozenset(("Value", "Before", "Change"))
+    tables = [Table("Figures", ("Figure", "Value", "Before", "Change"), figures, numbers)]
     tables += [_top(digest, name) for name in ("tenant", "model") if f"top_{name}s" in digest]
     if digest["budgets"]:
         tables.append(_budgets(digest["budgets"]))

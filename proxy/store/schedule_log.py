@@ -85,7 +85,7 @@ _FACTS = ("schedule", "content", "due_at", "skipped", "problem")
 
 
 def _told(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Return what the log says of an announcement. Payloads are read one by one: a whole report is in each."""
+    """Return what the log says of an announcement. Payloads are read one by one: each has a whole report."""
     if row.kind != REPORT:
         at = format_instant(row.at)
         known = {"schedule": row.of_name, "content": Content.ANOMALY.value, "due_at": at}

@@ -74,8 +74,8 @@ def test_a_report() -> None:
         "From 2026-11-23 to 2026-11-29, in the time zone Europe/Berlin.",
         "About all tenants; sent by Talkmeter's schedule weekly.",
         "Cost: $12.500000000. Responses: 1,234.",
-        "Without a price, and not in these sums: 3 entries.",
-        "The attached file has 1 rows; 2 are left out.",
+        "Entries without a price, which are not in these sums: 3.",
+        "Rows in the attached file: 1. Left out: 2.",
         "… and 2 more",
     ):
         assert said in text, text
