@@ -13,7 +13,7 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -60,9 +60,14 @@ class Mailer:
     async def send(self, one: Announcement, url: str) -> Sent:
         """Send an announcement to a `mailto:` URL."""
         address = url.removeprefix(MAILTO)
-        attempt = _Attempt(self._relay, self._sender, address, compose(one, self._sender, address))
+        message = compose(one, self._sender, address)
+        attempt = _Attempt(self._relay, self._sender)
+
+        def hand_over(client: smtplib.SMTP) -> Sent:
+            return _hand_over(client, self._sender, address, message)
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, attempt.run)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, attempt.run, hand_over)
         except asyncio.CancelledError:
             attempt.hang_up()
             raise
@@ -89,26 +94,34 @@ def compose(one: Announcement, sender: str, address: str) -> bytes:
     return message.as_bytes()
 
 
-class _Attempt:
-    """One message on its way, in a thread."""
+def greet(relay: MailRelay, sender: str) -> Sent:
+    """Connect and log in as for a message, and send none."""
 
-    def __init__(self, relay: MailRelay, sender: str, address: str, message: bytes) -> None:
+    def send_nothing(client: smtplib.SMTP) -> Sent:
+        client.ehlo_or_helo_if_needed()
+        return Sent(client.noop()[0], None)
+
+    return _Attempt(relay, sender).run(send_nothing)
+
+
+class _Attempt:
+    """One use of the server, in a thread."""
+
+    def __init__(self, relay: MailRelay, sender: str) -> None:
         self._relay = relay
         self._sender = sender
-        self._address = address
-        self._message = message
         self._client: smtplib.SMTP | None = None
         self._is_hung_up = False
 
-    def run(self) -> Sent:
-        """Send it, or say what is wrong."""
+    def run(self, use: Callable[[smtplib.SMTP], Sent]) -> Sent:
+        """Connect, log in and do what `use` does, or say what is wrong."""
         if self._is_hung_up:
             return Sent(None, "it was not sent in time")
         timer = threading.Timer(MAIL_S, self.hang_up)
         timer.start()
         try:
             with self._connected() as client:
-                return self._hand_over(client)
+                return use(client)
         except smtplib.SMTPAuthenticationError as error:
             return Sent(error.smtp_code, "the mail server does not accept our user and password")
         except smtplib.SMTPResponseException as error:
@@ -160,21 +173,19 @@ class _Attempt:
         finally:
             client.close()
 
-    def _hand_over(self, client: smtplib.SMTP) -> Sent:
-        """Name sender and receiver and send the message: from here on a 5xx is about these."""
-        client.ehlo_or_helo_if_needed()
-        try:
-            client.sendmail(self._sender, [self._address], self._message)
-        except smtplib.SMTPRecipientsRefused as error:
-            code, reply = error.recipients[self._address]
-            return _refused(code, reply)
-        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
-            return _refused(error.smtp_code, error.smtp_error)
-        with contextlib.suppress(
-            smtplib.SMTPException, OSError
-        ):  # it is sent, whatever comes of the farewell
-            client.quit()
-        return Sent(250, None)
+
+def _hand_over(client: smtplib.SMTP, sender: str, address: str, message: bytes) -> Sent:
+    """Name sender and receiver and send the message: here a 5xx is about these."""
+    client.ehlo_or_helo_if_needed()
+    try:
+        client.sendmail(sender, [address], message)
+    except smtplib.SMTPRecipientsRefused as error:
+        return _refused(*error.recipients[address])
+    except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+        return _refused(error.smtp_code, error.smtp_error)
+    with contextlib.suppress(smtplib.SMTPException, OSError):  # it is sent, whatever comes of the farewell
+        client.quit()
+    return Sent(250, None)
 
 
 def _refused(code: int, reply: bytes | str) -> Sent:
