@@ -149,9 +149,8 @@ class _Attempt:
     def _connected(self) -> Iterator[smtplib.SMTP]:
         relay = self._relay
         tls = ssl.create_default_context()
-        us = self._sender.rpartition("@")[
-            2
-        ]  # left out, it would be looked up: slow, and our network's business
+        # How we greet. Left out, it would be looked up: slow, and our network's business.
+        _, _, us = self._sender.rpartition("@")
         if relay.security is Security.TLS:
             client: smtplib.SMTP = smtplib.SMTP_SSL(local_hostname=us, timeout=STEP_S, context=tls)
         else:

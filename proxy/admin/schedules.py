@@ -70,19 +70,25 @@ class Scheduler:
             pass  # it is time to look again
 
     def _look(self) -> None:
-        """In a thread: make what is due, one after the other, then look at the hours that are over."""
+        """In a thread: look at the hours that are over, then make what is due, one after the other."""
         with reachable(self._engine):
-            self._make_due()
             self._look_at_hours()
+            self._make_due()
 
     def _make_due(self) -> None:
         now = self._clock()
         with reading(self._engine) as connection:
             due = due_schedules(connection, now)
+        problem: SQLAlchemyError | None = None
         for one in due:
             if self._wake.is_set():
                 return
-            make_due(self._engine, one, now)
+            try:
+                make_due(self._engine, one, now)
+            except SQLAlchemyError as error:  # perhaps of this one alone: the others do not wait behind it
+                problem = error
+        if problem is not None:
+            raise problem
 
     def _look_at_hours(self) -> None:
         """Announce the unusual ones among the hours that ended since the last look, each once for ever."""

@@ -15,11 +15,12 @@ from proxy.admin import schedules
 from proxy.admin.schedules import HOUR_SETTLES, Scheduler
 from proxy.core.anomaly import Sensitivity
 from proxy.core.usage import Meter
-from proxy.store.database import open_database, reading
-from proxy.store.schema import outbox
+from proxy.store.database import open_database, reading, writing
+from proxy.store.schedules import Content
+from proxy.store.schema import outbox, saved_report
 from tests.announcements import until
 from tests.ledgers import Books
-from tests.scheduling import DAILY, EMBEDDED, NOW, schedule, sent
+from tests.scheduling import DAILY, EMBEDDED, NOW, save, schedule, sent
 
 SENSITIVE = Sensitivity(1, 5)
 OFF = Sensitivity(1, 0)
@@ -143,3 +144,18 @@ async def test_a_lost_database_is_said_once_and_nothing_is_lost(
         await until(lambda: "database is back: what is scheduled goes on" in caplog.text)
     assert caplog.text.count("database lost: what is scheduled waits") == 1
     broken.dispose()
+
+
+@EMBEDDED
+async def test_one_that_fails_holds_up_no_other(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    save(place.engine)
+    schedule(place.engine, name="a", content=Content.REPORT, report="costs", table=DAILY)
+    schedule(place.engine, name="b", table=DAILY)
+    query = {"filters": {"model": ["no text"]}, "group_by": [], "zone": "UTC", "count_sessions": False}
+    with writing(place.engine) as connection:
+        connection.execute(saved_report.update().values(query=query))
+    place.now += timedelta(days=1)
+    async with place.scheduling():
+        await until(lambda: len(sent(place.engine)) == 1)
+        await until(lambda: "what is scheduled waits" in caplog.text)
+    assert [one["schedule"] for one in sent(place.engine)] == ["b"]
