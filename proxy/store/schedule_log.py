@@ -47,9 +47,8 @@ def page_of_log(connection: Connection, page: Page, *, schedule_id: str | None =
         query = query.where(_of_schedule == schedule_id)
     receiver = func.coalesce(delivery.c.webhook_id, "")
     rows = connection.execute(page.of(query, outbox.c.id, receiver, tenant_id=outbox.c.tenant_id)).all()
-    different = {row.id: row for row in rows}.values()
-    told = {row.id: _told(connection, row) for row in different}
-    return [_row(row, told[row.id]) for row in rows]
+    reports = {id: _told(connection, id) for id in {row.id for row in rows if row.kind == REPORT}}
+    return [_row(row, reports.get(row.id) or _alarm(row)) for row in rows]
 
 
 def list_log(connection: Connection, *, schedule_id: str | None = None, limit: int = 50) -> list[LogRow]:
@@ -84,14 +83,16 @@ def _sent() -> Select[Any]:
 _FACTS = ("schedule", "content", "due_at", "skipped", "problem")
 
 
-def _told(connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Return what the log says of an announcement. Payloads are read one by one: each has a whole report."""
-    if row.kind != REPORT:
-        at = format_instant(row.at)
-        known = {"schedule": row.of_name, "content": Content.ANOMALY.value, "due_at": at}
-        return known | {"skipped": 0, "problem": None}
-    payload = connection.execute(select(outbox.c.payload).where(outbox.c.id == row.id)).scalar_one()
+def _told(connection: Connection, report_id: int) -> dict[str, Any]:
+    """Return what the log says of a report. They are read one by one, since each is all there in its row."""
+    payload = connection.execute(select(outbox.c.payload).where(outbox.c.id == report_id)).scalar_one()
     return {name: payload[name] for name in _FACTS}
+
+
+def _alarm(row: Row[Any]) -> dict[str, Any]:
+    """Return what the log says of an anomaly that one of several schedules has told at once."""
+    known = {"schedule": row.of_name, "content": Content.ANOMALY.value, "due_at": format_instant(row.at)}
+    return known | {"skipped": 0, "problem": None}
 
 
 def _row(row: Row[Any], told: dict[str, Any]) -> LogRow:
