@@ -15,6 +15,10 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     period_timezone: str = "UTC"
     model_aliases: dict[str, str] = {}
     statement_issuer: str | None = None
+    smtp_url: str | None = None
+    smtp_from: str | None = None
+    anomaly_usd: int = 5
+    anomaly_deviations: int = 5
     tls_cert: str | None = None
     tls_key: str | None = None
     log_format: str = "json"
