@@ -4,7 +4,8 @@
 PY := .venv/bin/python
 ARGS ?=
 JOBS ?= 2
-TESTS := -m pytest -n $(JOBS) --dist loadfile
+# In the order of files: the longest tests are in files of few, which would come last and leave one job alone.
+TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
@@ -30,7 +31,7 @@ format: venv-dev ## format and fix what ruff can fix
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-bench: venv-dev ## what a relayed message costs, beside nginx and a plain relay, and budgets (8 minutes)
+bench: venv-dev ## what a relayed message costs, budgets, reports over ten million lines (an hour)
 	@$(PY) -m tests.bench $(ARGS)
 
 # Each may be set: `make faults TEST_KILLS_SERVE=3000 TEST_SEED=1`.

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy import __version__
-from proxy.admin import control
 from proxy.admin.child import supervise
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
@@ -136,6 +135,8 @@ async def running(
         if child:
             jobs.append(supervise(ports.control, lambda pid: plane.metrics.control_plane_starts.inc()))
         else:
+            from proxy.admin import control  # only here: a data plane with a child needs none of it
+
             runner = await control.serve(ports.control, ports.admin_socket)
             stack.push_async_callback(runner.cleanup)
         await stack.enter_async_context(_background(jobs))

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from proxy.admin import status
-from proxy.admin.control import ControlConfig
+from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import bind, tls_context
 from proxy.plane import Plane
@@ -124,6 +124,10 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         period_timezone=settings.period_timezone,
         model_aliases=settings.model_aliases,
         statement_issuer=settings.statement_issuer,
+        smtp_url=_plain(settings.smtp_url),
+        smtp_from=settings.smtp_from,
+        anomaly_usd=settings.anomaly_usd,
+        anomaly_deviations=settings.anomaly_deviations,
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,
         log_format=settings.log_format,

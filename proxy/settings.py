@@ -26,6 +26,8 @@ from pydantic_settings import (
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from proxy.core.mail_relay import parse_mail_address, parse_relay
+
 PREFIX = "TALKMETER_"
 PLAIN_UPSTREAM_KEY = "OPENAI_API_KEY"
 JOURNAL_NAME = "talkmeter.journal.db"
@@ -126,6 +128,11 @@ def _parse_issuer(value: object) -> str:
     return name
 
 
+def _good_relay(url: SecretStr) -> SecretStr:
+    parse_relay(url.get_secret_value())
+    return url
+
+
 def _strip(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
@@ -151,6 +158,8 @@ Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 Secret = Annotated[SecretStr, BeforeValidator(_strip)]
+SmtpUrl = Annotated[Secret, AfterValidator(_good_relay)]
+MailAddress = Annotated[str, AfterValidator(parse_mail_address)]
 AdminToken = Annotated[Secret, AfterValidator(_long_enough)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
@@ -209,6 +218,20 @@ class Settings(BaseSettings):
     period_timezone: TimeZone = Field(default="UTC", description="Time zone that decides an entry's month")
     statement_issuer: Issuer | None = Field(
         default=None, description="Who issues [statements](docs/closing.md): stands on each"
+    )
+    smtp_url: SmtpUrl | None = Field(
+        default=None,
+        description="Mail server that [scheduled reports](docs/schedules.md) go through: `smtp://` (STARTTLS)"
+        " or `smtps://`, with user and password",
+    )
+    smtp_from: MailAddress | None = Field(default=None, description="The address that they come from")
+    anomaly_usd: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=5,
+        description="An hour is [unusual](docs/schedules.md#unusual-hours) only when it is so many dollars"
+        " above its median",
+    )
+    anomaly_deviations: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        default=5, description="…and so many deviations; 0: no hour is"
     )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
@@ -270,6 +293,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}ADMIN_LISTEN is {str(self.listen)!r}: it should differ from {PREFIX}LISTEN"
             )
+        if self.smtp_url is not None and self.smtp_from is None:
+            raise ValueError(f"{PREFIX}SMTP_FROM is not set: mail needs the address that it comes from")
         return self
 
     @classmethod

@@ -52,7 +52,26 @@ ENDED = {
     "responses": 3,
     "cost_nanousd": 7_205_600,
 }
-PAYLOADS = {"budget.threshold": THRESHOLD, "budget.cut": CUT, "session.ended": ENDED}
+ANOMALY = {
+    "tenant_id": "ten_1",
+    "tenant": "acme",
+    "starts_at": "2026-11-26T11:00:00Z",
+    "ends_at": "2026-11-26T12:00:00Z",
+    "amounts": "billed",
+    "spent_nanousd": 25_000_000_000,
+    "spent_usd": "25.000000000",
+    "median_nanousd": 10_000_000_000,
+    "median_usd": "10.000000000",
+    "limit_nanousd": 15_000_000_000,
+    "limit_usd": "15.000000000",
+    "weeks": 8,
+}
+PAYLOADS = {
+    "budget.threshold": THRESHOLD,
+    "budget.cut": CUT,
+    "session.ended": ENDED,
+    "spend.anomaly": ANOMALY,
+}
 
 
 def announce(

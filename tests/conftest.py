@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from proxy.store.database import migrate, open_database
-from tests.postgres import APP_ROLE, NoPostgres, Server, as_app, as_text, running_server
+from tests.postgres import APP_ROLE, Copies, NoPostgres, Server, as_app, as_text, running_server
 
 # No deadline: a busy machine is not a bug. Examples that failed are kept in `.hypothesis`.
 settings.register_profile("talkmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -72,12 +72,19 @@ def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def _postgres_copies(postgres_server: Server, _postgres_template: str) -> Iterator[Copies]:
+    copies = Copies(postgres_server, postgres_server.url.set(database=_postgres_template))
+    yield copies
+    copies.drop()
+
+
 @pytest.fixture
-def migrated_postgres_url(postgres_server: Server, _postgres_template: str) -> Iterator[str]:
+def migrated_postgres_url(_postgres_copies: Copies) -> Iterator[str]:
     """The URL of a migrated PostgreSQL database, for a role that owns nothing in it."""
-    url = postgres_server.create(_postgres_template)
+    url = _postgres_copies.take()
     yield as_text(as_app(url))
-    postgres_server.drop(url)
+    _postgres_copies.give_back(url)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

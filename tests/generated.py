@@ -5,7 +5,7 @@ of clocks, what has no price or only half of one, estimates, adjustments, credit
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -30,33 +30,54 @@ NEVER = "unheard-of"
 BATCH = 1_000
 LINES_PER_ENTRY = 4.5  # about
 
-_PAYERS = (("acme", "web"), ("acme", "phone"), ("acme", None), ("globex", "web"), ("initech", None))
+Payers = Sequence[tuple[str, str | None]]  # tenant, project
+
+PAYERS: Payers = (("acme", "web"), ("acme", "phone"), ("acme", None), ("globex", "web"), ("initech", None))
 _MODELS = (MODEL, MODEL, MODEL, "gpt-realtime-mini", LATE, NEVER)
 _ENDS = ("completed", "completed", "completed", "cancelled", "incomplete", "failed")
 _BECAUSE = Act("cli:finance@desk", NOW, "as the invoice says")
 
 
-def generate(engine: Engine, lines: int, zone: tzinfo = UTC, seed: int = 4) -> None:
-    """Fill an empty ledger with about so many lines."""
+def generate(
+    engine: Engine,
+    lines: int,
+    zone: tzinfo = UTC,
+    seed: int = 4,
+    *,
+    start: datetime = START,
+    days: int = DAYS,
+    payers: Payers = PAYERS,
+) -> None:
+    """Fill an empty ledger with about so many lines, over so many days."""
     chance = random.Random(seed)
     books = Books(engine, zone)
+    for payer in payers:
+        books.key(*payer)
     records: list[Any] = []
-    for record in _conversations(books, chance, round(lines / LINES_PER_ENTRY * 0.97)):
+    for record in conversations(books, chance, round(lines / LINES_PER_ENTRY * 0.97), start, days, payers):
         records.append(record)
         if len(records) == BATCH:
             books.post(*records)
             records = []
     books.post(*records)
-    _correct(engine, zone)
-    _adjust(engine, chance, zone)
+    _correct(engine, zone, start)
+    _adjust(engine, chance, zone, start, days, payers)
 
 
-def _conversations(books: Books, chance: random.Random, entries: int) -> Iterator[Any]:
+def conversations(
+    books: Books,
+    chance: random.Random,
+    entries: int,
+    start: datetime = START,
+    days: int = DAYS,
+    payers: Payers = PAYERS,
+) -> Iterator[Any]:
+    """Yield the records of conversations with so many entries in all, one conversation after the other."""
     number = 0
     while number < entries:
-        tenant, project = chance.choice(_PAYERS)
-        at = START + timedelta(
-            seconds=chance.randrange(DAYS * 86_400), microseconds=chance.randrange(1_000_000)
+        tenant, project = chance.choice(payers)
+        at = start + timedelta(
+            seconds=chance.randrange(days * 86_400), microseconds=chance.randrange(1_000_000)
         )
         session = f"s{number:06d}"
         yield from books.opening(
@@ -108,19 +129,21 @@ def _counts(chance: random.Random) -> dict[Meter, int]:
     return {meter: chance.randrange(1, 20_000) for meter in meters}
 
 
-def _correct(engine: Engine, zone: tzinfo) -> None:
+def _correct(engine: Engine, zone: tzinfo, start: datetime) -> None:
     """Book a reversal and a replacement of each entry of the model whose card came late."""
     prices = {meter: Price(3_000 + 500 * n) for n, meter in enumerate(Meter)}
     del prices[Meter.UNTOLD_IN]
     with writing(engine) as connection:
-        import_cards(connection, [NewCard("openai", LATE, START, "a test", prices)], ACT)
+        import_cards(connection, [NewCard("openai", LATE, start, "a test", prices)], ACT)
     for _ in Rerating(Filters(model=LATE), {}, zone, _BECAUSE).run(engine):
         pass
 
 
-def _adjust(engine: Engine, chance: random.Random, zone: tzinfo) -> None:
+def _adjust(
+    engine: Engine, chance: random.Random, zone: tzinfo, start: datetime, days: int, payers: Payers
+) -> None:
     for number in range(40):
-        tenant, project = chance.choice(_PAYERS)
+        tenant, project = chance.choice(payers)
         is_credit = number % 4 == 0
         wanted = Adjustment(
             key=f"k{number}",
@@ -129,7 +152,7 @@ def _adjust(engine: Engine, chance: random.Random, zone: tzinfo) -> None:
             project=project,
             cost_nanousd=0 if is_credit else chance.randrange(-(10**11), 10**11),
             billed_nanousd=-chance.randrange(1, 10**12),
-            occurred_at=START + timedelta(seconds=chance.randrange(DAYS * 86_400)),
+            occurred_at=start + timedelta(seconds=chance.randrange(days * 86_400)),
         )
         with writing(engine) as connection:
             book(connection, wanted, _BECAUSE, zone)

@@ -7,7 +7,14 @@ from sqlalchemy import Connection, Engine, delete, select, text
 
 from proxy.store import rollups
 from proxy.store.database import open_database, writing
-from proxy.store.schema import ledger_entry, ledger_line, rollup_day, rollup_group, rollup_quarter
+from proxy.store.schema import (
+    ledger_entry,
+    ledger_line,
+    rollup_day,
+    rollup_group,
+    rollup_month,
+    rollup_quarter,
+)
 from tests.postgres import as_owner
 
 APPEND_ONLY = (
@@ -59,7 +66,7 @@ def tampering(engine: Engine) -> Iterator[Connection]:
 
 def sum_anew(connection: Connection) -> None:
     """Make the rollups what the ledger, as it is now, sums to."""
-    for table in (rollup_quarter, rollup_day, rollup_group):
+    for table in (rollup_quarter, rollup_day, rollup_month, rollup_group):
         connection.execute(delete(table))
     entries = connection.execute(select(ledger_entry)).mappings().all()
     lines = connection.execute(select(ledger_line)).mappings().all()

@@ -221,3 +221,24 @@ def test_long_values_are_shortened(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error stays readable whatever was pasted."""
     (line,) = problems(monkeypatch, LISTEN="x" * 10_000)
     assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    "url", ["mail.example.com", "smtp://ann:hunter2@host?starttls=no", "smtp://hunter2@host"]
+)
+def test_a_mail_server_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """What it should be is said, and its password is not."""
+    (line,) = problems(monkeypatch, SMTP_URL=url, SMTP_FROM="a@example.com")
+    assert line.startswith("TALKMETER_SMTP_URL: ") and "hunter2" not in line
+
+
+def test_mail_wants_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = problems(monkeypatch, SMTP_URL="smtps://ann:hunter2@host")
+    assert line.startswith("TALKMETER_SMTP_FROM is not set")
+    (line,) = problems(monkeypatch, SMTP_FROM="Ann <ann@example.com>")
+    assert "is no e-mail address" in line
+    given(
+        monkeypatch,
+        {"TALKMETER_SMTP_URL": "smtps://ann:hunter2@host", "TALKMETER_SMTP_FROM": "a@example.com"},
+    )
+    assert load().smtp_from == "a@example.com" and "hunter2" not in repr(load())

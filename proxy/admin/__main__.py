@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from proxy.admin.control import ControlConfig, serve
+from proxy.admin.config import ControlConfig
+from proxy.admin.control import serve
 from proxy.observe import logs
 
 CONFIG_BYTES_MAX = 65_536

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.admin.control import ControlConfig
+from proxy.admin.config import ControlConfig
 
 RESTART_S_MIN = 0.2
 RESTART_S_MAX = 10.0

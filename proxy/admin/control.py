@@ -1,4 +1,4 @@
-"""The control plane's server: the API, health, metrics, and beside them the delivery of announcements."""
+"""The control plane's server: the API, health, metrics; beside them schedules and deliveries."""
 
 import asyncio
 import socket
@@ -17,9 +17,15 @@ from proxy.admin.api.openapi import BASE, document
 from proxy.admin.api.routes import Context
 from proxy.admin.api.server import Api
 from proxy.admin.api.table import ROUTES
+from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
+from proxy.admin.mail import Mailer
+from proxy.admin.schedules import Scheduler
 from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.core.anomaly import Sensitivity
+from proxy.core.mail_relay import parse_relay
+from proxy.core.money import NANOUSD_PER_USD
 from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
@@ -29,24 +35,6 @@ DATA_PLANE_TIMEOUT_S = 5
 DATABASE_TIMEOUT_S = 6
 
 _PASSED_ON = ("Content-Type",)
-
-
-class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
-
-    listen_fd: int
-    data_plane_socket: str
-    database_url: str
-    metrics_token: str | None = None
-    admin_token: str | None = None
-    key_pepper: str | None = None
-    period_timezone: str = "UTC"
-    model_aliases: dict[str, str] = {}
-    statement_issuer: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    log_format: str = "json"
-    log_level: str = "info"
 
 
 class ControlPlane:
@@ -63,6 +51,7 @@ class ControlPlane:
         application = web.Application()
         application.cleanup_ctx.append(self._connected)
         application.cleanup_ctx.append(self._delivering)
+        application.cleanup_ctx.append(self._scheduling)
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
@@ -105,11 +94,29 @@ class ControlPlane:
         self._engine.dispose()
 
     async def _delivering(self, application: web.Application) -> AsyncIterator[None]:
-        deliverer = Deliverer(self._engine, self._metrics)
+        mailer = self._make_mailer()
+        deliverer = Deliverer(self._engine, self._metrics, mailer=mailer)
         async with asyncio.TaskGroup() as group:
             group.create_task(deliverer.run())
             yield
             deliverer.stop()
+        if mailer is not None:
+            mailer.close()
+
+    def _make_mailer(self) -> Mailer | None:
+        config = self._config
+        if config.smtp_url is None or config.smtp_from is None:
+            return None
+        return Mailer(parse_relay(config.smtp_url), config.smtp_from)
+
+    async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
+        config = self._config
+        sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
+        scheduler = Scheduler(self._engine, parse_zone(config.period_timezone), sensitivity)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(scheduler.run())
+            yield
+            scheduler.stop()
 
     async def _database_problem(self) -> str | None:
         try:

@@ -1,8 +1,9 @@
-"""Delivering announcements: a loop in the control plane's process that posts them to webhooks.
+"""Delivering announcements: a loop in the control plane's process that sends them to their receivers.
 
 Twice a second one transaction writes down how attempts went, makes out the deliveries of new
-announcements and takes those that are due. Each is then posted on its own, and a webhook has few
-attempts under way at once, a failing one only one: a slow receiver waits by itself.
+announcements and takes those that are due. Each is then sent on its own, and a receiver has few
+attempts under way at once, a failing one only one: a slow receiver waits by itself. All e-mail goes
+through one server, which counts as one receiver here.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ import aiohttp
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy import __version__
-from proxy.core.announced import Announced, Announcement
-from proxy.core.signing import signed_headers
+from proxy.admin.channels import attempt, new_http
+from proxy.admin.mail import Mailer
+from proxy.core.announced import REPORT, Announced, Announcement
 from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError, deliveries
 from proxy.store.database import reachable, reading, writing
@@ -26,15 +27,15 @@ from proxy.store.deliveries import Claim, Outcome
 
 POLL_S = 0.5
 PRUNE_S = 60.0
-ATTEMPT_S = 10.0
 STOP_S = 1.0  # for attempts under way when the process ends
 ATTEMPTS_MAX = 64  # under way at once
 OF_ONE_WEBHOOK_MAX = 8
-ANSWER_BYTES_MAX = 65_536  # read and thrown away, as far as it comes in ANSWER_S
-ANSWER_S = 1.0
 
 THRESHOLD_FACTS = ("budget_id", "scope", "window", "starts_at", "percent", "amount_usd", "spent_usd")
 CUT_FACTS = ("budget_id", "session_id", "limit_nanousd", "cost_nanousd", "overshoot_nanousd")
+
+ANOMALY_FACTS = ("starts_at", "spent_usd", "median_usd", "limit_usd", "weeks")
+REPORT_FACTS = ("schedule", "content", "due_at", "skipped", "problem")
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,17 @@ class Deliverer:
     """Delivers from `run` on until `stop`. What it was trying when it died is tried again."""
 
     def __init__(
-        self, engine: Engine, metrics: ControlMetrics, clock: Callable[[], datetime] = utc_now
+        self,
+        engine: Engine,
+        metrics: ControlMetrics,
+        clock: Callable[[], datetime] = utc_now,
+        mailer: Mailer | None = None,
     ) -> None:
         self._engine = engine
         self._metrics = metrics
         self._clock = clock
-        self._under_way: Counter[str] = Counter()  # attempts, by webhook
+        self._mailer = mailer
+        self._under_way: Counter[str] = Counter()  # attempts, by lane
         self._failing: set[str] = set()
         self._outcomes: list[Outcome] = []  # not written down yet
         self._wake = asyncio.Event()
@@ -68,12 +74,12 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver until `stop`."""
-        async with _http() as http:
+        async with new_http() as http:
             try:
                 async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as attempts:
                     while not self._stopping:
                         for claim in await self._look():
-                            self._under_way[claim.webhook_id] += 1
+                            self._under_way[claim.lane] += 1
                             attempts.create_task(self._attempt(http, claim))
                         await self._pause()
                     limit.reschedule(asyncio.get_running_loop().time() + STOP_S)
@@ -97,7 +103,7 @@ class Deliverer:
     async def _look(self) -> list[Claim]:
         """Write down, fan out, claim. While the database is down outcomes are kept for the next look."""
         outcomes, self._outcomes = self._outcomes, []
-        room = {hook: self._room(hook) for hook in (*self._under_way, *self._failing)}
+        room = {lane: self._room(lane) for lane in (*self._under_way, *self._failing)}
         limit = 0 if self._stopping else ATTEMPTS_MAX - self._under_way.total()
         try:
             new, claims = await asyncio.to_thread(self._exchange, outcomes, room, limit)
@@ -125,7 +131,7 @@ class Deliverer:
                     return [], []
                 new = deliveries.fan_out(connection, now)
                 return new, deliveries.claim(
-                    connection, now, lambda hook: room.get(hook, OF_ONE_WEBHOOK_MAX), limit
+                    connection, now, lambda lane: room.get(lane, OF_ONE_WEBHOOK_MAX), limit
                 )
 
     def _is_anything_waiting(self, now: datetime) -> bool:
@@ -141,9 +147,9 @@ class Deliverer:
         if count == 0:  # else there may be more
             self._pruned_at = time.monotonic()
 
-    def _room(self, webhook_id: str) -> int:
-        most = 1 if webhook_id in self._failing else OF_ONE_WEBHOOK_MAX
-        return max(0, most - self._under_way[webhook_id])
+    def _room(self, lane: str) -> int:
+        most = 1 if lane in self._failing else OF_ONE_WEBHOOK_MAX
+        return max(0, most - self._under_way[lane])
 
     def _note(self, error: Exception | None) -> None:
         """Say when the database is lost and when it is back, not twice a second in between."""
@@ -157,11 +163,11 @@ class Deliverer:
 
     async def _attempt(self, http: aiohttp.ClientSession, claim: Claim) -> None:
         try:
-            outcome = await _post(http, claim, self._clock())
+            outcome = await attempt(http, self._mailer, claim, self._clock())
         finally:
-            self._under_way[claim.webhook_id] -= 1
-            if not self._under_way[claim.webhook_id]:
-                del self._under_way[claim.webhook_id]
+            self._under_way[claim.lane] -= 1
+            if not self._under_way[claim.lane]:
+                del self._under_way[claim.lane]
         self._outcomes.append(outcome)
         self._tell(outcome)
         self._wake.set()
@@ -170,9 +176,9 @@ class Deliverer:
         said = "delivered" if outcome.delivered else "given_up" if outcome.gives_up else "failed"
         self._metrics.deliveries.labels(said).inc()
         if outcome.delivered:
-            self._failing.discard(outcome.claim.webhook_id)
-        else:
-            self._failing.add(outcome.claim.webhook_id)
+            self._failing.discard(outcome.claim.lane)
+        elif not outcome.is_final:  # that is about one address, and not about the mail server
+            self._failing.add(outcome.claim.lane)
         if outcome.gives_up:
             facts = {"webhook": outcome.claim.webhook_id, "delivery": outcome.claim.announcement.id}
             logger.warning("webhook delivery given up", extra=facts | {"error": outcome.error})
@@ -183,54 +189,12 @@ class Deliverer:
             logger.warning("budget threshold reached", extra=_facts(one, THRESHOLD_FACTS))
         elif one.kind == Announced.BUDGET_CUT:
             logger.warning("budget cut", extra=_facts(one, CUT_FACTS))
+        elif one.kind == Announced.SPEND_ANOMALY:
+            logger.warning("spend anomaly", extra=_facts(one, ANOMALY_FACTS))
+        elif one.kind == REPORT:
+            told = logger.warning if one.payload["problem"] or one.payload["skipped"] else logger.info
+            told("report scheduled", extra=_facts(one, REPORT_FACTS))
 
 
 def _facts(one: Announcement, names: Sequence[str]) -> dict[str, object]:
     return {"tenant": one.tenant_id} | {name: one.payload.get(name) for name in names}
-
-
-def _http() -> aiohttp.ClientSession:
-    """Return a client that keeps no cookies, takes no proxy from the environment and says who it is."""
-    return aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Content-Type": "application/json", "User-Agent": f"talkmeter/{__version__}"},
-        timeout=aiohttp.ClientTimeout(total=ATTEMPT_S),
-        auto_decompress=False,
-        trust_env=False,
-    )
-
-
-async def _post(http: aiohttp.ClientSession, claim: Claim, now: datetime) -> Outcome:
-    """Make one attempt. What the receiver writes back is not kept."""
-    body = claim.announcement.body()
-    try:
-        headers = signed_headers(claim.secrets, claim.announcement.message_id, now, body)
-    except ValueError:
-        return Outcome(claim, None, "its secret cannot be used: give it a new one")
-    try:
-        async with http.post(claim.url, data=body, headers=headers, allow_redirects=False) as answer:
-            if not 200 <= answer.status < 300:
-                return Outcome(claim, answer.status, _refused(answer.status))
-            await _read_away(answer)
-            return Outcome(claim, answer.status, None)
-    except TimeoutError:
-        return Outcome(claim, None, f"it did not answer within {ATTEMPT_S:g} s")
-    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a host that is no name
-        return Outcome(claim, None, f"it cannot be reached: {type(error).__name__}")
-
-
-async def _read_away(answer: aiohttp.ClientResponse) -> None:
-    """Read a short body, so that the connection can serve again. The status alone says how it went."""
-    left = ANSWER_BYTES_MAX
-    try:
-        async with asyncio.timeout(ANSWER_S):
-            while left > 0 and (chunk := await answer.content.read(left)):
-                left -= len(chunk)
-    except (TimeoutError, aiohttp.ClientError):
-        left = 0
-    if left <= 0:
-        answer.close()
-
-
-def _refused(status: int) -> str:
-    return f"it answered {status}" + (": redirects are not followed" if 300 <= status < 400 else "")

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine, func, select
 
 from proxy.admin.listen import ListenError, bind, tls_context
+from proxy.admin.mail import greet
+from proxy.core.mail_relay import parse_relay
 from proxy.settings import Address, Settings, SettingsError
 from proxy.store import StoreError
 from proxy.store.chain import chain
@@ -54,6 +56,7 @@ def run_checks(settings: Settings) -> Iterator[Finding]:
         ("apps' port", _listen),
         ("control port", _admin_listen),
         ("upstream", _upstream),
+        ("mail", _mail),
         ("clock", _clock),
     )
     for name, check in checks:
@@ -179,6 +182,17 @@ def _upstream(settings: Settings) -> str:
     except OSError as error:
         raise Problem(f"{host}:{port} cannot be reached: {error.strerror or error}") from None
     return f"{host}:{port} answers{' with TLS' if secure else ''}"
+
+
+def _mail(settings: Settings) -> str:
+    """Connect and log in; send nothing."""
+    if settings.smtp_url is None or settings.smtp_from is None:
+        return "off: no report goes out by e-mail"
+    relay = parse_relay(settings.smtp_url.get_secret_value())
+    sent = greet(relay, settings.smtp_from)
+    if sent.error is not None:
+        raise Problem(f"{relay.host}:{relay.port}: {sent.error}")
+    return f"{relay.host}:{relay.port} takes mail from {settings.smtp_from}"
 
 
 def _clock(settings: Settings) -> str:

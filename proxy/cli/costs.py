@@ -1,15 +1,14 @@
 """`talkmeter report`: what was spent, grouped as asked."""
 
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo
 
 import typer
 
+from proxy.cli import query
 from proxy.cli.output import (
     NUMBER,
     JsonOption,
     database,
-    fail,
     month,
     note,
     period,
@@ -20,11 +19,8 @@ from proxy.cli.output import (
 from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.core.usage import Meter
-from proxy.store import StoreError
 from proxy.store.csv_text import to_csv
 from proxy.store.filters import Filters
-from proxy.store.groups import GROUPS
-from proxy.store.instants import parse_zone
 from proxy.store.reports import CostQuery, Report, ReportRow, run
 from proxy.store.totals import FIGURES
 
@@ -40,41 +36,43 @@ _TITLES = {
 }
 
 
-@app.command()
-def report(
+report = typer.Typer(invoke_without_command=True)
+app.add_typer(report, name="report")
+
+
+@report.callback()
+def show_report(
+    context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
-    group_by: Annotated[
-        str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
-    ] = "tenant,model",
-    tz: Annotated[
-        str | None, typer.Option(help="Time zone of days and months; else PERIOD_TIMEZONE.")
-    ] = None,
+    group_by: query.GroupByOption = query.GROUP_BY,
+    tz: query.ZoneOption = None,
     format: Annotated[Literal["table", "json", "csv"], typer.Option(help="What to print.")] = "table",
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant (name or id).")] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
-    key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    tenant: query.TenantOption = None,
+    project: query.ProjectOption = None,
+    key: query.KeyOption = None,
+    model: query.ModelOption = None,
     accounted: Annotated[
         str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
     ] = None,
     session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
-    end_user: Annotated[str | None, typer.Option(help="Only this end user (name or id).")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only what has this tag: NAME=VALUE.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only this kind, such as response or credit.")] = None,
-    status: Annotated[str | None, typer.Option(help="Only this status, such as completed.")] = None,
-    meter: Annotated[str | None, typer.Option(help="Only what this meter has of each entry.")] = None,
-    modality: Annotated[str | None, typer.Option(help="As --meter: text, audio or image.")] = None,
-    unrated: Annotated[bool, typer.Option("--unrated", help="Only what has no price.")] = False,
-    estimated: Annotated[bool, typer.Option("--estimated", help="Only what is estimated.")] = False,
-    count_sessions: Annotated[
-        bool, typer.Option("--sessions", help="Count sessions, however long that takes.")
-    ] = False,
+    end_user: query.EndUserOption = None,
+    tag: query.TagOption = None,
+    kind: query.KindOption = None,
+    status: query.StatusOption = None,
+    meter: query.MeterOption = None,
+    modality: query.ModalityOption = None,
+    unrated: query.UnratedOption = False,
+    estimated: query.EstimatedOption = False,
+    count_sessions: query.SessionsOption = False,
     json: JsonOption = False,
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     given = settings()
-    zone = _zone(tz or given.period_timezone)
+    zone = query.zone_of(tz or given.period_timezone)
     first, last = period(start, end, zone)
     filters = Filters(
         start=first,
@@ -94,20 +92,23 @@ def report(
         unrated=unrated,
         estimated=estimated,
     )
-    groups = tuple(name.strip() for name in group_by.split(",") if name.strip())
+    groups = query.groups_of(group_by)
     with database(given) as engine:
         answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
-    _print(answer, "json" if json else format)
+    print_report(answer, "json" if json else format)
 
 
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return parse_zone(name)
-    except StoreError as problem:
-        fail(problem)
+def _refuse_options(context: typer.Context) -> None:
+    """End the command where options stand before a subcommand, which would not know of them."""
+    names = [parameter.name for parameter in context.command.params if parameter.name]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise typer.BadParameter(f"options stand behind `report {context.invoked_subcommand}`")
 
 
-def _print(answer: Report, format: str) -> None:
+def print_report(answer: Report, format: str) -> None:
+    """Print an answer as a table, JSON or CSV."""
     if format == "json":
         print_json(answer.as_json())
     elif format == "csv":

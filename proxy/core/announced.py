@@ -22,6 +22,18 @@ class Announced(StrEnum):
     BUDGET_THRESHOLD = "budget.threshold"
     BUDGET_CUT = "budget.cut"
     SESSION_ENDED = "session.ended"
+    SPEND_ANOMALY = "spend.anomaly"
+
+
+REPORT = "report.scheduled"  # nobody asks for this kind: a schedule names who is sent its reports
+
+
+class Channel(StrEnum):
+    """How a receiver is reached."""
+
+    WEBHOOK = "webhook"  # signed JSON
+    SLACK = "slack"  # a webhook that takes {"text": …}, of Slack and others
+    EMAIL = "email"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +49,15 @@ class Announcement:
 
     @property
     def message_id(self) -> str:
-        """Return what `webhook-id` says: no full stop in it, since that divides what is signed."""
-        return "msg_" + hashlib.sha256(self.key.encode()).hexdigest()[:_ID_DIGITS]
+        """Return what `webhook-id` says."""
+        return message_id(self.key)
 
     def body(self) -> bytes:
         """Return the message, the same bytes at every attempt: type, timestamp and data."""
         message = {"type": self.kind, "timestamp": self.at, "data": self.payload}
         return msgspec.json.encode(message, order="sorted")
+
+
+def message_id(key: str) -> str:
+    """Return the id of what is announced under `key`: without a full stop, which divides what is signed."""
+    return "msg_" + hashlib.sha256(key.encode()).hexdigest()[:_ID_DIGITS]

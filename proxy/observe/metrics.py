@@ -16,7 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from proxy.core.announced import Announced
+from proxy.core.announced import REPORT, Announced
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
@@ -231,14 +231,14 @@ class ControlMetrics:
         )
         self.deliveries = Counter(
             "talkmeter_webhook_deliveries_total",
-            "Attempts to deliver to webhooks: delivered, failed (tried again) or given_up",
+            "Attempts to deliver to receivers of any kind: delivered, failed (tried again) or given_up",
             ("outcome",),
             registry=registry,
         )
 
     def announced(self, kind: str) -> None:
         """Count an announcement."""
-        self.announcements.labels(kind if kind in set(Announced) else OTHER).inc()
+        self.announcements.labels(kind if kind in {*Announced, REPORT} else OTHER).inc()
 
 
 def _code_label(code: int | None) -> str:

@@ -1,4 +1,7 @@
-"""Reading what was announced: the outbox, as people and programs look at it."""
+"""Reading what was announced: the outbox, as people and programs look at it.
+
+Scheduled reports are no alerts: `schedule_log` shows them.
+"""
 
 from datetime import datetime
 
@@ -20,7 +23,7 @@ def page_of_alerts(
     end: datetime | None = None,
 ) -> list[Announcement]:
     """Return a page of announcements, by id; `start` is inside, `end` is not."""
-    wanted: list[ColumnElement[bool]] = []
+    wanted: list[ColumnElement[bool]] = [outbox.c.schedule_id.is_(None)]
     if tenant_id is not None:
         wanted.append(outbox.c.tenant_id == tenant_id)
     if kind is not None:
@@ -38,7 +41,9 @@ def page_of_alerts(
 
 def find_alert(connection: Connection, alert_id: int, within: Within = None) -> Announcement:
     """Raises StoreError: there is no such announcement, or it is of no tenant `within`."""
-    row = connection.execute(select(outbox).where(outbox.c.id == alert_id)).first()
+    row = connection.execute(
+        select(outbox).where(outbox.c.id == alert_id, outbox.c.schedule_id.is_(None))
+    ).first()
     if row is None or not is_within(row.tenant_id, within):
         raise NotFound(f"There is no alert {alert_id}: they are kept for 30 days.")
     return Announcement(row.id, row.key, row.kind, row.tenant_id, row.at, row.payload)

@@ -13,18 +13,18 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from proxy.store import StoreError
 from proxy.store.prices import seed_cards, unseeded_cards
 from proxy.store.roles import grant
+
+if TYPE_CHECKING:  # Alembic is loaded by who migrates: it takes longer than opening a database
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 BUSY_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -222,7 +222,9 @@ def migrations_path() -> Path:
     raise StoreError("The migrations are missing from this installation of Talkmeter: install it again.")
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _config(connection: Connection | None = None) -> "Config":
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -244,6 +246,8 @@ def migrate(engine: Engine, app_role: str | None = None) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         if _current(connection) != _head():
             _refuse_newer(connection)
+            from alembic import command
+
             command.upgrade(_config(connection), "head")
         seed_cards(connection, datetime.now(UTC))
         if app_role is not None:
@@ -289,16 +293,24 @@ def _is_current(engine: Engine) -> bool:
 
 
 def _current(connection: Connection) -> str | None:
+    from alembic.runtime.migration import MigrationContext
+
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def _head() -> str | None:
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return _scripts().get_current_head()
+
+
+def _scripts() -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(_config())
 
 
 def _refuse_newer(connection: Connection) -> None:
     current = _current(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in _scripts().walk_revisions()}
     if current is not None and current not in known:
         raise StoreError(
             f"This database was written by a newer Talkmeter (revision {current}): install that version"

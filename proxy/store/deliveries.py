@@ -1,4 +1,4 @@
-"""Deliveries: what of the outbox goes to which webhook, when it is tried again, and how it went.
+"""Deliveries: what of the outbox goes to which receiver, when it is tried again, and how it went.
 
 A deliverer calls, in one transaction, `record` for what it has tried, `fan_out`, and `claim` for what
 it tries next. Several may do so on one PostgreSQL: each row is taken by one of them (SKIP LOCKED),
@@ -6,6 +6,7 @@ and a claim moves `next_at` forward, so that what a deliverer took and died with
 makes it at least once: a receiver keeps one message of each id.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -25,13 +26,13 @@ from sqlalchemy import (
     update,
 )
 
-from proxy.core.announced import Announced, Announcement
+from proxy.core.announced import Announced, Announcement, Channel, message_id
 from proxy.core.money import format_usd
 from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act
 from proxy.store.pages import Page
-from proxy.store.schema import delivery, outbox, webhook
-from proxy.store.webhooks import DELETED, find_webhook
+from proxy.store.schema import delivery, outbox, schedule_receiver, webhook
+from proxy.store.webhooks import DELETED
 
 FAN_OUT_MAX = 200
 CLAIM_LASTS = timedelta(seconds=30)  # longer than an attempt may take
@@ -40,6 +41,7 @@ RETRY_AFTER = tuple(
 )
 ERROR_CHARS_MAX = 200
 GONE = 410
+MAIL = "mail"  # the lane of all e-mail: it goes through one server
 
 KEPT = timedelta(days=30)
 # A threshold's row is what keeps it from being announced again: it outlives a quarter. Those of a
@@ -58,18 +60,30 @@ class Claim:
     url: str
     secrets: Sequence[str]
     attempts: int
+    channel: Channel = Channel.WEBHOOK
+
+    @property
+    def lane(self) -> str:
+        """Return what this attempt waits behind: its receiver, or the server that all mail goes through."""
+        return lane_of(self.channel, self.webhook_id)
+
+
+def lane_of(channel: str, webhook_id: str) -> str:
+    return MAIL if channel == Channel.EMAIL else webhook_id
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt went: the receiver's status if it answered, and what was wrong if anything was.
 
-    `error` is for people, and holds neither a secret nor a URL nor anything that the receiver wrote.
+    `error` is for people, and holds neither a secret nor a URL nor anything that a webhook wrote. With
+    `is_final` trying again is no use.
     """
 
     claim: Claim
     status: int | None
     error: str | None
+    is_final: bool = False
 
     @property
     def delivered(self) -> bool:
@@ -79,7 +93,7 @@ class Outcome:
     def gives_up(self) -> bool:
         """Tell whether no attempt follows: the receiver is gone for good, or this was the last one."""
         spent = self.claim.attempts > len(RETRY_AFTER)
-        return not self.delivered and (self.status == GONE or spent)
+        return not self.delivered and (self.is_final or self.status == GONE or spent)
 
     def next_at(self, now: datetime) -> datetime | None:
         """Return when it is tried again, or None."""
@@ -104,34 +118,53 @@ def fan_out(connection: Connection, now: datetime) -> list[Announcement]:
     new = [_announcement(row) for row in connection.execute(query.with_for_update(skip_locked=True))]
     if not new:
         return []
-    wanting = select(webhook.c.id, webhook.c.tenant_id, webhook.c.kinds).where(webhook.c.deleted_at.is_(None))
-    webhooks = connection.execute(wanting).all()
-    rows = [
-        {"outbox_id": one.id, "webhook_id": hook.id, "attempts": 0, "next_at": now}
-        for one in new
-        for hook in webhooks
-        if hook.tenant_id in (None, one.tenant_id) and one.kind in hook.kinds
-    ]
+    ids = [one.id for one in new]
+    for_whom = [*_subscribed(connection, new), *_scheduled(connection, ids)]
+    rows = [{"outbox_id": id, "webhook_id": to, "attempts": 0, "next_at": now} for id, to in for_whom]
     if rows:
         connection.execute(insert(delivery), rows)
-    ids = [one.id for one in new]
     connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(fanned_at=now))
     return new
 
 
+def _subscribed(connection: Connection, new: Sequence[Announcement]) -> list[tuple[int, str]]:
+    """Return which announcement goes to which receiver since that asked for its kind."""
+    wanting = select(webhook.c.id, webhook.c.tenant_id, webhook.c.kinds).where(webhook.c.deleted_at.is_(None))
+    hooks = connection.execute(wanting).all()
+    return [
+        (one.id, hook.id)
+        for one in new
+        for hook in hooks
+        if hook.tenant_id in (None, one.tenant_id) and one.kind in hook.kinds
+    ]
+
+
+def _scheduled(connection: Connection, ids: Sequence[int]) -> list[tuple[int, str]]:
+    """Return which report goes to which receiver of its schedule."""
+    query = (
+        select(outbox.c.id, schedule_receiver.c.webhook_id)
+        .join(schedule_receiver, schedule_receiver.c.schedule_id == outbox.c.schedule_id)
+        .where(outbox.c.id.in_(ids))
+    )
+    return [(row.id, row.webhook_id) for row in connection.execute(query)]
+
+
 def claim(connection: Connection, now: datetime, room: Callable[[str], int], limit: int) -> list[Claim]:
-    """Take at most `limit` deliveries that are due, and of each webhook as many as `room` says."""
+    """Take at most `limit` deliveries that are due, and of each lane as many as `room` says."""
     claimed: list[Claim] = []
-    hooks = sorted(_receivers(connection, now), key=lambda hook: -room(hook.id))
-    for hook in hooks:
-        most = min(room(hook.id), limit - len(claimed))
+    taken: Counter[str] = Counter()
+    hooks = [(lane_of(hook.channel, hook.id), hook) for hook in _receivers(connection, now)]
+    for lane, hook in sorted(hooks, key=lambda one: -room(one[0])):
+        most = min(room(lane) - taken[lane], limit - len(claimed))
         if most > 0:
-            claimed += _claim_of(connection, hook, now, most)
+            own = _claim_of(connection, hook, now, most)
+            taken[lane] += len(own)
+            claimed += own
     return claimed
 
 
 def _receivers(connection: Connection, now: datetime, limit: int | None = None) -> Sequence[Row[Any]]:
-    """Return the webhooks that something is due for."""
+    """Return the receivers that something is due for."""
     due = exists().where(delivery.c.webhook_id == webhook.c.id, delivery.c.next_at <= now)
     query = select(webhook).where(webhook.c.deleted_at.is_(None), due).order_by(webhook.c.id)
     return connection.execute(query.limit(limit)).all()
@@ -158,10 +191,11 @@ def _claim_of(connection: Connection, hook: Row[Any], now: datetime, most: int) 
         }
         mine = (delivery.c.webhook_id == hook.id) & delivery.c.outbox_id.in_(ids)
         connection.execute(update(delivery).where(mine).values(**taken))
-    keys = [hook.secret]
+    channel = Channel(hook.channel)
+    keys = [hook.secret] if hook.secret else []
     if hook.old_secret and hook.old_until > now:
         keys.append(hook.old_secret)
-    return [Claim(_told(row, hook), hook.id, hook.url, keys, row.attempts + 1) for row in rows]
+    return [Claim(_told(row, hook), hook.id, hook.url, keys, row.attempts + 1, channel) for row in rows]
 
 
 def record(connection: Connection, outcomes: Iterable[Outcome], now: datetime) -> None:
@@ -225,7 +259,8 @@ def page_of_deliveries(
     connection: Connection, page: Page, *, webhook_id: str | None = None, outbox_id: int | None = None
 ) -> list[DeliveryRow]:
     """Return a page of deliveries, by the announcement's id and the webhook's, whose tenant counts."""
-    query = select(outbox, delivery).join(delivery, delivery.c.outbox_id == outbox.c.id)
+    known = [column for column in outbox.c if column is not outbox.c.payload]  # a report's can be long
+    query = select(*known, delivery).join(delivery, delivery.c.outbox_id == outbox.c.id)
     query = query.join(webhook, webhook.c.id == delivery.c.webhook_id)
     if webhook_id is not None:
         query = query.where(delivery.c.webhook_id == webhook_id)
@@ -236,7 +271,7 @@ def page_of_deliveries(
     return [
         DeliveryRow(
             row.id,
-            _announcement(row).message_id,
+            message_id(row.key),
             row.kind,
             row.at,
             **{name: getattr(row, name) for name in names},
@@ -246,12 +281,15 @@ def page_of_deliveries(
 
 
 def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act) -> None:
-    """Send an announcement to a webhook once more, with all its retries.
+    """Send an announcement to a receiver once more, with all its retries.
 
     Raises:
-        StoreError: it was never meant for this webhook, is gone, or is being delivered as it is.
+        StoreError: it was never meant for this receiver, is gone, or is being delivered as it is.
     """
-    hook = find_webhook(connection, webhook_id)
+    there = (webhook.c.id == webhook_id) & webhook.c.deleted_at.is_(None)
+    hook = connection.execute(select(webhook.c.id, webhook.c.tenant_id).where(there)).first()
+    if hook is None:
+        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook deliveries`.")
     mine = (delivery.c.outbox_id == outbox_id) & (delivery.c.webhook_id == hook.id)
     row = connection.execute(select(delivery.c.next_at).where(mine)).first()
     if row is None:

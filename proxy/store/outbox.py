@@ -21,6 +21,9 @@ class Announcement:
     tenant_id: str | None  # None: it concerns the installation
     at: datetime
     payload: Mapping[str, Any]
+    schedule_id: str | None = (
+        None  # whose receivers it is sent to; None: the webhooks that asked for its kind
+    )
 
 
 def announce(connection: Connection, rows: Sequence[Announcement]) -> tuple[Announcement, ...]:
@@ -31,7 +34,14 @@ def announce(connection: Connection, rows: Sequence[Announcement]) -> tuple[Anno
     known = set(connection.scalars(select(outbox.c.key).where(outbox.c.key.in_(by_key))))
     new = [(key, row) for key, row in by_key.items() if key not in known]
     values = [
-        {"key": key, "kind": row.kind, "tenant_id": row.tenant_id, "at": row.at, "payload": row.payload}
+        {
+            "key": key,
+            "kind": row.kind,
+            "tenant_id": row.tenant_id,
+            "at": row.at,
+            "payload": row.payload,
+            "schedule_id": row.schedule_id,
+        }
         for key, row in new
     ]
     if values:

@@ -1,6 +1,6 @@
 """Whether rollups are what the ledger sums to: summed again in SQL, from entries and lines, day by day."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,12 +24,29 @@ from sqlalchemy import (
 from proxy.store.columns import from_micros, to_micros
 from proxy.store.database import reading
 from proxy.store.groups import LINES
-from proxy.store.rollups import AMOUNTS, DIMENSIONS, QUARTER, Cell, Part, cell_of, day_start, zone_of
-from proxy.store.schema import ledger_entry, ledger_line, rollup_day, rollup_group, rollup_quarter
+from proxy.store.rollups import (
+    AMOUNTS,
+    DIMENSIONS,
+    QUARTER,
+    Cell,
+    Part,
+    cell_of,
+    day_start,
+    month_start,
+    quarter_start,
+    zone_of,
+)
+from proxy.store.schema import (
+    ledger_entry,
+    ledger_line,
+    rollup_day,
+    rollup_group,
+    rollup_month,
+    rollup_quarter,
+)
 from proxy.store.sums import exact, parts
 
 _entry = ledger_entry.c
-_ONE_DAY = timedelta(days=1)
 _FACTS = ("entries", "quantity", *(f"{name}_nanousd" for name in AMOUNTS))
 
 Facts = tuple[int, ...]  # in the order of _FACTS
@@ -39,36 +56,59 @@ Cells = dict[tuple[int, tuple[Any, ...]], Facts]  # by start, in microseconds, a
 def rollup_fault(engine: Engine) -> str | None:
     """Return which cell of a rollup, of the first day that has one, is not what the ledger sums to.
 
-    Each day is read in one short transaction, in which nothing is booked.
+    Each day, and then each month, is read in one short transaction, in which nothing is booked.
     """
+    days = (_entry.occurred_at, rollup_quarter.c.starts_at, rollup_day.c.starts_at)
+    months = (rollup_day.c.starts_at, rollup_month.c.starts_at)
+    return _first_fault(engine, days, _day_fault) or _first_fault(engine, months, _month_fault)
+
+
+# Looks at the day or month that an instant lies in; returns a fault, and where it ends.
+Look = Callable[[Connection, datetime], tuple[str | None, datetime]]
+
+
+def _first_fault(engine: Engine, known: Sequence[ColumnElement[Any]], look: Look) -> str | None:
+    """Look at all that holds any of the `known` instants."""
     after = datetime.min
     while True:
         with reading(engine) as connection:
-            first = _first(connection, after)
+            first = _first(connection, known, after)
             if first is None:
                 return None
-            zone = zone_of(connection)
-            day = day_start(zone, first)
-            following = day_start(zone, day + _ONE_DAY + _ONE_DAY / 4)
-            start, end = _next_quarter(day), _next_quarter(following)
-            wanted = _of_ledger(connection, start, end)
-            fault = _difference(rollup_quarter, wanted, _stored(connection, rollup_quarter, start, end))
-            fault = fault or _difference(
-                rollup_day, _in_one(wanted, day), _stored(connection, rollup_day, day, following)
-            )
+            fault, after = look(connection, first)
         if fault is not None:
             return fault
-        after = end
 
 
-def _first(connection: Connection, after: datetime) -> datetime | None:
-    """Return when the first quarter hour begins, from `after` on, that either side knows of."""
+def _day_fault(connection: Connection, first: datetime) -> tuple[str | None, datetime]:
+    """Compare the day's quarter hours, and the day, with what is booked."""
+    zone = zone_of(connection)
+    day = day_start(zone, quarter_start(first))
+    following = day_start(zone, day + timedelta(hours=36))
+    start, end = _next_quarter(day), _next_quarter(following)
+    wanted = _of_ledger(connection, start, end)
+    fault = _difference(rollup_quarter, wanted, _stored(connection, rollup_quarter, start, end))
+    days = _stored(connection, rollup_day, day, following)
+    return fault or _difference(rollup_day, _in_one(wanted, day), days), end
+
+
+def _month_fault(connection: Connection, first: datetime) -> tuple[str | None, datetime]:
+    """Compare the month with its days, which are right."""
+    zone = zone_of(connection)
+    month = month_start(zone, first)
+    following = month_start(zone, month + timedelta(days=31, hours=12))
+    wanted = _in_one(_stored(connection, rollup_day, month, following), month)
+    months = _stored(connection, rollup_month, month, following)
+    return _difference(rollup_month, wanted, months), following
+
+
+def _first(connection: Connection, known: Sequence[ColumnElement[Any]], after: datetime) -> datetime | None:
+    """Return the first of these instants from `after` on."""
     found = []
-    for at in (_entry.occurred_at, rollup_quarter.c.starts_at, rollup_day.c.starts_at):
+    for at in known:
         later = [at >= after] if after.tzinfo is not None else []
         found.append(connection.execute(select(func.min(at)).where(*later)).scalar_one())
-    there = [at for at in found if at is not None]
-    return from_micros(to_micros(min(there)) // QUARTER * QUARTER) if there else None
+    return min((at for at in found if at is not None), default=None)
 
 
 def _next_quarter(at: datetime) -> datetime:
@@ -142,12 +182,12 @@ def _facts(row: Row[Any]) -> Facts:
     return (int(row.entries), exact(row, "quantity"), *(exact(row, name) for name in AMOUNTS))
 
 
-def _in_one(cells: Cells, day: datetime) -> Cells:
-    """Return what quarter hours sum to as a whole day."""
+def _in_one(cells: Cells, start: datetime) -> Cells:
+    """Return what cells sum to as one that begins at `start`."""
     sums: dict[tuple[Any, ...], Cell] = {}
     for (_, group), (entries, quantity, *amounts) in cells.items():
         sums.setdefault(group, Cell()).add(entries, quantity, amounts)
-    starts_at = to_micros(day)
+    starts_at = to_micros(start)
     return {(starts_at, group): (one.entries, one.quantity, *one.amounts) for group, one in sums.items()}
 
 

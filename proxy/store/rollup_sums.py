@@ -1,6 +1,6 @@
-"""Sums over the rollups: whole days where that is right, quarter hours at the edges and for other zones."""
+"""Sums over the rollups: the longest cells that a time holds, shorter ones at its edges."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -12,16 +12,37 @@ from proxy.core.records import Kind, Role
 from proxy.store.columns import EPOCH
 from proxy.store.groups import TIMES, Group, Source, cells, make_groups
 from proxy.store.line_sums import grouped
-from proxy.store.rollups import FACTS, Part, day_start, zone_of
-from proxy.store.schema import rollup_day, rollup_group, rollup_quarter
+from proxy.store.rollups import FACTS, Part, day_start, month_start, quarter_start, zone_of
+from proxy.store.schema import rollup_day, rollup_group, rollup_month, rollup_quarter
 from proxy.store.sums import exact
 from proxy.store.totals import Totals, TotalsBy
 
 _FINE = ("hour", "day")  # nothing is won by summing a group's cells before its names are looked up
-_ONE_DAY = timedelta(days=1)
 _group = rollup_group.c
 
 Span = tuple[datetime, datetime]  # from, to
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Cells of one length: their table, when one begins, and a time that is longer than any of them."""
+
+    table: Table
+    start_of: Callable[[ZoneInfo, datetime], datetime]
+    over: timedelta
+
+    def start(self, zone: ZoneInfo, at: datetime) -> datetime:
+        return self.start_of(zone, at)
+
+    def end(self, zone: ZoneInfo, at: datetime) -> datetime:
+        """Return when the next cell begins, at or after `at`."""
+        start = self.start_of(zone, at)
+        return at if start == at else self.start_of(zone, start + self.over)
+
+
+MONTHS = Length(rollup_month, month_start, timedelta(days=31, hours=12))
+DAYS = Length(rollup_day, day_start, timedelta(hours=36))
+QUARTERS = Length(rollup_quarter, lambda _, at: quarter_start(at), timedelta(minutes=15))
 Segment = tuple[Table, datetime, datetime]  # the cells of one table that begin in [from, to)
 
 
@@ -60,26 +81,24 @@ class Cells:
     # --- Which cells
 
     def _segments(self, connection: Connection, span: Span) -> Iterator[Segment]:
-        """Yield where to read what: days as far as whole ones are asked for, quarter hours for the rest."""
-        start = max(self.start or span[0], span[0])
-        end = min(self.end or span[1], span[1])
+        """Yield where to read what. Nothing lies outside of `span`: cells may reach beyond that."""
         zone = zone_of(connection)
-        if not self._days_will_do(zone):
-            yield rollup_quarter, start, end
-            return
-        first = start if day_start(zone, start) == start else day_start(zone, start + _ONE_DAY)
-        last = end if self.end is None or end < self.end else day_start(zone, end)
-        if first >= last:
-            yield rollup_quarter, start, end
-            return
-        yield rollup_quarter, start, first
-        yield rollup_day, first, last
-        yield rollup_quarter, last, end
+        lengths = self._lengths(zone)
+        longest = lengths[0]
+        is_open = (self.start is None or self.start < span[0], self.end is None or self.end > span[1])
+        start = longest.start(zone, span[0]) if is_open[0] else self.start or span[0]
+        end = longest.end(zone, span[1]) if is_open[1] else self.end or span[1]
+        yield from _split(lengths, zone, start, end)
 
-    def _days_will_do(self, zone: ZoneInfo) -> bool:
+    def _lengths(self, zone: ZoneInfo) -> Sequence[Length]:
+        """Return which cells tell enough, the longest first."""
         times = set(TIMES) & set(self.names)
-        same = getattr(self.zone, "key", None) == zone.key
-        return not times or (same and "hour" not in times)
+        same = str(self.zone) == zone.key  # also of `datetime.UTC`
+        if not times:
+            return (MONTHS, DAYS, QUARTERS)
+        if not same or "hour" in times:
+            return (QUARTERS,)
+        return (MONTHS, DAYS, QUARTERS) if times == {"month"} else (DAYS, QUARTERS)
 
     # --- What of them
 
@@ -154,6 +173,21 @@ def _totals(row: Row[Any]) -> Totals:
         estimated_nanousd=exact(row, "estimated"),
         estimated_billed_nanousd=exact(row, "estimated_billed"),
     )
+
+
+def _split(lengths: Sequence[Length], zone: ZoneInfo, start: datetime, end: datetime) -> Iterator[Segment]:
+    """Yield the longest cells that lie in [start, end), and what shorter ones have to say of its edges."""
+    longest, *shorter = lengths
+    if not shorter:
+        yield longest.table, start, end
+        return
+    first, last = longest.end(zone, start), longest.start(zone, end)
+    if first >= last:
+        yield from _split(shorter, zone, start, end)
+        return
+    yield from _split(shorter, zone, start, first)
+    yield longest.table, first, last
+    yield from _split(shorter, zone, last, end)
 
 
 def cell_span(connection: Connection) -> Span:

@@ -1,12 +1,12 @@
-"""Rollups: what the ledger sums to by quarter hours and by days, kept with every block that is booked.
+"""Rollups: what the ledger sums to by quarter hours, days and months, kept with every block that is booked.
 
-The caller of `add` holds the lock of the chain's head, so nobody else writes these tables. Days are those of
-one time zone, which the database remembers. Another one is taken on when `serve` starts with it: the days are
-summed anew then, from the quarter hours, which make up the days of every zone in use.
+The caller of `add` holds the lock of the chain's head, so nobody else writes these tables. Days and
+months are those of one time zone, which the database remembers. Another one is taken on when `serve` starts
+with it: they are summed anew then, from the quarter hours, which make up the days of every zone in use.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -41,7 +41,14 @@ from proxy.core.windows import midnight
 from proxy.store.columns import from_micros, storable, to_micros
 from proxy.store.database import writing
 from proxy.store.instants import parse_zone
-from proxy.store.schema import chain_head, rollup_day, rollup_group, rollup_quarter, rollup_zone
+from proxy.store.schema import (
+    chain_head,
+    rollup_day,
+    rollup_group,
+    rollup_month,
+    rollup_quarter,
+    rollup_zone,
+)
 
 QUARTER = 900_000_000  # microseconds
 AMOUNTS = ("list", "cost", "billed")
@@ -85,6 +92,7 @@ class Cell:
 
 Key = tuple[Any, ...]  # the values of DIMENSIONS
 Cells = dict[tuple[int, Key], Cell]  # by the quarter hour, in microseconds
+Stored = dict[tuple[int, int], Cell]  # by the start, in microseconds, and the group's id
 
 
 def add(
@@ -95,7 +103,7 @@ def add(
     ids = _group_ids(connection, {key for _, key in cells})
     quarters = {(starts_at, ids[key]): cell for (starts_at, key), cell in cells.items()}
     _upsert(connection, rollup_quarter, quarters)
-    _upsert(connection, rollup_day, _by_day(quarters, zone_of(connection)))
+    _add_longer(connection, quarters, zone_of(connection))
 
 
 # --- From entries to cells
@@ -153,20 +161,38 @@ def _amounts(row: Mapping[str, Any]) -> tuple[int, int, int]:
     return row["list_nanousd"] or 0, row["cost_nanousd"] or 0, row["billed_nanousd"] or 0
 
 
-def _by_day(quarters: Mapping[tuple[int, int], Cell], zone: ZoneInfo) -> dict[tuple[int, int], Cell]:
+def _add_longer(connection: Connection, quarters: Stored, zone: ZoneInfo) -> None:
+    """Add the cells of quarter hours to those of days and months."""
+    days = _longer(quarters, functools.partial(day_start, zone))
+    _upsert(connection, rollup_day, days)
+    _upsert(connection, rollup_month, _longer(days, functools.partial(month_start, zone)))
+
+
+def _longer(cells: Stored, start_of: Callable[[datetime], datetime]) -> Stored:
+    """Return what `cells` come to in the longer times that they lie in."""
     starts: dict[int, int] = {}
-    days: dict[tuple[int, int], Cell] = {}
-    for (starts_at, group_id), cell in quarters.items():
+    longer: Stored = {}
+    for (starts_at, group_id), cell in cells.items():
         if starts_at not in starts:
-            starts[starts_at] = to_micros(day_start(zone, from_micros(starts_at)))
-        day = days.setdefault((starts[starts_at], group_id), Cell())
-        day.add(cell.entries, cell.quantity, cell.amounts)
-    return days
+            starts[starts_at] = to_micros(start_of(from_micros(starts_at)))
+        own = longer.setdefault((starts[starts_at], group_id), Cell())
+        own.add(cell.entries, cell.quantity, cell.amounts)
+    return longer
+
+
+def quarter_start(at: datetime) -> datetime:
+    """Return when the quarter hour began that the instant `at` lies in."""
+    return from_micros(to_micros(at) // QUARTER * QUARTER)
 
 
 def day_start(zone: ZoneInfo, at: datetime) -> datetime:
     """Return when the day in `zone` began that the instant `at` lies in."""
     return midnight(zone, at.astimezone(zone).date())
+
+
+def month_start(zone: ZoneInfo, at: datetime) -> datetime:
+    """Return when the month in `zone` began that the instant `at` lies in."""
+    return midnight(zone, at.astimezone(zone).date().replace(day=1))
 
 
 # --- Groups and cells in the database
@@ -195,7 +221,7 @@ def _key(group: Key) -> str:
     return msgspec.json.encode(kept).decode()
 
 
-def _upsert(connection: Connection, table: Table, cells: Mapping[tuple[int, int], Cell]) -> None:
+def _upsert(connection: Connection, table: Table, cells: Stored) -> None:
     """Add `cells` to a table."""
     if cells:
         rows = [(*key, *cells[key].facts()) for key in sorted(cells)]
@@ -250,23 +276,24 @@ def _number(element: ColumnElement[Any], place: int, dialect: str) -> ColumnElem
 
 
 def zone_of(connection: Connection) -> ZoneInfo:
-    """Return the zone that the days of `rollup_day` are those of."""
+    """Return the zone that the days of `rollup_day` and the months of `rollup_month` are those of."""
     return parse_zone(connection.execute(select(rollup_zone.c.zone)).scalar_one())
 
 
 def use_zone(engine: Engine, zone: ZoneInfo) -> None:
-    """Sum days in `zone` from now on, and those before anew if they were another zone's."""
+    """Sum days and months in `zone` from now on, and those before anew if they were another zone's."""
     with writing(engine) as connection:
         connection.execute(select(chain_head.c.id).with_for_update()).one()
         if zone_of(connection).key == zone.key:
             return
         connection.execute(update(rollup_zone).values(zone=zone.key))
         connection.execute(delete(rollup_day))
+        connection.execute(delete(rollup_month))
         for quarters in _pages(connection):
-            _upsert(connection, rollup_day, _by_day(quarters, zone))
+            _add_longer(connection, quarters, zone)
 
 
-def _pages(connection: Connection) -> Iterator[dict[tuple[int, int], Cell]]:
+def _pages(connection: Connection) -> Iterator[Stored]:
     """Yield all cells of `rollup_quarter`, some quarter hours at a time."""
     at = rollup_quarter.c.starts_at
     after = datetime.min.replace(tzinfo=UTC)

@@ -4,7 +4,6 @@ A webhook's secret is shown once, when it is made, and kept in the database as i
 signed with it. Who reads the database can therefore forge messages to receivers, though not use a key.
 """
 
-import ipaddress
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
-from proxy.core.announced import Announced
+from proxy.core.announced import Announced, Channel
+from proxy.core.mail_relay import is_loopback
 from proxy.core.signing import secret_from
 from proxy.ids import new_id
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
 from proxy.store.pages import EVERYTHING, Page, Within, is_within
-from proxy.store.schema import delivery, tenant, webhook
+from proxy.store.schema import delivery, schedule_receiver, tenant, webhook
 from proxy.store.tenants import find_tenant
 
 SECRET_BYTES = 32
@@ -61,7 +61,7 @@ def create_webhook(
     if owner is not None and owner.archived_at is not None:
         raise Conflict(f"Tenant {owner.name!r} is archived.")
     owner_id, name = (owner.id, owner.name) if owner else (None, None)
-    made = Webhook(new_id("whk"), owner_id, name, _checked_url(url), _checked_kinds(kinds), act.at)
+    made = Webhook(new_id("whk"), owner_id, name, checked_url(url), _checked_kinds(kinds), act.at)
     _refuse_too_many(connection, owner_id)
     secret = _new_secret()
     row = {"id": made.id, "tenant_id": owner_id, "url": made.url, "kinds": made.kinds, "created_at": act.at}
@@ -97,14 +97,22 @@ def delete_webhook(connection: Connection, webhook_id: str, act: Act) -> Webhook
         StoreError: there is no such webhook.
     """
     found = find_webhook(connection, webhook_id)
-    # The secrets go; the row stays for the record of what was delivered.
-    gone = {"deleted_at": act.at, "secret": "", "old_secret": None, "old_until": None}
-    connection.execute(update(webhook).where(webhook.c.id == found.id).values(**gone))
-    pending = (delivery.c.webhook_id == found.id) & delivery.c.next_at.is_not(None)
-    connection.execute(update(delivery).where(pending).values(next_at=None, error=DELETED))
+    end_receivers(connection, [found.id], act.at, DELETED)
     bump(connection)
     act.note(connection, "webhook.delete", found.id, tenant_id=found.tenant_id, before=noted(found))
     return found
+
+
+def end_receivers(connection: Connection, ids: Sequence[str], at: datetime, why: str) -> None:
+    """Send nothing more to these receivers, of whatever channel, and leave them out of schedules.
+
+    Their secrets go; the rows stay for the record of what was delivered.
+    """
+    gone = {"deleted_at": at, "secret": "", "old_secret": None, "old_until": None}
+    connection.execute(update(webhook).where(webhook.c.id.in_(ids)).values(**gone))
+    pending = delivery.c.webhook_id.in_(ids) & delivery.c.next_at.is_not(None)
+    connection.execute(update(delivery).where(pending).values(next_at=None, error=why))
+    connection.execute(delete(schedule_receiver).where(schedule_receiver.c.webhook_id.in_(ids)))
 
 
 def rotate_secret(connection: Connection, webhook_id: str, act: Act) -> tuple[Webhook, str]:
@@ -133,7 +141,7 @@ def _webhooks() -> Select[Any]:
     columns = [webhook.c[name] for name in ("id", "tenant_id", "url", "kinds", "created_at")]
     names = tenant.c.name.label("tenant")
     joined = select(*columns, names).join(tenant, tenant.c.id == webhook.c.tenant_id, isouter=True)
-    return joined.where(webhook.c.deleted_at.is_(None))
+    return joined.where(webhook.c.deleted_at.is_(None), webhook.c.channel == Channel.WEBHOOK)
 
 
 def _webhook(row: Row[Any]) -> Webhook:
@@ -146,7 +154,8 @@ def _new_secret() -> str:
 
 def _refuse_too_many(connection: Connection, owner_id: str | None) -> None:
     same_owner = webhook.c.tenant_id.is_not_distinct_from(owner_id) & webhook.c.deleted_at.is_(None)
-    count = connection.execute(select(func.count()).select_from(webhook).where(same_owner)).scalar_one()
+    own = same_owner & (webhook.c.channel == Channel.WEBHOOK)
+    count = connection.execute(select(func.count()).select_from(webhook).where(own)).scalar_one()
     if count >= WEBHOOKS_MAX:
         whose = "A tenant" if owner_id else "An installation"
         raise Conflict(f"{whose} has at most {WEBHOOKS_MAX} webhooks: delete one first.")
@@ -160,7 +169,7 @@ def _checked_kinds(kinds: Iterable[str]) -> list[str]:
     return [kind.value for kind in Announced if kind in wanted]
 
 
-def _checked_url(url: str) -> str:
+def checked_url(url: str) -> str:
     """Return `url` if it can be posted to. It is not quoted: a path can be a secret."""
     if not 0 < len(url) <= URL_CHARS_MAX or not url.isascii() or not url.isprintable() or " " in url:
         raise StoreError(
@@ -173,17 +182,8 @@ def _checked_url(url: str) -> str:
         raise StoreError("This webhook's URL cannot be read: it should be https://HOST/PATH.") from None
     if parts.scheme not in ("https", "http") or not host or port == 0 or parts.fragment:
         raise StoreError("A webhook's URL should be https://HOST/PATH, without a fragment.")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise StoreError("A webhook's URL has to be https, since announcements name costs and customers.")
     if parts.username is not None or parts.password is not None:
         raise StoreError("A webhook's URL holds no user and no password: messages are signed instead.")
     return url
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

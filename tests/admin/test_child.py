@@ -14,7 +14,7 @@ import pytest
 
 from proxy.admin import child
 from proxy.admin.child import supervise
-from proxy.admin.control import ControlConfig
+from proxy.admin.config import ControlConfig
 from proxy.admin.listen import bind
 from tests.admin.data_plane import data_plane
 

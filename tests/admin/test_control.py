@@ -3,21 +3,24 @@
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
 import trustme
 
-from proxy.admin.control import ControlConfig, serve
+from proxy.admin.config import ControlConfig
+from proxy.admin.control import serve
 from proxy.admin.listen import ListenError, bind
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import open_database, writing
 from proxy.store.webhooks import create_webhook
 from tests.admin.data_plane import data_plane
-from tests.announcements import announce, receiver
+from tests.admin.mailbox import mailbox
+from tests.announcements import announce, receiver, until
+from tests.scheduling import DAILY, schedule
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -129,3 +132,16 @@ async def test_announcements_are_delivered_beside_it(tmp_path: Path, sqlite_url:
     engine.dispose()
     assert got.is_signed_with(secret)
     assert 'talkmeter_announcements_total{kind="budget.cut"} 1.0' in text
+
+
+async def test_what_is_scheduled_goes_out_by_mail(tmp_path: Path, sqlite_url: str) -> None:
+    """The whole way: due, made, and delivered through the mail server that the configuration names."""
+    engine = open_database(sqlite_url)
+    daily = datetime.now(UTC) - timedelta(days=2)
+    schedule(engine, table=DAILY, at=daily)
+    async with mailbox() as box:
+        mailing = config(tmp_path, database_url=sqlite_url, smtp_url=box.url, smtp_from="a@example.com")
+        async with control(mailing):
+            await until(lambda: bool(box.got))
+    assert box.messages[0]["To"] == "ann@example.com" and box.messages[0]["Subject"].startswith("weekly, ")
+    engine.dispose()

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from proxy.admin.control import ControlConfig
+from proxy.admin.config import ControlConfig
 from proxy.admin.listen import bind
 
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
-from proxy.admin import webhooks
+from proxy.admin import channels, webhooks
 from proxy.admin.webhooks import Deliverer
 from proxy.observe.metrics import ControlMetrics
 from proxy.store.audit import Act
@@ -161,7 +161,7 @@ async def test_redirects_are_not_followed(place: Place) -> None:
 async def test_a_slow_receiver_times_out_and_holds_up_nobody(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "ATTEMPT_S", 2.0)
+    monkeypatch.setattr(channels, "ATTEMPT_S", 2.0)
     async with receiver(None) as slow, receiver() as fast:
         slow_id, _ = place.hook(slow.url)
         place.hook(fast.url)
@@ -296,7 +296,7 @@ async def test_a_lost_database_is_said_once_and_outcomes_wait_for_it(
 
 
 async def test_a_long_answer_is_not_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "ANSWER_BYTES_MAX", 4)
+    monkeypatch.setattr(channels, "ANSWER_BYTES_MAX", 4)
     async with receiver() as there:
         place.hook(there.url)
         announce(place.engine, "a", NOW)

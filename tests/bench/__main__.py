@@ -1,4 +1,4 @@
-"""`make bench`: what Talkmeter costs a message, beside nginx and a plain relay, and what budgets add to that.
+"""`make bench`: what a message costs, beside nginx and a plain relay; what budgets add; reports.
 
 All relays run at the same time and are measured in turns, round after round, so that whatever else
 the machine does hits all alike. The load is on one core, the relays on another.
@@ -21,7 +21,7 @@ from pathlib import Path
 import trustme
 from rich.console import Console
 
-from tests.bench import report, traffic
+from tests.bench import ledger, report, traffic
 from tests.bench.load import Step
 from tests.bench.relays import (
     NGINX,
@@ -34,7 +34,7 @@ from tests.bench.relays import (
     talkmeter,
     with_budgets,
 )
-from tests.bench.report import DIRECT, Figures, Goal
+from tests.bench.report import DIRECT, Figures, Goal, Limit
 
 STEP_S_MAX = 120
 BUDGETS_PACED_S = 12.0
@@ -165,12 +165,17 @@ def main() -> int:
         "--deltas", type=int, default=Plan.deltas, help="of a response: how often one is billed"
     )
     parser.add_argument("--budgets", action="store_true", help="only Talkmeter with and without budgets")
+    parser.add_argument("--reports", action="store_true", help="only reports over a large ledger")
+    parser.add_argument("--lines", type=int, default=ledger.LINES, help="of that ledger")
     parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
     asked = parser.parse_args()
     console = Console()
     _raise_file_limit()
     plan = Plan(rounds=asked.rounds, deltas=asked.deltas)
-    goals: list[Goal] = []
+    goals: list[Goal | Limit] = []
+    if asked.reports:
+        goals += _reports(asked.lines, console)
+        return 0 if all(goal.is_met for goal in goals) else 1
     if not asked.budgets:
         if NGINX is None:
             console.print(
@@ -182,6 +187,8 @@ def main() -> int:
         # Longer, since the machines vary by more than the goal in a few seconds; and pairs in an odd number.
         pairs = replace(plan, rounds=asked.rounds - 1 + asked.rounds % 2, paced_s=BUDGETS_PACED_S)
         goals += _run("budgets", pairs, PAIR, report.budget_goals, tls=asked.tls, console=console)
+    if not asked.only and not asked.budgets:
+        goals += _reports(asked.lines, console)
     return 0 if all(goal.is_met for goal in goals) else 1
 
 
@@ -204,6 +211,19 @@ def _run(
     file = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}-{about['upstream']}.json".lower()
     path = ROOT / "bench-results" / file
     report.write(path, about, figures, goals)
+    console.print(f"written to {path.relative_to(ROOT)}", highlight=False)
+    return goals
+
+
+def _reports(lines: int, console: Console) -> list[Limit]:
+    """Ask a large ledger; print what came of it, write it down, return the goals."""
+    about = facts(Plan(), tls=False)
+    measured, goals = ledger.measure(lines, console)
+    for goal in goals:
+        console.print(str(goal), style="green" if goal.is_met else "bold red", highlight=False)
+    path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reports.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**about, "lines": lines, **measured}, indent=1) + "\n", encoding="utf-8")
     console.print(f"written to {path.relative_to(ROOT)}", highlight=False)
     return goals
 

@@ -58,6 +58,24 @@ class Goal:
         return f"{met}  {self.load}: {self.ratio:.2f} × {self.other} (at most {self.ratio_max:g} ×)"
 
 
+@dataclass(frozen=True)
+class Limit:
+    """One figure that has a limit of its own."""
+
+    what: str
+    value: float
+    value_max: float
+    unit: str
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.value_max
+
+    def __str__(self) -> str:
+        met = "PASS" if self.is_met else "FAIL"
+        return f"{met}  {self.what}: {self.value:.3g} {self.unit} (at most {self.value_max:g} {self.unit})"
+
+
 def goals(all_figures: Mapping[str, Figures]) -> list[Goal]:
     """Return every comparison that was measured, from the medians of the rounds."""
     ours = all_figures.get("Talkmeter")

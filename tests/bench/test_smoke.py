@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import report
+from tests.bench import ledger, report
 from tests.bench.__main__ import PAIR, Plan, compare, facts
 from tests.bench.relays import talkmeter, websockets
 from tests.bench.report import DIRECT, Figures, Goal
@@ -15,13 +15,12 @@ RELAYS = {"Talkmeter": talkmeter, "websockets": websockets}  # nginx may not be 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_measures_shows_and_writes(tls: bool, tmp_path: Path) -> None:
+def test_measures_shows_and_writes(tmp_path: Path) -> None:
     plan = Plan(
         rounds=1, saturated_s=0.2, saturated_sessions=2, paced_s=0.3, paced_sessions=2, memory_sessions=2
     )
     console = Console(width=120, record=True)
-    figures = compare(plan, RELAYS, tls=tls, console=console)
+    figures = compare(plan, RELAYS, tls=True, console=console)
     assert set(figures) == {*RELAYS, DIRECT}
     assert all(
         one.cpu_us["saturated"][0] > 0 and one.cpu_us["paced"][0] > 0
@@ -36,7 +35,7 @@ def test_measures_shows_and_writes(tls: bool, tmp_path: Path) -> None:
     report.show(figures, console)
     assert "Talkmeter" in console.export_text()
     path = tmp_path / "results" / "one.json"
-    report.write(path, facts(plan, tls=tls), figures, goals)
+    report.write(path, facts(plan, tls=True), figures, goals)
     written = json.loads(path.read_text())
     assert set(written["relays"]) == set(figures) and len(written["goals"]) == 2
 
@@ -44,14 +43,24 @@ def test_measures_shows_and_writes(tls: bool, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_budgets_are_compared_with_none(tmp_path: Path) -> None:
     plan = Plan(
-        rounds=2, saturated_s=0.2, saturated_sessions=2, paced_s=0.3, paced_sessions=2, memory_sessions=2
+        rounds=1, saturated_s=0.2, saturated_sessions=2, paced_s=0.3, paced_sessions=2, memory_sessions=2
     )
     figures = compare(plan, PAIR, tls=False, console=Console(width=120, record=True))
-    assert [len(figures[name].cpu_us["paced"]) for name in PAIR] == [2, 2]
+    assert [len(figures[name].cpu_us["paced"]) for name in PAIR] == [1, 1]
     assert [(goal.load, goal.ratio > 0) for goal in report.budget_goals(figures)] == [
         ("saturated", True),
         ("paced", True),
     ]
+
+
+@pytest.mark.slow
+def test_reports_are_timed_and_compared_with_the_lines() -> None:
+    console = Console(width=120, record=True)
+    measured, goals = ledger.measure(1_000, console, batches=1)
+    assert measured["rollups_ratio"] > 0 and measured["entries_a_second"]["SQLite"] > 0
+    assert {one["is_right"] for one in measured["reports"]} == {True}
+    assert goals[-1].is_met and len(goals) < len(measured["reports"])
+    assert "day, tenant" in console.export_text()
 
 
 def test_what_budgets_cost_is_the_median_of_pairs() -> None:

@@ -1,5 +1,6 @@
 """`talkmeter check`: each thing that `serve` needs, found good or explained."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+from pydantic import SecretStr
 from sqlalchemy import delete, make_url
 
 from proxy.admin.listen import bind
@@ -18,6 +20,7 @@ from proxy.cli.checks import Finding, run_checks
 from proxy.settings import Address
 from proxy.store.database import open_database, writing
 from proxy.store.schema import rate_card, rate_price
+from tests.admin.mailbox import mailbox
 from tests.apps import settings_in
 from tests.postgres import as_owner, as_text
 
@@ -162,3 +165,15 @@ def test_our_own_tls(tmp_path: Path) -> None:
     issued.cert_chain_pems[0].write_to_path(files["tls_cert"])
     issued.private_key_pem.write_to_path(files["tls_key"])
     assert found(tmp_path, **files)["TLS"].text.startswith("on")
+
+
+async def test_a_mail_server(tmp_path: Path) -> None:
+    """It is asked whether it would take mail, and sent none."""
+    async with mailbox() as box:
+        given = {"smtp_url": SecretStr(box.url), "smtp_from": "a@example.com"}
+        findings = await asyncio.to_thread(found, tmp_path, **given)
+    assert findings["mail"].ok and "takes mail from a@example.com" in findings["mail"].text
+    assert (box.tried, box.got) == (0, [])
+    gone = await asyncio.to_thread(found, tmp_path, **given)
+    assert not gone["mail"].ok and "cannot be reached" in gone["mail"].text
+    assert found(tmp_path)["mail"].text.startswith("off")

@@ -64,7 +64,7 @@ def test_check_for_people() -> None:
     result = runner.invoke(app, ["check"])
     assert result.exit_code == 1
     lines = result.output.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert lines[0].startswith("ok      upstream key  set")
     assert any(line.startswith("failed  upstream      127.0.0.1:1 cannot be reached") for line in lines)
     assert "canary" not in result.output

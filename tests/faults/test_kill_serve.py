@@ -19,7 +19,7 @@ from tests.faults.checks import left_in, wrong
 from tests.faults.instance import SERVE, Instance, instance_of, put_down
 from tests.faults.traffic import Seen, crowd
 
-KILLS = int(os.environ.get("TEST_KILLS_SERVE", "36"))
+KILLS = int(os.environ.get("TEST_KILLS_SERVE", "21"))
 SEED = int(os.environ.get("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
 CLIENTS = 20
 SPEED = 300.0  # answers take a few dozen milliseconds: kills meet every stage of them

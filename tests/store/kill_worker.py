@@ -1,20 +1,21 @@
 """A process to be killed: it journals synthetic sessions, posts them, and says what it lets its clients see.
 
-`python -m tests.store.kill_worker JOURNAL DATABASE_URL TRUTH [--finish] [--ack-early]`
+`tests/store/test_kill.py` forks it from a process that has loaded everything: hundreds are started.
 
 It appends a line to TRUTH, with one `write` that outlives the process, at every step:
 `opened KEY` and `sent KEY COST` before the journal gets a record, as an upstream would know them;
 `seen KEY` and `forwarded KEY` once the journal has it, when the client would see the message.
-With `--finish` it replays, posts everything and ends; else it talks until it is killed. `--ack-early`
+With `finish` it replays, posts everything and ends; else it talks until it is killed. `ack_early`
 forwards first and journals 20 ms later: what Talkmeter must never do.
 """
 
-import argparse
 import asyncio
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from proxy.core.records import Entry, Kind, Record
@@ -82,25 +83,36 @@ class Talk:
         os.write(self._truth, f"{word} {entry.entry_key} {entry.cost_nanousd}\n".encode())
 
 
-async def work(journal_path: Path, url: str, truth_path: Path, *, finish: bool, ack_early: bool) -> None:
+@dataclass(frozen=True)
+class Work:
+    """What a process is to do."""
+
+    journal: Path
+    url: str
+    truth: Path
+    finish: bool = False
+    ack_early: bool = False
+
+
+async def work(given: Work, ready: Connection) -> None:
     def failed(error: Exception) -> None:
         raise SystemExit(f"the journal failed: {error}")
 
     journal = Journal.open(
-        journal_path,
+        given.journal,
         on_failure=failed,
         loop=asyncio.get_running_loop(),
         reserve_bytes=4_096,
         free_bytes_min=0,
     )
-    engine = open_database(url, checkpoints=True)
+    engine = open_database(given.url, checkpoints=True)
     poster = Poster(journal, engine, zone=UTC, clock=lambda: datetime.now(UTC), batch_max=100)
     await replay(journal)
     poster.start()
-    print("ready", flush=True)
-    if not finish:
-        truth = os.open(truth_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        talk = Talk(journal, truth, ack_early=ack_early)
+    ready.send_bytes(b"ready")
+    if not given.finish:
+        truth = os.open(given.truth, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        talk = Talk(journal, truth, ack_early=given.ack_early)
         async with asyncio.timeout(LIFE_S):
             await asyncio.gather(*(talk.go_on() for _ in range(SESSIONS)))
     await poster.posted_up_to_now()
@@ -109,16 +121,5 @@ async def work(journal_path: Path, url: str, truth_path: Path, *, finish: bool, 
     engine.dispose()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("journal", type=Path)
-    parser.add_argument("url")
-    parser.add_argument("truth", type=Path)
-    parser.add_argument("--finish", action="store_true")
-    parser.add_argument("--ack-early", action="store_true")
-    given = parser.parse_args()
-    asyncio.run(work(given.journal, given.url, given.truth, finish=given.finish, ack_early=given.ack_early))
-
-
-if __name__ == "__main__":
-    main()
+def main(given: Work, ready: Connection) -> None:
+    asyncio.run(work(given, ready))

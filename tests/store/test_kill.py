@@ -3,15 +3,15 @@
 `TEST_KILLS` sets how many processes die (shared out over the databases), `TEST_SEED` repeats their moments.
 """
 
+import multiprocessing
+import multiprocessing.process
 import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -27,12 +27,11 @@ from proxy.store.schema import (
     ledger_line,
     session,
 )
+from tests.store.kill_worker import Work, main
 
-KILLS = int(os.environ.get("TEST_KILLS", "60"))
+KILLS = int(os.environ.get("TEST_KILLS", "80"))
 SEED = int(os.environ.get("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
 START_S = 60.0  # a busy machine is not a bug
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass
@@ -57,50 +56,57 @@ def read_truth(paths: Sequence[Path]) -> Truth:
     return truth
 
 
+# Processes are forked from one that has loaded all that they need.
+_nursery = multiprocessing.get_context("forkserver")
+_nursery.set_forkserver_preload(["tests.store.kill_worker"])
+
+
 class Lane:
     """One instance: a journal, and the process that is killed and started again on it."""
 
-    def __init__(self, folder: Path, url: str, *options: str) -> None:
+    def __init__(self, folder: Path, url: str, *, ack_early: bool = False) -> None:
         folder.mkdir(parents=True)
         self.journal = folder / "journal.db"
         self.truth = folder / "truth"
-        program = [sys.executable, "-m", "tests.store.kill_worker"]
-        self._command = [*program, str(self.journal), url, str(self.truth)]
-        self._options = options
-        self._process: subprocess.Popen[bytes] | None = None
+        self._work = Work(self.journal, url, self.truth, ack_early=ack_early)
+        self._process: multiprocessing.process.BaseProcess | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [*self._command, *self._options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        self._start(self._work)
+
+    def _start(self, work: Work) -> multiprocessing.process.BaseProcess:
+        self._ready, ready = _nursery.Pipe(duplex=False)
+        self._process = process = _nursery.Process(target=main, args=(work, ready))
+        process.start()
+        ready.close()
+        return process
 
     def await_ready(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        if self._process.stdout.readline() != b"ready\n":
-            _, said = self._process.communicate()
-            raise AssertionError(said.decode())
+        """Wait until it serves; one that ends before says why on its standard error."""
+        assert self._ready.poll(START_S) and self._ready.recv_bytes() == b"ready"
 
     def kill(self) -> None:
         """kill -9; that it was still running is part of the test."""
         if self._process is None:
             return
-        ended = self._process.poll()
+        ended = self._process.exitcode
         self._process.kill()
-        _, said = self._process.communicate()
+        self._process.join()
         self._process = None
-        assert ended is None, said.decode()
+        self._ready.close()
+        assert ended is None, f"it had ended with {ended}"
 
     def finish(self) -> None:
         """Start once more, to replay and post what is left."""
-        ran = subprocess.run(
-            [*self._command, "--finish"], cwd=ROOT, capture_output=True, timeout=START_S, check=False
-        )
-        assert ran.returncode == 0, ran.stderr.decode()
+        process = self._start(replace(self._work, finish=True))
+        process.join(START_S)
+        self._process = None
+        assert process.exitcode == 0
 
 
 @contextmanager
-def lanes(folder: Path, url: str, count: int, *options: str) -> Iterator[list[Lane]]:
-    all_of_them = [Lane(folder / f"lane{n}", url, *options) for n in range(count)]
+def lanes(folder: Path, url: str, count: int, *, ack_early: bool) -> Iterator[list[Lane]]:
+    all_of_them = [Lane(folder / f"lane{n}", url, ack_early=ack_early) for n in range(count)]
     try:
         yield all_of_them
     finally:
@@ -117,13 +123,15 @@ def looking_at(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def kill_often(folder: Path, url: str, kills: int, *options: str, instances: int = 1) -> list[str]:
+def kill_often(
+    folder: Path, url: str, kills: int, *, instances: int = 1, ack_early: bool = False
+) -> list[str]:
     """Kill and restart `instances` in turn, `kills` times; return everything that is wrong afterwards."""
     print(f"TEST_SEED={SEED} TEST_KILLS={KILLS}")
     dice = random.Random(SEED)
     problems: list[str] = []
     reached: dict[str, int] = {}
-    with looking_at(url) as engine, lanes(folder, url, instances, *options) as running:
+    with looking_at(url) as engine, lanes(folder, url, instances, ack_early=ack_early) as running:
         for lane in running:
             lane.start()
         for number in range(kills):
@@ -132,7 +140,7 @@ def kill_often(folder: Path, url: str, kills: int, *options: str, instances: int
                 lane.await_ready()
                 time.sleep(dice.uniform(0.0, 0.5))
             else:  # while it starts, replays, or has just begun
-                time.sleep(dice.uniform(0.0, 0.8))
+                time.sleep(dice.uniform(0.0, 0.2))
             lane.kill()
             problems += went_back(engine, reached)
             lane.start()
@@ -219,5 +227,5 @@ def test_nothing_is_lost_or_doubled_by_two_instances_on_postgres(
 @pytest.mark.timeout(600)
 def test_the_harness_sees_what_forwarding_first_loses(tmp_path: Path, sqlite_url: str) -> None:
     """The negative control: a proxy that journals after it forwarded does lose usage when it is killed."""
-    problems = kill_often(tmp_path / "lanes", sqlite_url, 4, "--ack-early")
+    problems = kill_often(tmp_path / "lanes", sqlite_url, 4, ack_early=True)
     assert any(problem.startswith("forwarded but not booked") for problem in problems), problems

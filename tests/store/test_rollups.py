@@ -1,5 +1,6 @@
 """Rollups: kept by everything that books, exact whatever the amounts, in days of the zone in use."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +15,10 @@ from proxy.core.usage import Meter
 from proxy.store.adjustments import Adjustment, book
 from proxy.store.audit import Act
 from proxy.store.database import reading, writing
+from proxy.store.filters import Filters
 from proxy.store.reports import CostQuery, run
 from proxy.store.rollups import Part, cell_of, day_start, use_zone, zone_of
-from proxy.store.schema import rollup_day, rollup_group, rollup_quarter
+from proxy.store.schema import rollup_day, rollup_group, rollup_month, rollup_quarter
 from proxy.store.verify import verify
 from tests.ledgers import MODEL, NOW, Books
 from tests.tampering import owning
@@ -119,6 +121,8 @@ def test_days_are_those_of_the_zone_that_serve_was_started_with(books: Books) ->
         datetime(2026, 10, 25, 23, tzinfo=UTC),
     ]
     assert [row.entries for row in cells(books.engine, rollup_day)] == [1, 3, 2]
+    assert starts(books.engine, rollup_month) == [datetime(2026, 9, 30, 22, tzinfo=UTC)]
+    assert [row.entries for row in cells(books.engine, rollup_month)] == [6]
     assert verify(books.engine, ZULU).fault is None
     use_zone(books.engine, BERLIN)
     with reading(books.engine) as connection:
@@ -134,6 +138,37 @@ def test_changing_the_zone_reads_quarter_hours_in_pages(
     use_zone(books.engine, BERLIN)
     assert verify(books.engine, ZULU).fault is None
     assert sum(row.quantity for row in cells(books.engine, rollup_day, Part.METER)) == 210
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-10-25T00:30", None),  # within the day of 25 hours
+        ("2026-10-24T23:00", "2026-10-25T22:30"),
+        ("2026-08-31T22:00", "2026-10-31T23:00"),  # two months
+        ("2026-08-31T21:45", "2026-10-31T23:15"),
+        ("2026-09-30T22:00", "2026-10-05T22:00"),
+        (None, "2026-09-30T22:00"),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("by", [(), ("month",), ("day",)], ids=["all", "month", "day"])
+def test_any_time_is_made_of_months_days_and_quarter_hours(
+    books: Books, start: str | None, end: str | None, by: tuple[str, ...]
+) -> None:
+    use_zone(books.engine, BERLIN)
+    times = [datetime(2026, 8, 20, 23, 50, tzinfo=UTC) + timedelta(hours=7 * n) for n in range(300)]
+    books.post(
+        *(books.entry("s1", f"r{number}", {Meter.TEXT_IN: 1}, at=at) for number, at in enumerate(times))
+    )
+    span = [None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC) for at in (start, end)]
+    wanted = [at for at in times if (span[0] or times[0]) <= at and (span[1] is None or at < span[1])]
+    report = run(books.engine, CostQuery(by, Filters(start=span[0], end=span[1]), BERLIN))
+    assert report.total["entries"] == len(wanted)
+    if by:
+        shape = {"month": "%Y-%m", "day": "%Y-%m-%d"}[by[0]]
+        counted = Counter(f"{at.astimezone(BERLIN):{shape}}" for at in wanted)
+        assert {row[by[0]]: row["entries"] for row in report.rows} == counted
 
 
 @pytest.mark.parametrize(

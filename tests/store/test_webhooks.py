@@ -47,7 +47,7 @@ def test_made_listed_and_deleted(database: Engine) -> None:
         )
         assert current(connection) == before + 2
         assert secret != other and len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
-        assert everything.kinds == ["budget.threshold", "budget.cut", "session.ended"]
+        assert everything.kinds == ["budget.threshold", "budget.cut", "session.ended", "spend.anomaly"]
         assert acmes.kinds == ["budget.cut", "session.ended"] and acmes.tenant == "acme"
         assert list_webhooks(connection) == [everything, acmes]
         assert list_webhooks(connection, "acme") == [acmes]

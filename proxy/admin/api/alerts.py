@@ -1,4 +1,4 @@
-"""`/alerts`: what was announced: budget thresholds, cuts, ended sessions."""
+"""`/alerts`: what was announced: budget thresholds, cuts, ended sessions, unusual hours."""
 
 from typing import Annotated, Any
 

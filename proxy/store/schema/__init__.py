@@ -31,7 +31,8 @@ from proxy.store.schema.limits import limit_rule, model_rule
 from proxy.store.schema.payers import api_key, end_user, project, tenant
 from proxy.store.schema.periods import ledger_period, statement, statement_line
 from proxy.store.schema.prices import markup, rate_card, rate_price
-from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_quarter, rollup_zone
+from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_month, rollup_quarter, rollup_zone
+from proxy.store.schema.schedules import saved_report, schedule, schedule_receiver
 
 __all__ = [
     "api_answer",
@@ -65,8 +66,12 @@ __all__ = [
     "rate_price",
     "rollup_day",
     "rollup_group",
+    "rollup_month",
     "rollup_quarter",
     "rollup_zone",
+    "saved_report",
+    "schedule",
+    "schedule_receiver",
     "session",
     "statement",
     "statement_line",

@@ -1,7 +1,7 @@
 """Sums over the ledger, kept by every posting: written over, and checked by `ledger verify`.
 
-A cell is what one group comes to in one quarter hour, or one day. A group says who, what and which part of
-entries: whole ones (`part` is 'entry'), those without lines ('bare'), what one modality has of each
+A cell is what one group comes to in one quarter hour, one day or one month. A group says who, what and which
+part of entries: whole ones (`part` is 'entry'), those without lines ('bare'), what one modality has of each
 ('modality'), or one meter ('meter'). Sums of amounts are high × 2³² + low, so that no posting can overflow
 them; those of unrated entries are 0.
 """
@@ -49,6 +49,7 @@ def _cells(name: str) -> Table:
 
 rollup_quarter = _cells("rollup_quarter")
 rollup_day = _cells("rollup_day")  # of the days in the zone of `rollup_zone`
+rollup_month = _cells("rollup_month")  # of the months in that zone
 
 rollup_zone = Table(
     "rollup_zone",

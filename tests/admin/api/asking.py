@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 from sqlalchemy import Engine
 
-from proxy.admin.control import ControlConfig, serve
+from proxy.admin.config import ControlConfig
+from proxy.admin.control import serve
 from proxy.admin.listen import bind
 from proxy.admin.webhooks import utc_now
 from proxy.store import tokens

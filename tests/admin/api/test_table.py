@@ -23,7 +23,7 @@ async def send(api: Asking, route: AnyRoute, ask: Ask, token: str, **headers: st
 
 
 def test_there_is_a_request_for_every_route() -> None:
-    world = World("t", "p", "k", "b", "w", 1, "tok", "card")
+    world = World("t", "p", "k", "b", "w", 1, "tok", "card", "r", "s")
     assert {route.name for route in ROUTES} == world.asks().keys()
 
 

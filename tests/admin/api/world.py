@@ -41,6 +41,8 @@ class World:
     alert: int
     token: str
     card: str
+    report: str
+    schedule: str
 
     def asks(self) -> dict[str, Ask]:
         """Return a request for each route, by its name."""
@@ -59,6 +61,9 @@ class World:
         }
         raised = {"amount_usd": "1", "from": "2099-01-01", "until": "2099-02-01", "reason": "a fair"}
         booked = {"kind": "credit", "tenant": of, "key": "k1", "reason": "sorry", "billed_usd": "-1"}
+        report = {"name": "new", "tenant": of, "span": "last-month", "group_by": ["model"]}
+        schedule = {"name": "new", "content": "digest", "every": "week", "to": ["mailto:ann@example.com"]}
+        saved, scheduled = f"/saved-reports/{self.report}", f"/schedules/{self.schedule}"
         deliveries = f"/webhooks/{self.webhook}/deliveries"
         return {
             "GET /me": Ask("/me", names_acme=False),
@@ -105,6 +110,19 @@ class World:
             "GET /ledger": Ask("/ledger", params={"tenant": of}),
             "GET /ledger/{entry_id}": Ask("/ledger/1"),
             "GET /reports/costs": Ask("/reports/costs", params={"tenant": of, "group_by": "model,meter"}),
+            "GET /saved-reports": Ask("/saved-reports", params={"tenant": of}),
+            "POST /saved-reports": Ask("/saved-reports", report),
+            "GET /saved-reports/{report_id}": Ask(saved),
+            "PUT /saved-reports/{report_id}": Ask(saved, {"name": "n", "span": "last-day"}, etag_of=saved),
+            "DELETE /saved-reports/{report_id}": Ask(saved, etag_of=saved),
+            "GET /saved-reports/{report_id}/costs": Ask(f"{saved}/costs"),
+            "GET /schedules": Ask("/schedules", params={"tenant": of}),
+            "POST /schedules": Ask("/schedules", schedule | {"tenant": of}),
+            "GET /schedules/{schedule_id}": Ask(scheduled),
+            "PUT /schedules/{schedule_id}": Ask(scheduled, schedule, etag_of=scheduled),
+            "DELETE /schedules/{schedule_id}": Ask(scheduled, etag_of=scheduled),
+            "POST /schedules/{schedule_id}/run": Ask(f"{scheduled}/run"),
+            "GET /schedules/{schedule_id}/deliveries": Ask(f"{scheduled}/deliveries"),
             "POST /adjustments": Ask("/adjustments", booked),
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
             "POST /reratings": Ask("/reratings", {"tenant": of, "reason": "late"}),
@@ -150,6 +168,10 @@ async def fill(api: Asking) -> World:
     await api.done("POST", "/rate-cards/prices", agreed)
     cards = (await api.done("GET", "/rate-cards", params={"model": "talk"}))["data"]
     token = await api.done("POST", "/tokens", {"name": "ann", "role": "admin"})
+    saved = {"name": "monthly", "tenant": "acme", "span": "last-month", "filters": {"project": "web"}}
+    report = await api.done("POST", "/saved-reports", saved)
+    sent = {"name": "weekly", "tenant": "acme", "content": "digest", "every": "week"}
+    schedule = await api.done("POST", "/schedules", sent | {"to": ["mailto:bob@example.com"]})
     now = Act("test", datetime.now(UTC)).at
     with writing(api.engine) as connection:
         facts = {"key": "k", "kind": "budget.cut", "tenant_id": key.tenant_id, "at": now, "payload": {"a": 1}}
@@ -168,4 +190,6 @@ async def fill(api: Asking) -> World:
         alert.id,
         token["id"],
         cards[0]["id"],
+        report["id"],
+        schedule["id"],
     )

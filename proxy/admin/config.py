@@ -1,0 +1,25 @@
+"""What the data plane tells the control plane: apart, so that the data plane loads none of its code."""
+
+import msgspec
+
+
+class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
+
+    listen_fd: int
+    data_plane_socket: str
+    database_url: str
+    metrics_token: str | None = None
+    admin_token: str | None = None
+    key_pepper: str | None = None
+    period_timezone: str = "UTC"
+    model_aliases: dict[str, str] = {}
+    statement_issuer: str | None = None
+    smtp_url: str | None = None
+    smtp_from: str | None = None
+    anomaly_usd: int = 5
+    anomaly_deviations: int = 5
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    log_format: str = "json"
+    log_level: str = "info"

@@ -1,0 +1,118 @@
+"""Schedules: a loop in the control plane's process that makes what is due, and looks at hours that are over.
+
+All that it knows is in the database: which occurrence of a schedule comes next, and which hours were
+announced already. So it can die at any moment and be started again, and several may run on one database.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from proxy.admin.webhooks import utc_now
+from proxy.core.anomaly import Sensitivity, full_hours
+from proxy.core.windows import Span
+from proxy.store import StoreError
+from proxy.store.anomalies import find_anomalies
+from proxy.store.database import reachable, reading, writing
+from proxy.store.occurrences import make_due
+from proxy.store.outbox import announce
+from proxy.store.schedules import due_schedules
+
+POLL_S = 5.0
+HOUR_SETTLES = timedelta(minutes=10)  # what is posted late is counted in its hour all the same
+HOURS_LOOKED_BACK = timedelta(hours=24)  # after a start
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Makes what is due from `run` on until `stop`. `zone` is the ledger's: hours are its hours."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        zone: tzinfo,
+        sensitivity: Sensitivity,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._engine = engine
+        self._zone = zone
+        self._sensitivity = sensitivity
+        self._clock = clock
+        self._looked_until: datetime | None = None
+        self._wake = asyncio.Event()
+        self._is_down = False
+
+    def stop(self) -> None:
+        """Make nothing more; `run` ends when what is being made is done."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Make what is due until `stop`."""
+        while not self._wake.is_set():
+            try:
+                await asyncio.to_thread(self._look)
+            except (StoreError, SQLAlchemyError) as error:
+                self._note(error)
+            else:
+                self._note(None)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass  # it is time to look again
+
+    def _look(self) -> None:
+        """In a thread: look at the hours that are over, then make what is due, one after the other."""
+        with reachable(self._engine):
+            self._look_at_hours()
+            self._make_due()
+
+    def _make_due(self) -> None:
+        now = self._clock()
+        with reading(self._engine) as connection:
+            due = due_schedules(connection, now)
+        problem: SQLAlchemyError | None = None
+        for one in due:
+            if self._wake.is_set():
+                return
+            try:
+                make_due(self._engine, one, now)
+            except SQLAlchemyError as error:  # perhaps of this one alone: the others do not wait behind it
+                problem = error
+        if problem is not None:
+            raise problem
+
+    def _look_at_hours(self) -> None:
+        """Announce the unusual ones among the hours that ended since the last look, each once for ever."""
+        if not self._sensitivity.deviations:
+            return
+        until = self._clock() - HOUR_SETTLES
+        for hour in full_hours(self._looked_until or until - HOURS_LOOKED_BACK, until, self._zone):
+            if self._wake.is_set():
+                return
+            self._look_at(hour)
+            self._looked_until = hour.end
+
+    def _look_at(self, hour: Span) -> None:
+        now = self._clock()
+        with reading(self._engine) as connection:
+            found = find_anomalies(connection, hour, self._zone, self._sensitivity, now)
+        if found:
+            with writing(self._engine) as connection:
+                announce(connection, found)
+
+    def _note(self, error: Exception | None) -> None:
+        """Say when the database is lost and when it is back, not at every look in between."""
+        if error is not None and not self._is_down:
+            logger.warning("database lost: what is scheduled waits", extra={"error": error})
+        if error is None and self._is_down:
+            logger.info("database is back: what is scheduled goes on")
+        self._is_down = error is not None

@@ -1,0 +1,46 @@
+"""The options that say what a report is about: the same for `report` and for `report save`."""
+
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from proxy.cli.output import fail
+from proxy.store import StoreError
+from proxy.store.groups import GROUPS
+from proxy.store.instants import parse_zone
+
+GroupByOption = Annotated[
+    str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
+]
+ZoneOption = Annotated[
+    str | None, typer.Option("--tz", help="Time zone of days and months; else PERIOD_TIMEZONE.")
+]
+TenantOption = Annotated[str | None, typer.Option(help="Only this tenant (name or id).")]
+ProjectOption = Annotated[str | None, typer.Option(help="Only this project (name or id).")]
+KeyOption = Annotated[str | None, typer.Option(help="Only this API key (id).")]
+ModelOption = Annotated[str | None, typer.Option(help="Only this model.")]
+EndUserOption = Annotated[str | None, typer.Option(help="Only this end user (name or id).")]
+TagOption = Annotated[str | None, typer.Option(help="Only what has this tag: NAME=VALUE.")]
+KindOption = Annotated[str | None, typer.Option(help="Only this kind, such as response or credit.")]
+StatusOption = Annotated[str | None, typer.Option(help="Only this status, such as completed.")]
+MeterOption = Annotated[str | None, typer.Option(help="Only what this meter has of each entry.")]
+ModalityOption = Annotated[str | None, typer.Option(help="As --meter: text, audio or image.")]
+UnratedOption = Annotated[bool, typer.Option("--unrated", help="Only what has no price.")]
+EstimatedOption = Annotated[bool, typer.Option("--estimated", help="Only what is estimated.")]
+SessionsOption = Annotated[bool, typer.Option("--sessions", help="Count sessions, however long that takes.")]
+
+GROUP_BY = "tenant,model"
+
+
+def groups_of(text: str) -> tuple[str, ...]:
+    """Return the names in a list with commas between."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """Return the time zone of this name; what is none ends the command."""
+    try:
+        return parse_zone(name)
+    except StoreError as problem:
+        fail(problem)
