@@ -5,12 +5,26 @@ from typing import Annotated
 import typer
 
 from proxy.cli.ledger import print_entries
-from proxy.cli.output import ID, NUMBER, JsonOption, act, database, fail, now, print_json, print_table
+from proxy.cli.output import (
+    ID,
+    NUMBER,
+    Column,
+    JsonOption,
+    act,
+    database,
+    fail,
+    note,
+    now,
+    print_json,
+    print_table,
+)
 from proxy.cli.root import app
 from proxy.core.money import format_usd
+from proxy.core.session_account import Explained, Part, sums
 from proxy.store.database import reading
-from proxy.store.ledger import session_turns
+from proxy.store.ledger import Booked, session_turns
 from proxy.store.live import request_stop
+from proxy.store.session_accounts import SessionAccount, session_account
 from proxy.store.sessions import SESSIONS_MAX, SessionRow, find_session
 from proxy.store.sessions import list_sessions as stored_sessions
 from proxy.store.tenants import find_tenant
@@ -91,6 +105,70 @@ def show_session(id: str, json: JsonOption = False) -> None:
         return
     print_sessions([found])
     print_entries(turns)
+
+
+@session.command("account")
+def show_account(
+    id: str,
+    billed: Annotated[
+        bool, typer.Option("--billed", help="What the tenant owes, not what it costs you.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what each response of a session cost, and why."""
+    with database() as engine:
+        found = session_account(engine, id, is_billed=billed)
+    if json:
+        print_json(found.as_json())
+        return
+    _print_account(found)
+
+
+def _print_account(found: SessionAccount) -> None:
+    titles: tuple[Column, ...] = (
+        "Occurred",
+        "Kind",
+        ("Subject", ID),
+        ("Billed $" if found.is_billed else "Cost $", NUMBER),
+        *((f"{part.value.replace('_', ' ').capitalize()} $", NUMBER) for part in Part),
+        ("Grown by", NUMBER),
+        ("Growth $", NUMBER),
+        ("Not cached", NUMBER),
+        ("Extra $", NUMBER),
+        ("In all $", NUMBER),
+        "Notes",
+    )
+    total = sums(found.explained)
+    footer = (
+        *("total", None, None, format_usd(total.nanousd)),
+        *(format_usd(total.parts[part]) for part in Part),
+        *(total.growth_tokens, format_usd(total.growth_nanousd)),
+        *(total.broken_tokens, format_usd(total.extra_nanousd), None, None),
+    )
+    rows = [_account_row(*both) for both in zip(found.entries, found.explained, strict=True)]
+    print_table(titles, rows, footer=footer, spare=("Occurred", "Kind", "Growth $", "Other $", "In all $"))
+    if total.unrated:
+        note(f"Without a price, and without an amount here: {total.unrated}.")
+
+
+def _account_row(entry: Booked, one: Explained) -> tuple[object, ...]:
+    growth, broke = one.growth, one.broke
+    shares = (one.parts.get(part) for part in Part)
+    marks = [f"cache broke: {broke.because.value.replace('_', ' ')}"] if broke and broke.tokens > 0 else []
+    marks += ["estimated"] * entry.estimated + ["corrected"] * one.is_reversed
+    return (
+        entry.occurred_at,
+        entry.kind if entry.role == "original" else f"{entry.kind} ({entry.role})",
+        entry.subject_id,
+        "unrated" if one.nanousd is None else format_usd(one.nanousd),
+        *(None if share is None or share.nanousd is None else format_usd(share.nanousd) for share in shares),
+        growth and growth.tokens,
+        None if growth is None or growth.nanousd is None else format_usd(growth.nanousd),
+        broke and broke.tokens,
+        None if broke is None or broke.extra_nanousd is None else format_usd(broke.extra_nanousd),
+        format_usd(one.running_nanousd),
+        ", ".join(marks),
+    )
 
 
 @session.command("stop")

@@ -61,3 +61,26 @@ def window_span(window: Window, zone: tzinfo, at: datetime) -> Span:
 def before(window: Window, zone: tzinfo, span: Span) -> Span:
     """Return the day, week or month before `span`."""
     return window_span(window, zone, span.start - _MOMENT)
+
+
+def just_before(span: Span, zone: tzinfo) -> Span:
+    """Return the equally long span that ends where `span` begins.
+
+    As many months before whole months, as many days before whole days, whatever hours those have; else so
+    much time.
+
+    Raises:
+        ValueError: the calendar does not reach so far back.
+    """
+    first, last = (at.astimezone(zone).date() for at in (span.start, span.end))
+    is_whole = midnight(zone, first) == span.start and midnight(zone, last) == span.end
+    try:
+        if is_whole and first.day == last.day == 1:
+            months = 12 * (last.year - first.year) + last.month - first.month
+            year, month = divmod(12 * first.year + first.month - 1 - months, 12)
+            return Span(midnight(zone, first.replace(year=year, month=month + 1)), span.start)
+        if is_whole:
+            return Span(midnight(zone, first - (last - first)), span.start)
+        return Span(span.start - (span.end - span.start), span.start)
+    except (ValueError, OverflowError):
+        raise ValueError("the calendar does not reach back to an equally long time before") from None

@@ -155,10 +155,15 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
 
 def session_turns(engine: Engine, session_id: str) -> list[Booked]:
     """Return what was booked for a session, in the order it happened (the first ten thousand)."""
-    query = _entries().where(ledger_entry.c.session_id == session_id)
-    query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(TURNS_MAX)
     with reading(engine) as connection:
-        return _with_lines(connection, query)
+        return entries_of_session(connection, session_id, TURNS_MAX)
+
+
+def entries_of_session(connection: Connection, session_id: str, limit: int) -> list[Booked]:
+    """Return the first `limit` entries of a session, in the order they happened."""
+    query = _entries().where(ledger_entry.c.session_id == session_id)
+    query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(limit)
+    return _with_lines(connection, query)
 
 
 def _entries() -> Select[Any]:

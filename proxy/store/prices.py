@@ -22,6 +22,7 @@ from proxy.store.schema import rate_card, rate_price
 from proxy.store.tenants import find_tenant
 
 _Key = tuple[str, str, str, datetime]
+CARDS_PER_QUERY = 500
 NOTED_CARDS_MAX = 50  # by name in the audit log
 _METERS = frozenset(meter.value for meter in Meter)
 
@@ -59,6 +60,18 @@ def find_card(connection: Connection, card_id: str, within: Within = None) -> Ra
     if row is None or not (row.owner == PUBLIC or is_within(row.owner, within)):
         raise NotFound(f"There is no rate card {card_id[:60]!r}: see `talkmeter prices list --json`.")
     return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
+
+
+def cards_of(connection: Connection, ids: Iterable[str]) -> dict[str, RateCard]:
+    """Return those of these cards that there are, by their ids."""
+    wanted = sorted(set(ids))
+    found: dict[str, RateCard] = {}
+    for start in range(0, len(wanted), CARDS_PER_QUERY):
+        some = wanted[start : start + CARDS_PER_QUERY]
+        prices = _prices(connection, rate_price.c.rate_card_id.in_(some))
+        rows = connection.execute(select(rate_card).where(rate_card.c.id.in_(some)))
+        found |= {row.id: _card(row, prices) for row in rows}
+    return found
 
 
 def _prices(connection: Connection, wanted: ColumnElement[bool]) -> Mapping[str, dict[Meter, Price]]:

@@ -29,6 +29,7 @@ from proxy.store.schema import ledger_entry, rollup_group
 from proxy.store.totals import Totals, TotalsBy
 
 ROWS_MAX = 100_000
+ELSEWHERE = ", or take it as an export or with `talkmeter report --format csv`, which have more"
 LINES_DAYS_MAX = 100  # a quarter of a year, in every zone
 SESSIONS_ENTRIES_MAX = 50_000  # among so many entries sessions are counted unasked
 
@@ -101,32 +102,38 @@ class Report:
         }
 
 
-def run(engine: Engine, query: CostQuery) -> Report:
-    """Answer `query` from one state of the database.
+def run(engine: Engine, query: CostQuery, rows_max: int | None = None) -> Report:
+    """Answer `query` from one state of the database, as `answer` does."""
+    with reading(engine) as connection:
+        return answer(connection, query, rows_max)
+
+
+def answer(connection: Connection, query: CostQuery, rows_max: int | None = None) -> Report:
+    """Answer `query` with at most so many rows, `ROWS_MAX` if that is not said.
 
     Raises:
         StoreError: a group or a filter does not exist or contradicts another, there would be too many rows,
             or too many days for a question that rollups cannot answer. The text says what to do.
     """
     check_groups(query.group_by)
-    with reading(engine) as connection:
-        asked = _Asked(connection, query)
-        totals = asked.totals()
-        whole = replace(query, group_by=())
-        if query.part is whole.part:
-            total = asked.sum_of(totals)
-        else:
-            total = _Asked(connection, whole).totals().get((), Totals(sessions=0))
-        rows = _rows(connection, totals, asked.groups, query) if asked.groups else []
+    asked = _Asked(connection, query, ROWS_MAX if rows_max is None else rows_max)
+    totals = asked.totals()
+    whole = replace(query, group_by=())
+    if query.part is whole.part:
+        total = asked.sum_of(totals)
+    else:
+        total = _Asked(connection, whole, 1).totals().get((), Totals(sessions=0))
+    rows = _rows(connection, totals, asked.groups, query) if asked.groups else []
     return Report(query, rows, _shown(total, query).as_row())
 
 
 class _Asked:
     """A query on its way to an answer."""
 
-    def __init__(self, connection: Connection, query: CostQuery) -> None:
+    def __init__(self, connection: Connection, query: CostQuery, rows_max: int) -> None:
         self._connection = connection
         self._query = query
+        self._rows_max = rows_max
         wanted, meant = conditions(connection, query.filters), line_conditions(query.filters)
         span = _span(connection, query.filters)
         self._why_lines = _why_lines(query, span)
@@ -139,11 +146,14 @@ class _Asked:
     def totals(self) -> TotalsBy:
         """Return what each group comes to."""
         if self._why_lines:
-            totals = self._lines.sums(self._connection, self.groups, ROWS_MAX)
+            totals = self._lines.sums(self._connection, self.groups, self._rows_max)
         else:
             totals = _cells(self._connection, self._query).sums(self._connection)
-        if len(totals) > ROWS_MAX:
-            raise StoreError(f"This report has more than {ROWS_MAX:,} rows: narrow it, or group by less.")
+        if len(totals) > self._rows_max:
+            more = "" if self._rows_max >= ROWS_MAX else ELSEWHERE
+            raise StoreError(
+                f"This report has more than {self._rows_max:,} rows: narrow it, or group by less{more}."
+            )
         if not self._why_lines:
             self._counts_sessions = self._query.count_sessions or self._concerns_few(totals)
             if self._counts_sessions:

@@ -43,6 +43,25 @@ def test_showing_one(talkmeter: Talkmeter, sessions: Books) -> None:
     assert "client_closed" in table and "r1" in table and "usage_missing" in table
 
 
+def test_the_account_of_one(talkmeter: Talkmeter, sessions: Books) -> None:
+    sessions.bill("s1", "r3", {Meter.TEXT_IN: 700, Meter.AUDIO_OUT: 5}, estimated=False)
+    sessions.bill("s1", "r4", {Meter.TEXT_IN: 700})
+    told = talkmeter("session", "account", "s1", "--json").json
+    assert told["amounts"] == "cost" and told["total"]["unrated_entries"] == 1
+    assert told["things"][3]["cache_broke"] == {
+        "tokens": 640,
+        "extra_nanousd": 640 * 3_600,
+        "extra_usd": "0.002304000",
+        "because": "unknown",
+    }
+    ran = talkmeter("session", "account", "s1")
+    for shown in ("Fresh input $", "0.002304000", "cache broke", "unrated", "0.005960000"):
+        assert shown in ran.out
+    assert "Without a price" in ran.err
+    assert talkmeter("session", "account", "s1", "--billed", "--json").json["amounts"] == "billed"
+    assert "There is no session 's9'" in talkmeter.fails("session", "account", "s9")
+
+
 def test_stopping_one(talkmeter: Talkmeter, sessions: Books) -> None:
     assert talkmeter("session", "stop", "s2", "--reason", "runaway").out == "Session s2 is being stopped.\n"
     assert stop_orders(sessions.engine, "i1") == {"s2": "runaway"}

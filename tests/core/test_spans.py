@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.spans import parse_span
+from proxy.core.spans import just_before, parse_span
 from proxy.core.windows import Span
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -56,3 +56,26 @@ def test_the_last_one_ends_where_this_one_begins(at: datetime, zone: str) -> Non
     assert parse_span("last-1-days").at(at, place).end == parse_span("this-day").at(at, place).start
     days = parse_span("last-30-days").at(at, place)
     assert abs(days.end - days.start - timedelta(days=30)) <= timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "before"),
+    [
+        (
+            "2026-10-31T23:00",
+            "2026-11-30T23:00",
+            "2026-09-30T22:00",
+        ),  # a month, of 30 days, before it one of 31
+        ("2026-02-28T23:00", "2026-05-31T22:00", "2025-11-30T23:00"),  # three months
+        ("2026-10-25T23:00", "2026-11-01T23:00", "2026-10-18T22:00"),  # seven days, before them 169 hours
+        ("2026-10-31T23:00", "2026-11-10T12:00", "2026-10-22T10:00"),  # no whole days
+    ],
+)
+def test_the_time_before_is_equally_long(start: str, end: str, before: str) -> None:
+    assert just_before(Span(utc(start), utc(end)), BERLIN) == Span(utc(before), utc(start))
+
+
+def test_there_is_no_time_before_the_calendar() -> None:
+    for end in ("0002-01-01T00:00", "0003-06-05T07:00"):
+        with pytest.raises(ValueError, match="does not reach back"):
+            just_before(Span(utc("0001-01-01T00:00"), utc(end)), ZoneInfo("UTC"))

@@ -1,7 +1,9 @@
 """`/reports`: what was spent, over a time and by groups."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -18,6 +20,7 @@ from proxy.store.instants import parse_zone
 from proxy.store.tokens import TokenRole
 
 GROUP_CHARS_MAX = 500
+ROWS_MAX = 10_000  # in one JSON answer
 _FILTERS = ("end_user", "tag", "kind", "status", "meter", "modality", "unrated", "estimated")
 
 
@@ -55,24 +58,33 @@ class CostParams(FilterParams):
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
-    zone = call.context.zone
-    if call.params.tz is not None:
-        try:
-            zone = parse_zone(call.params.tz)
-        except StoreError as error:
-            raise invalid("query", "tz", str(error)) from None
+    zone = zone_of(call.params.tz, call.context.zone)
     start, end = period(call.params, zone)
-    groups = tuple(name.strip() for name in call.params.group_by.split(",") if name.strip())
-    try:
-        check_groups(groups)
-    except StoreError as error:
-        raise invalid("query", "group_by", str(error)) from None
+    groups = groups_of(call.params.group_by, check_groups)
     asked = {name: getattr(call.params, name) for name in _FILTERS}
     filters = replace(filters_of(call), start=start, end=end, **asked)
     is_billed = call.caller.role is TokenRole.VIEWER
     query = reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
-    told = reports.run(call.context.engine, query).as_json()
+    told = reports.run(call.context.engine, query, ROWS_MAX).as_json()
     return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+
+
+def zone_of(name: str | None, default: ZoneInfo) -> ZoneInfo:
+    """Return the time zone that `tz` names; raises Problem where it names none."""
+    try:
+        return default if name is None else parse_zone(name)
+    except StoreError as error:
+        raise invalid("query", "tz", str(error)) from None
+
+
+def groups_of(text: str, check: Callable[[Sequence[str]], None]) -> tuple[str, ...]:
+    """Return the names in `group_by`; raises Problem where `check` refuses them."""
+    groups = tuple(name.strip() for name in text.split(",") if name.strip())
+    try:
+        check(groups)
+    except StoreError as error:
+        raise invalid("query", "group_by", str(error)) from None
+    return groups
 
 
 ROUTES = (

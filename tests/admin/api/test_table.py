@@ -82,6 +82,8 @@ async def test_a_viewer_learns_what_is_billed_and_never_what_it_costs_us(embedde
     sessions = (await embedded.done("GET", "/sessions", token=viewer))["data"]
     assert {one["cost_nanousd"] for one in sessions} == {None}
     assert (await embedded.done("GET", "/sessions/s1", token=viewer))["cost_nanousd"] == 252_000
+    account = await embedded.done("GET", "/sessions/s1/account", token=viewer)
+    assert (account["amounts"], account["total"]["amount_nanousd"]) == ("billed", 252_000)
 
 
 @pytest.mark.parametrize("name", MADE_UP)
