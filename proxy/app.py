@@ -29,7 +29,7 @@ from proxy.relay.gateway import Gateway
 from proxy.settings import Settings
 from proxy.store.catalog import Catalog
 from proxy.store.database import describe
-from proxy.store.journal import Journal
+from proxy.store.journal import Journal, JournalFailed
 from proxy.store.poster import Poster
 
 SWITCH_INTERVAL_S = 0.0005  # other threads must not keep the relay waiting for the usual 5 ms
@@ -153,7 +153,13 @@ def _jobs(stores: Stores, plane: Plane) -> list[Coroutine[Any, Any, None]]:
         metrics=plane.metrics,
         clock=plane.gateway.clock,
     )
-    return [pulse.run(), pulse.probe_loop(), stores.leases.run(stores.poster.posted_up_to_now)]
+    return [pulse.run(), pulse.probe_loop(), _keep_leases(stores)]
+
+
+async def _keep_leases(stores: Stores) -> None:
+    """Keep leases, unless the journal fails before they begin: whoever runs this was told of that already."""
+    with contextlib.suppress(JournalFailed):
+        await stores.leases.run(stores.poster.posted_up_to_now)
 
 
 @contextlib.asynccontextmanager

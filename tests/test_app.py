@@ -23,6 +23,7 @@ from proxy.admin.listen import ListenError, bind
 from proxy.app import EXIT_JOURNAL_FAILED, running
 from proxy.settings import Address, Settings, SettingsError
 from proxy.store import StoreError
+from proxy.store.journal import JournalFailed
 from proxy.store.ledger import entries
 from tests.apps import UPSTREAM_KEY, answer, call, environment_of, make_key, settings_in, until
 
@@ -145,6 +146,17 @@ async def test_a_failed_journal_drops_everything(tmp_path: Path, upstream: simul
         app.journal._fail(OSError("no flush"))
         with pytest.raises(ConnectionClosed):
             await until(socket, "never")
+    assert [str(failure) for failure in failures] == ["no flush"]
+
+
+async def test_a_journal_may_fail_before_anything_has_begun(tmp_path: Path) -> None:
+    """The leases, which wait for what the last run left, do not bring their own error up."""
+    failures: list[Exception] = []
+    settings = settings_in(tmp_path, "http://127.0.0.1:1")
+    async with running(settings, on_journal_failure=failures.append) as app:
+        app.journal._fail(OSError("no flush"))
+        with pytest.raises(JournalFailed):
+            await app.poster.posted_up_to_now()
     assert [str(failure) for failure in failures] == ["no flush"]
 
 

@@ -78,9 +78,11 @@ def _address(text: str) -> str:
 
 
 def receivers_of(connection: Connection, schedule_ids: Collection[str]) -> dict[str, list[Receiver]]:
-    """Return the receivers of schedules."""
+    """Return the receivers of schedules: mail first, then Slack, then webhooks."""
     found: dict[str, list[Receiver]] = {}
-    for row in connection.execute(_linked(schedule_ids).order_by(webhook.c.id)):
+    for row in connection.execute(
+        _linked(schedule_ids).order_by(webhook.c.channel, webhook.c.url, webhook.c.id)
+    ):
         found.setdefault(row.schedule_id, []).append(
             Receiver(row.id, row.channel, shown(row.channel, row.url, row.id))
         )
