@@ -1,8 +1,8 @@
 """What will have been spent by the end of a window, and how far such a forecast was off before.
 
-With enough history each day that is left costs what its weekday cost on average in the last full weeks; with
-less, money is spent on as fast as it was in this window. Days are those of the budget's zone: a day of 23 or 25
-hours is one day in an average, and what is left of today counts by today's own length.
+With enough history each day that is left costs what its weekday cost on average in the last full weeks;
+with less, money is spent on as fast as it was in this window. Days are those of the budget's zone: a day of
+23 or 25 hours is one day in an average, and what is left of today counts by today's own length.
 """
 
 from collections.abc import Callable, Iterator, Mapping

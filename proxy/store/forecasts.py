@@ -1,8 +1,8 @@
 """Forecasts of budgets and tenants: what is spent, and what will be at the end of the window.
 
-What budgets have spent is what postings count; the days before come from the rollups. Those are of the ledger's
-zone: of a budget in another zone quarter hours make up the days. Nobody sums up end users by day: their budgets
-have a run rate.
+What budgets have spent is what postings count; the days before come from the rollups. Those are of the
+ledger's zone: of a budget in another zone quarter hours make up the days. Nobody sums up end users by day:
+their budgets have a run rate.
 """
 
 from collections.abc import Sequence
