@@ -1,4 +1,4 @@
-"""Schedules: a loop in the control plane's process that makes what is due, and looks at hours that are over.
+"""Schedules: a loop in the control plane's process that makes what is due, and looks at hours and forecasts.
 
 All that it knows is in the database: which occurrence of a schedule comes next, and which hours were
 announced already. So it can die at any moment and be started again, and several may run on one database.
@@ -18,12 +18,14 @@ from proxy.core.windows import Span
 from proxy.store import StoreError
 from proxy.store.anomalies import find_anomalies
 from proxy.store.database import reachable, reading, writing
+from proxy.store.forecast_alerts import find_forecasts
 from proxy.store.occurrences import make_due
 from proxy.store.outbox import announce
 from proxy.store.schedules import due_schedules
 
 POLL_S = 5.0
 HOUR_SETTLES = timedelta(minutes=10)  # what is posted late is counted in its hour all the same
+FORECASTS_EVERY = timedelta(minutes=5)
 HOURS_LOOKED_BACK = timedelta(hours=24)  # after a start
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Scheduler:
         self._sensitivity = sensitivity
         self._clock = clock
         self._looked_until: datetime | None = None
+        self._forecast_at: datetime | None = None
         self._wake = asyncio.Event()
         self._is_down = False
 
@@ -73,6 +76,7 @@ class Scheduler:
         """In a thread: look at the hours that are over, then make what is due, one after the other."""
         with reachable(self._engine):
             self._look_at_hours()
+            self._look_at_forecasts()
             self._make_due()
 
     def _make_due(self) -> None:
@@ -108,6 +112,18 @@ class Scheduler:
         if found:
             with writing(self._engine) as connection:
                 announce(connection, found)
+
+    def _look_at_forecasts(self) -> None:
+        """Announce what budgets are expected to reach; several that look at once announce it once."""
+        now = self._clock()
+        if self._forecast_at is not None and now - self._forecast_at < FORECASTS_EVERY:
+            return
+        with reading(self._engine) as connection:
+            found = find_forecasts(connection, now)
+        if found:
+            with writing(self._engine) as connection:
+                announce(connection, found)
+        self._forecast_at = now
 
     def _note(self, error: Exception | None) -> None:
         """Say when the database is lost and when it is back, not at every look in between."""

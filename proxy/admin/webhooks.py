@@ -32,6 +32,7 @@ ATTEMPTS_MAX = 64  # under way at once
 OF_ONE_WEBHOOK_MAX = 8
 
 THRESHOLD_FACTS = ("budget_id", "scope", "window", "starts_at", "percent", "amount_usd", "spent_usd")
+FORECAST_FACTS = (*THRESHOLD_FACTS, "forecast_usd")
 CUT_FACTS = ("budget_id", "session_id", "limit_nanousd", "cost_nanousd", "overshoot_nanousd")
 
 ANOMALY_FACTS = ("starts_at", "spent_usd", "median_usd", "limit_usd", "weeks")
@@ -189,6 +190,8 @@ class Deliverer:
             logger.warning("budget threshold reached", extra=_facts(one, THRESHOLD_FACTS))
         elif one.kind == Announced.BUDGET_CUT:
             logger.warning("budget cut", extra=_facts(one, CUT_FACTS))
+        elif one.kind == Announced.BUDGET_FORECAST:
+            logger.warning("budget forecast reached", extra=_facts(one, FORECAST_FACTS))
         elif one.kind == Announced.SPEND_ANOMALY:
             logger.warning("spend anomaly", extra=_facts(one, ANOMALY_FACTS))
         elif one.kind == REPORT:

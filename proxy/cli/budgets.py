@@ -59,6 +59,10 @@ def set_budget(
     thresholds: Annotated[
         str | None, typer.Option(help="Percents to announce, such as 50,80,100; or `none`.")
     ] = None,
+    forecast_thresholds: Annotated[
+        str | None,
+        typer.Option(help="Percents to announce when a forecast reaches them, such as 100; or `none`."),
+    ] = None,
     reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -70,7 +74,8 @@ def set_budget(
         on_exhausted=on_exhausted,
         on_store_down=on_store_down,
         store_down_nanousd=usd("--store-down-amount", store_down_amount) if store_down_amount else None,
-        thresholds=_percents(thresholds) if thresholds is not None else None,
+        thresholds=_percents("--thresholds", thresholds),
+        forecast_thresholds=_percents("--forecast-thresholds", forecast_thresholds),
     )
     with database() as engine, writing(engine) as connection:
         made = store.set_budget(
@@ -118,14 +123,16 @@ def _owner(
     return scope, name
 
 
-def _percents(text: str) -> tuple[int, ...]:
+def _percents(option: str, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
     if text == "none":
         return ()
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is not a list of whole percents, such as 50,80,100", param_hint="--thresholds"
+            f"{text!r} is not a list of whole percents, such as 50,80,100", param_hint=option
         ) from None
 
 

@@ -23,6 +23,7 @@ class Announced(StrEnum):
     BUDGET_CUT = "budget.cut"
     SESSION_ENDED = "session.ended"
     SPEND_ANOMALY = "spend.anomaly"
+    BUDGET_FORECAST = "budget.forecast"
 
 
 REPORT = "report.scheduled"  # nobody asks for this kind: a schedule names who is sent its reports

@@ -88,6 +88,7 @@ class Budget:
     on_store_down: OnStoreDown = OnStoreDown.TERMINATE
     store_down_nanousd: int = 0  # what `CONTINUE` may spend unasked, in all sessions of an instance
     thresholds: tuple[int, ...] = THRESHOLDS
+    forecast_thresholds: tuple[int, ...] = ()  # announced when that much is expected at the window's end
     raises: tuple[Raise, ...] = ()
 
     def amount_at(self, now: datetime) -> int | None:

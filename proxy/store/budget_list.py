@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, Text, select, type_coerce
 
 from proxy.core.budgets import (
     Budget,
@@ -18,6 +18,7 @@ from proxy.core.budgets import (
     Scope,
     pot_of,
 )
+from proxy.core.forecast import WINDOWS
 from proxy.core.money import format_usd
 from proxy.core.windows import Span, Window
 from proxy.store import NotFound, StoreError
@@ -120,6 +121,7 @@ def terms_json(rule: Budget) -> dict[str, Any]:
         "on_store_down": rule.on_store_down.value,
         **usd("store_down", rule.store_down_nanousd),
         "thresholds": list(rule.thresholds),
+        "forecast_thresholds": list(rule.forecast_thresholds),
     }
 
 
@@ -151,6 +153,22 @@ def list_budgets(
     rows = page.of(select(budget.c.id).where(wanted), budget.c.id, tenant_id=budget.c.tenant_id)
     ids = list(connection.execute(rows).scalars())
     return sorted(_listed(connection, budget.c.id.in_(ids), now), key=lambda one: ids.index(one.rule.id))
+
+
+def budgets_to_forecast(
+    connection: Connection, now: datetime, within: Within = None, *, announced: bool = False
+) -> list[Listed]:
+    """Return the budgets of tenants `within` (None: all) whose window a forecast can be made for.
+
+    Those that count each user apart are left out. With `announced` only those with forecast thresholds.
+    """
+    wanted = budget.c.deleted_at.is_(None) & budget.c.window.in_([window.value for window in WINDOWS])
+    wanted &= budget.c.scope != Scope.EACH_USER.value
+    if within is not None:
+        wanted &= budget.c.tenant_id.in_(within)
+    if announced:
+        wanted &= type_coerce(budget.c.forecast_thresholds, Text) != "[]"
+    return sorted(_listed(connection, wanted, now), key=_place)
 
 
 def find_budget(connection: Connection, budget_id: str, now: datetime, within: Within = None) -> Listed:
@@ -186,6 +204,7 @@ def read_rule(row: Row[Any], raises: Sequence[Raised] = ()) -> Budget:
             on_store_down=OnStoreDown(row.on_store_down),
             store_down_nanousd=row.store_down_nanousd,
             thresholds=tuple(row.thresholds),
+            forecast_thresholds=tuple(row.forecast_thresholds),
             raises=tuple(Raise(one.amount_nanousd, one.starts_at, one.ends_at) for one in raises),
         )
     except (ValueError, StoreError) as problem:

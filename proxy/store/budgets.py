@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from proxy.core.budgets import Budget, OnExhausted, OnStoreDown, Scope
+from proxy.core.forecast import WINDOWS
 from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.windows import Window
 from proxy.ids import new_id
@@ -36,6 +37,7 @@ class Terms:
     on_store_down: OnStoreDown | None = None
     store_down_nanousd: int | None = None
     thresholds: tuple[int, ...] | None = None  # percents at which it is announced
+    forecast_thresholds: tuple[int, ...] | None = None  # … and when so much is expected
 
 
 UNSAID = Terms()
@@ -160,8 +162,9 @@ def _with_terms(rule: Budget, terms: Terms) -> Budget:
     changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     if terms.zone is not None:
         changes["zone"] = parse_zone(terms.zone)
-    if terms.thresholds is not None:
-        changes["thresholds"] = tuple(sorted(set(terms.thresholds)))
+    for name in ("thresholds", "forecast_thresholds"):
+        if name in changes:
+            changes[name] = tuple(sorted(set(changes[name])))
     return replace(rule, **changes)
 
 
@@ -169,10 +172,16 @@ def _checked(rule: Budget) -> Budget:
     for amount in (rule.amount_nanousd or 0, rule.store_down_nanousd):
         if not 0 <= amount <= AMOUNT_NANOUSD_MAX:
             raise StoreError("An amount is 0 (nothing may be spent) or more, up to nine billion dollars.")
-    if len(rule.thresholds) > THRESHOLDS_MAX:
-        raise StoreError(f"A budget has at most {THRESHOLDS_MAX} thresholds.")
-    if not all(1 <= percent <= THRESHOLD_PERCENT_MAX for percent in rule.thresholds):
-        raise StoreError(f"A threshold is a percentage from 1 to {THRESHOLD_PERCENT_MAX}, such as 80.")
+    for thresholds in (rule.thresholds, rule.forecast_thresholds):
+        if len(thresholds) > THRESHOLDS_MAX:
+            raise StoreError(f"A budget has at most {THRESHOLDS_MAX} thresholds of a kind.")
+        if not all(1 <= percent <= THRESHOLD_PERCENT_MAX for percent in thresholds):
+            raise StoreError(f"A threshold is a percentage from 1 to {THRESHOLD_PERCENT_MAX}, such as 80.")
+    if rule.forecast_thresholds and (rule.window not in WINDOWS or rule.scope is Scope.EACH_USER):
+        raise StoreError(
+            f"Forecasts are made for windows of a {', '.join(WINDOWS)}, and not for each user apart:"
+            " leave the forecast thresholds out."
+        )
     if rule.on_store_down is OnStoreDown.CONTINUE and rule.store_down_nanousd == 0:
         raise StoreError("To continue without the database a budget needs an amount that may be spent so.")
     return rule
@@ -201,6 +210,7 @@ def _terms_row(rule: Budget) -> dict[str, Any]:
         "on_store_down": rule.on_store_down.value,
         "store_down_nanousd": rule.store_down_nanousd,
         "thresholds": list(rule.thresholds),
+        "forecast_thresholds": list(rule.forecast_thresholds),
     }
 
 

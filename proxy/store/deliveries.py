@@ -350,5 +350,5 @@ def _prune_outbox(connection: Connection, now: datetime) -> int:
 def _never_again(now: datetime) -> ColumnElement[bool]:
     """Return which rows cannot come again, so that nothing depends on finding them here."""
     lifetime = type_coerce(outbox.c.payload, Text).like(_OF_A_LIFETIME)
-    threshold = outbox.c.kind == Announced.BUDGET_THRESHOLD
+    threshold = outbox.c.kind.in_((Announced.BUDGET_THRESHOLD, Announced.BUDGET_FORECAST))
     return or_(~threshold, (outbox.c.at < now - THRESHOLD_KEPT) & ~lifetime)

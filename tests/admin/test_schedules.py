@@ -12,15 +12,18 @@ import pytest
 from sqlalchemy import Engine, select
 
 from proxy.admin import schedules
-from proxy.admin.schedules import HOUR_SETTLES, Scheduler
+from proxy.admin.schedules import FORECASTS_EVERY, HOUR_SETTLES, Scheduler
 from proxy.core.anomaly import Sensitivity
+from proxy.core.budgets import Scope
 from proxy.core.usage import Meter
+from proxy.core.windows import Window
+from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, reading, writing
 from proxy.store.schedules import Content
 from proxy.store.schema import outbox, saved_report
 from tests.announcements import until
 from tests.ledgers import Books
-from tests.scheduling import DAILY, EMBEDDED, NOW, save, schedule, sent
+from tests.scheduling import ACT, DAILY, EMBEDDED, NOW, save, schedule, sent
 
 SENSITIVE = Sensitivity(1, 5)
 OFF = Sensitivity(1, 0)
@@ -42,6 +45,11 @@ class Place:
             group.create_task(scheduler.run())
             yield scheduler
             scheduler.stop()
+
+    def forecasts(self) -> list[int]:
+        query = select(outbox).where(outbox.c.kind == "budget.forecast").order_by(outbox.c.id)
+        with reading(self.engine) as connection:
+            return [row.payload["percent"] for row in connection.execute(query)]
 
     def anomalies(self) -> list[tuple[str | None, str]]:
         query = select(outbox).where(outbox.c.kind == "spend.anomaly").order_by(outbox.c.id)
@@ -117,6 +125,28 @@ async def test_an_hour_is_looked_at_when_it_is_over_and_again_after_a_start(plac
     assert sorted(place.anomalies(), key=str) == sorted(
         [(None, "2026-11-23T11:00:00Z"), (acme, "2026-11-23T11:00:00Z")], key=str
     )
+
+
+@EMBEDDED
+async def test_forecasts_are_looked_at_every_few_minutes(place: Place) -> None:
+    books = Books(place.engine)
+    books.open("s1", "acme", at=NOW)
+    books.bill("s1", "r1", {Meter.TEXT_OUT: 1_000}, at=NOW - timedelta(days=10))
+    with writing(place.engine) as connection:
+        terms = Terms(forecast_thresholds=(100,))
+        facts = {"scope": Scope.TENANT, "window": Window.MONTH, "amount_nanousd": 10**12, "tenant": "acme"}
+        made = set_budget(connection, ACT, terms=terms, **facts)  # type: ignore[arg-type]
+    async with place.scheduling() as scheduler:
+        await until(lambda: scheduler._forecast_at == NOW)
+        assert place.forecasts() == []
+        with writing(place.engine) as connection:
+            set_budget(connection, ACT, **facts | {"amount_nanousd": 1})  # type: ignore[arg-type]
+        place.now = NOW + FORECASTS_EVERY - timedelta(seconds=1)
+        await asyncio.sleep(0.1)
+        assert place.forecasts() == []
+        place.now = NOW + FORECASTS_EVERY
+        await until(lambda: place.forecasts() == [100])
+    assert made.rule.forecast_thresholds == (100,)
 
 
 @EMBEDDED

@@ -47,7 +47,13 @@ def test_made_listed_and_deleted(database: Engine) -> None:
         )
         assert current(connection) == before + 2
         assert secret != other and len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
-        assert everything.kinds == ["budget.threshold", "budget.cut", "session.ended", "spend.anomaly"]
+        assert everything.kinds == [
+            "budget.threshold",
+            "budget.cut",
+            "session.ended",
+            "spend.anomaly",
+            "budget.forecast",
+        ]
         assert acmes.kinds == ["budget.cut", "session.ended"] and acmes.tenant == "acme"
         assert list_webhooks(connection) == [everything, acmes]
         assert list_webhooks(connection, "acme") == [acmes]

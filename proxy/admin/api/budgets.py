@@ -73,6 +73,7 @@ class BudgetOut(Output):
     store_down_nanousd: Nanousd
     store_down_usd: Dollars
     thresholds: list[int]
+    forecast_thresholds: list[int]
     at: At
     window_starts_at: At | None
     window_ends_at: At | None
@@ -97,6 +98,13 @@ class Terms(Input):
     thresholds: Annotated[
         list[Percent] | None, Field(max_length=store.THRESHOLDS_MAX, description="Percents to announce.")
     ] = None
+    forecast_thresholds: Annotated[
+        list[Percent] | None,
+        Field(
+            max_length=store.THRESHOLDS_MAX,
+            description="Percents to announce when a forecast reaches them; of a week, month or quarter.",
+        ),
+    ] = None
     reason: Reason | None = None
 
     def of_the_store(self) -> store.Terms:
@@ -106,6 +114,7 @@ class Terms(Input):
             on_store_down=self.on_store_down,
             store_down_nanousd=None if self.store_down_usd is None else parse_usd(self.store_down_usd),
             thresholds=None if self.thresholds is None else tuple(self.thresholds),
+            forecast_thresholds=None if self.forecast_thresholds is None else tuple(self.forecast_thresholds),
         )
 
 

@@ -1,6 +1,6 @@
 """Budgets: the rules are kept for ever, the counters (`budget_window`, `lease`) are written over."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Table
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Table, text
 
 from proxy.store.columns import Instant, Json, Words, metadata
 
@@ -20,6 +20,7 @@ budget = Table(
     Column("on_store_down", Words, nullable=False),
     Column("store_down_nanousd", BigInteger, nullable=False),  # what `continue` may spend unasked
     Column("thresholds", Json, nullable=False),  # percents
+    Column("forecast_thresholds", Json, nullable=False, server_default=text("'[]'")),  # percents too
     Column("created_at", Instant, nullable=False),
     Column("deleted_at", Instant),
 )

@@ -123,6 +123,7 @@ class World:
             "DELETE /schedules/{schedule_id}": Ask(scheduled, etag_of=scheduled),
             "POST /schedules/{schedule_id}/run": Ask(f"{scheduled}/run"),
             "GET /schedules/{schedule_id}/deliveries": Ask(f"{scheduled}/deliveries"),
+            "GET /reports/forecast": Ask("/reports/forecast", params={"tenant": of}),
             "GET /reports/comparison": Ask("/reports/comparison", params={"tenant": of, "group_by": "model"}),
             "POST /adjustments": Ask("/adjustments", booked),
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
