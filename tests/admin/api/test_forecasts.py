@@ -1,6 +1,6 @@
 """`/reports/forecast`, and thresholds on forecasts."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from proxy.core.usage import Meter
 from proxy.store.tokens import TokenRole
