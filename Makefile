@@ -3,8 +3,9 @@
 
 PY := .venv/bin/python
 ARGS ?=
-JOBS ?= 2
-# In the order of files: the longest tests are in files of few, which would come last and leave one job alone.
+# More than there are cores: many tests wait for sockets and processes.
+JOBS ?= 4
+# In the order of files as tests/conftest.py has it, not the largest files first.
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"

@@ -27,7 +27,7 @@ ENDLESS = "words:2000"
 
 Told = Callable[[str, object], None]
 
-pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_factories=["uvloop"])]
 both = pytest.mark.parametrize("home", ["plain", "postgres"], indirect=True)
 
 

@@ -13,7 +13,7 @@ from tests.e2e.place import Home, Place, reset
 from tests.relay.peers import Got, Peer, frame, until
 from tests.simulator.talk import Client
 
-pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_factories=["uvloop"])]
 EVERY_LOOP = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 EVERY_HOME = pytest.mark.parametrize("home", ["plain", "tls", "postgres"], indirect=True)
 PLAIN_AND_TLS = pytest.mark.parametrize("home", ["plain", "tls"], indirect=True)

@@ -17,6 +17,8 @@ from tests.e2e.place import Home
 from tests.faults.instance import instance_of, refused, started
 from tests.tampering import owning
 
+pytestmark = pytest.mark.slow
+
 UPSTREAM = "http://127.0.0.1:1/v1"
 PASSWORD = "canary-of-a-password"
 

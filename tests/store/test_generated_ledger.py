@@ -20,6 +20,8 @@ from tests.postgres import Server
 
 LINES = 50_000
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def ledger(

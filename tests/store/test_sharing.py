@@ -27,7 +27,10 @@ UNSEEN_S = 15.0
 
 _numbers = itertools.count()
 
-pytestmark = pytest.mark.timeout(600)  # what hangs says so by itself; a busy machine may take long
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]  # what hangs says so by itself; a busy machine may take long
 
 
 @pytest.fixture(scope="module")
