@@ -25,8 +25,9 @@ ARROWS: dict[str, set[str]] = {
     "dialects": {"core"},
     "store": {"core", "ids"},
     "observe": {"core", "ids"},
+    "exports": {"core", "store", "ids"},
     "relay": {"core", "dialects", "observe", "ids"},
-    "admin": {"core", "store", "observe", "ids"},
+    "admin": {"core", "store", "exports", "observe", "ids"},
     "simulator": set(),
 }
 
