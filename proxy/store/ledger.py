@@ -1,6 +1,6 @@
 """Reading the ledger: entries with their lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,7 +42,11 @@ class Booked:
 
     id: int
     occurred_at: datetime
+    provider: str
+    account: str | None
+    tenant_id: str
     tenant: str
+    project_id: str | None
     project: str | None
     api_key_id: str | None
     session_id: str | None
@@ -62,6 +66,7 @@ class Booked:
     public_card_id: str | None
     agreed_card_id: str | None
     markup_bp: int | None
+    tags: Mapping[str, str]
     corrects: int | None
     corrects_period: str | None  # the closed period that it concerns
     lines: Sequence[Line]
