@@ -2,13 +2,17 @@
 
 FOCUS is the FinOps Open Cost and Usage Specification. The two versions differ in who is named: 1.2 has a
 provider and a publisher, 1.4 a service provider and a host provider. Columns of our own begin with `x_`.
+The validator of 1.2 asks whoever publishes prices for more: prices in the currency of pricing, which is that
+of billing, and a commitment, which there is none of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from proxy.exports.table import Column, Kind
+
+DECIMALS_MAX = 18  # of what is no finite decimal: a third of a minute, say
 
 
 class Version(StrEnum):
@@ -40,7 +44,7 @@ class FocusColumn:
 
     @property
     def column(self) -> Column:
-        return Column(self.name, self.kind)
+        return Column(self.name, self.kind, DECIMALS_MAX)
 
 
 CURRENCY = "USD"
@@ -113,6 +117,20 @@ _MONEY = (
     FocusColumn("BilledCost", _DECIMAL),
 )
 _TAGS = (FocusColumn("Tags", _JSON, _CONDITIONAL, nullable=True),)
+_ASKED_FOR = {
+    Version.V1_2: (
+        FocusColumn("PricingCurrency", level=_CONDITIONAL, allowed=(CURRENCY,)),
+        FocusColumn("PricingCurrencyListUnitPrice", _DECIMAL, _CONDITIONAL, nullable=True, non_negative=True),
+        FocusColumn(
+            "PricingCurrencyContractedUnitPrice", _DECIMAL, _CONDITIONAL, nullable=True, non_negative=True
+        ),
+        FocusColumn("PricingCurrencyEffectiveCost", _DECIMAL, _CONDITIONAL),
+        FocusColumn(
+            "CommitmentDiscountStatus", level=_CONDITIONAL, nullable=True, allowed=("Used", "Unused")
+        ),
+    ),
+    Version.V1_4: (),
+}
 _OURS = (
     FocusColumn("x_EntryId", Kind.INTEGER, _OWN),
     FocusColumn("x_EntryKind", level=_OWN),
@@ -126,7 +144,7 @@ _OURS = (
     FocusColumn("x_RateCardId", level=_OWN, nullable=True),
 )
 
-COLUMNS: dict[Version, Sequence[FocusColumn]] = {
+COLUMNS: Mapping[Version, Sequence[FocusColumn]] = {
     version: (
         *_PERIODS,
         *_WHO,
@@ -136,6 +154,7 @@ COLUMNS: dict[Version, Sequence[FocusColumn]] = {
         *_SKU,
         *_QUANTITIES,
         *_MONEY,
+        *_ASKED_FOR[version],
         *_TAGS,
         *_OURS,
     )

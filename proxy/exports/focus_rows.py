@@ -24,7 +24,6 @@ Values = Mapping[str, object]  # by the names of columns; what is left out is nu
 
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)  # more digits than any product of what the ledger holds
 _NANO = Decimal("1E-9")
-_PLACES = 18  # of what is no finite decimal: a third of a minute, say
 _MILLION = 1_000_000
 _HOUR = timedelta(hours=1)
 _PUBLISHERS = {"openai": "OpenAI"}
@@ -111,6 +110,7 @@ def _common(entry: Booked, view: View) -> dict[str, object]:
         "ServiceSubcategory": focus.SERVICE_SUBCATEGORY,
         "ChargeClass": focus.CORRECTION if entry.corrects_period else None,
         "BillingCurrency": focus.CURRENCY,
+        "PricingCurrency": focus.CURRENCY,
         "Tags": dict(entry.tags) or None,
         "x_EntryId": entry.id,
         "x_EntryKind": entry.kind,
@@ -187,15 +187,29 @@ def _used(entry: Booked, line: Line, cards: Cards, view: View) -> dict[str, obje
         "PricingQuantity": quantity,
         "PricingUnit": focus.MINUTES if is_time else focus.MILLION_TOKENS,
         "PricingCategory": focus.STANDARD,
-        "ListUnitPrice": _fitting(list_price, quantity, listed),
-        "ContractedUnitPrice": _fitting(contracted, quantity, amount),
+        **_prices(_fitting(list_price, quantity, listed), _fitting(contracted, quantity, amount)),
         **_costs(listed, amount),
         "x_RateCardId": None if view.is_tenants else line.rate_card_id,
     }
 
 
+def _prices(listed: Decimal, contracted: Decimal) -> dict[str, object]:
+    return {
+        "ListUnitPrice": listed,
+        "ContractedUnitPrice": contracted,
+        "PricingCurrencyListUnitPrice": listed,
+        "PricingCurrencyContractedUnitPrice": contracted,
+    }
+
+
 def _costs(listed: Decimal, amount: Decimal) -> dict[str, object]:
-    return {"ListCost": listed, **dict.fromkeys(("ContractedCost", "EffectiveCost", "BilledCost"), amount)}
+    return {
+        "ListCost": listed,
+        "ContractedCost": amount,
+        "EffectiveCost": amount,
+        "PricingCurrencyEffectiveCost": amount,
+        "BilledCost": amount,
+    }
 
 
 def _unit_prices(entry: Booked, line: Line, cards: Cards, view: View) -> tuple[Decimal, Decimal]:
@@ -240,7 +254,7 @@ def _places(number: Decimal) -> Decimal:
 
     Readers that guess types take a column of whole numbers for integers.
     """
-    short = _EXACT.quantize(number, Decimal(1).scaleb(-_PLACES)).normalize(_EXACT)
+    short = _EXACT.quantize(number, Decimal(1).scaleb(-focus.DECIMALS_MAX)).normalize(_EXACT)
     return short if _exponent(short) < 0 else _EXACT.quantize(short, Decimal("0.1"))
 
 

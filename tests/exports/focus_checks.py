@@ -73,6 +73,11 @@ def _faults_between(row: Mapping[str, Any]) -> list[str]:
         "account and its name": (row["SubAccountId"] is None) == (row["SubAccountName"] is None),
         "account and its type": (row["SubAccountId"] is None) == (row["SubAccountType"] is None),
         "one cost": len({row[name] for name in ("ContractedCost", "EffectiveCost", "BilledCost")}) == 1,
+        "one currency": all(
+            row[name] == row[name.removeprefix("PricingCurrency")]
+            for name in row
+            if name.startswith("PricingCurrency") and name != "PricingCurrency"
+        ),
         "currency": row["BillingCurrency"] == CURRENCY,
         "who is paid sells": row["InvoiceIssuerName"]
         == row.get("ProviderName", row.get("ServiceProviderName")),
