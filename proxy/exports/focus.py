@@ -4,7 +4,7 @@ An export is of the chain up to one entry, whatever is posted while it runs. Wha
 it is a table of its own, since a cost that nobody knows is not 0.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 
@@ -46,6 +46,10 @@ UNRATED_COLUMNS = (
     Column("quantity", Kind.INTEGER),
     Column("unit"),
 )
+TELL_ENTRIES = 1_000
+
+Told = Callable[[int], None]
+
 _METERS = frozenset(meter.value for meter in Meter)
 _AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 
@@ -95,10 +99,18 @@ class Export:
             conditions(connection, wanted.in_month)
             return cls(engine, wanted, chain(connection).entries)
 
-    def table(self) -> Table:
-        """Return the rows of what has a price. Going through them raises StoreError as `Export.of`."""
+    def table(self, told: Told | None = None) -> Table:
+        """Return the rows of what has a price. `told` hears how many entries were gone through.
+
+        Going through the rows raises StoreError where lines are not what their entry says.
+        """
         columns = [column.column for column in COLUMNS[self.wanted.version]]
-        return Table(columns, self._rows([column.name for column in columns]))
+        return Table(columns, self._rows([column.name for column in columns], told or _untold))
+
+    def count(self) -> int:
+        """Return how many entries there are, but for those of earlier months that are billed in this one."""
+        with reading(self.engine) as connection:
+            return ledger_pages.count(connection, self.wanted.in_month, self.through)
 
     def unrated(self) -> Table:
         """Return what has no price: a row for each line, one for an entry without any."""
@@ -119,15 +131,21 @@ class Export:
         if wanted.month is not None:
             yield from ledger_pages.accounted_late(self.engine, wanted.filters, wanted.month, self.through)
 
-    def _rows(self, names: Sequence[str]) -> Iterator[Row]:
+    def _rows(self, names: Sequence[str], told: Told) -> Iterator[Row]:
         known = _Known(self.engine)
-        for entry in self._entries():
+        for number, entry in enumerate(self._entries(), 1):
+            if number % TELL_ENTRIES == 0:
+                told(number)
             if not entry.rated or not self.wanted.has(entry):
                 continue
             _check(entry)
             invoice = known.statement(entry) if self.wanted.view.is_tenants else None
             for values in rows_of(entry, known.cards(entry), self.wanted.view, invoice):
                 yield [values.get(name) for name in names]
+
+
+def _untold(_entries: int) -> None:
+    """Nobody listens."""
 
 
 def _check(entry: Booked) -> None:

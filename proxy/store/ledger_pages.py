@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, func, or_, select
 
 from proxy.core.periods import span_of
 from proxy.core.records import Role
@@ -34,6 +34,14 @@ def by_time(engine: Engine, filters: Filters, through: int) -> Iterator[Booked]:
     """
     for one in _by_tenant(filters):
         yield from _pages(engine, one, [_of.id <= through], (_of.occurred_at, _of.id), _later)
+
+
+def count(connection: Connection, filters: Filters, through: int) -> int:
+    """Return how many entries `by_time` yields."""
+    query = select(func.count()).select_from(ledger_entry)
+    return int(
+        connection.execute(query.where(*conditions(connection, filters), _of.id <= through)).scalar_one()
+    )
 
 
 def accounted_late(engine: Engine, filters: Filters, month: str, through: int) -> Iterator[Booked]:
