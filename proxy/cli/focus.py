@@ -35,7 +35,7 @@ def export_focus(
         typer.Option("--as", help="operator: what the provider charges us. tenant: what tenants owe us."),
     ] = "operator",
     tenant: TenantOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write over files of these names.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Write cost and usage as FOCUS has it. Ends with 3 if something has no price: it is in a file beside."""
@@ -50,12 +50,19 @@ def export_focus(
     )
     with database() as engine:
         found = Export.of(engine, wanted)
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("exporting", total=found.count())
-            written = write_focus(
-                found, output, overwrite=overwrite, told=lambda done: progress.update(task, completed=done)
-            )
+        written = _write(found, output, force)
     _tell(output, written, json)
+
+
+def _write(found: Export, output: Path, force: bool) -> Written:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("exporting", total=found.count())
+        try:
+            return write_focus(
+                found, output, overwrite=force, told=lambda done: progress.update(task, completed=done)
+            )
+        except OSError as problem:
+            fail(f"{output} cannot be written: {problem.strerror or problem}.")
 
 
 def _view(whose: str) -> View:
@@ -78,7 +85,7 @@ def _tell(output: Path, written: Written, json: bool) -> NoReturn:
             }
         )
     else:
-        typer.echo(f"{output}: {written.rows:,} rows")
+        note(f"{output}: {written.rows:,} rows")
     if written.companion is None:
         raise typer.Exit
     note(

@@ -34,14 +34,14 @@ def names(version: Version) -> list[str]:
 
 def test_a_month_is_a_file(talkmeter: Talkmeter, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = talkmeter(*MONTH)
-    assert ran.out == "focus.csv: 2 rows\n" and not UNRATED.exists()
+    assert ran.err.strip() == "focus.csv: 2 rows" and not UNRATED.exists()
     rows = read(FILE)
     assert list(rows[0]) == names(Version.V1_2)
     assert {row["SubAccountName"] for row in rows} == {"'=acme"}  # no spreadsheet takes it for a formula
     assert [row["BilledCost"] for row in rows] == ["0.000192000", "0.000040000"]
     assert "there already" in talkmeter.fails(*MONTH)
     monkeypatch.setenv(f"{PREFIX}STATEMENT_ISSUER", "Voice Ltd")
-    talkmeter(*MONTH, "--overwrite", "--version", "1.4", "--as", "tenant", "--tenant", "=acme")
+    talkmeter(*MONTH, "--force", "--version", "1.4", "--as", "tenant", "--tenant", "=acme")
     rows = read(FILE)
     assert list(rows[0]) == names(Version.V1_4)
     assert {row["InvoiceIssuerName"] for row in rows} == {"Voice Ltd"}
@@ -53,19 +53,19 @@ def test_what_has_no_price_is_in_a_file_beside_and_ends_with_3(talkmeter: Talkme
     books.open("s2", "=acme")
     books.bill("s2", "r2", {Meter.TEXT_IN: 3, Meter.TEXT_OUT: 2}, model="gpt-realtime-9")
     ran = talkmeter.run(*MONTH)
-    assert (ran.code, ran.out) == (3, "focus.csv: 2 rows\n")
+    assert (ran.code, ran.out) == (3, "")
     assert "1 entries have no price, and are in focus.unrated.csv instead" in ran.err
     assert [(row["entry_id"], row["meter"], row["quantity"]) for row in read(UNRATED)] == [
         ("2", "text_in", "3"),
         ("2", "text_out", "2"),
     ]
     assert datetime.fromisoformat(read(UNRATED)[0]["occurred_at"]) == NOW
-    again = talkmeter.run(*MONTH, "--overwrite", "--json")
+    again = talkmeter.run(*MONTH, "--force", "--json")
     assert again.json["unrated_file"] == "focus.unrated.csv" and again.code == 3
     day = ("export", "focus", "--from", "2026-12-01", "--output", "focus.csv")
     FILE.unlink()
     assert "focus.unrated.csv is there already" in talkmeter.fails(*day)
-    talkmeter(*day, "--overwrite")
+    talkmeter(*day, "--force")
     assert FILE.exists() and not UNRATED.exists()
     assert sorted(Path().glob("*.part")) == []
 

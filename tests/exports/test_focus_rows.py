@@ -39,6 +39,8 @@ def entry(counts: Mapping[Meter, int], terms: Terms | None = None, **more: Any) 
     values: dict[str, Any] = {
         "id": 7,
         "occurred_at": AT,
+        "posted_at": AT,
+        "end_user_id": None,
         "provider": "openai",
         "account": "org-1",
         "tenant_id": "t1",
