@@ -1,6 +1,7 @@
 """Long ways through the ledger: everything once, in pages that an index leads to."""
 
 from datetime import UTC, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
@@ -102,12 +103,10 @@ def test_no_page_sorts_or_reads_what_the_ones_before_have_read(sqlite_url: str) 
     books.bill("s1", "r1", {Meter.TEXT_IN: 1}, at=LAST_MONTH)
     books.close("s1")
     close_month(engine, "2026-10")
-    asked: list[tuple[str, object]] = []
+    asked: list[tuple[str, Any]] = []
 
     @event.listens_for(engine, "before_cursor_execute")
-    def noted(
-        _connection: Connection, _cursor: object, statement: str, values: object, *_more: object
-    ) -> None:
+    def noted(_connection: Connection, _cursor: object, statement: str, values: Any, *_more: object) -> None:
         if "LEFT OUTER JOIN tenant" in statement:
             asked.append((statement, values))
 
