@@ -117,9 +117,14 @@ class Accounts:
         allowance.version = book.version
 
     def follow(self, book: BudgetBook) -> None:
-        """Let the budgets be as `book` has them: what is at hand may be too much of them now."""
+        """Let the budgets be as `book` has them: what is at hand may be too much of them now.
+
+        Of one that was deleted, or has no end any more, nothing is leased: what is at hand goes back.
+        """
         for kept in self._kept.values():
-            self._renew(kept, book.budgets.get(kept.account.budget.id, kept.account.budget))
+            budget = book.budgets.get(kept.account.budget.id)
+            if budget is not None and budget.amount_nanousd is not None:
+                self._renew(kept, budget)
 
     def release(self, accounts: Iterable[Account]) -> None:
         """Note that a session has left `accounts`."""
