@@ -68,7 +68,7 @@ def _crossed(budget: Budget, pot: Pot, charge: Charge, now: datetime) -> list[Cr
 
 
 def _lasts(budget: Budget, pot: Pot, now: datetime) -> bool:
-    """Say whether `pot` is of a window that `now` lies in. When a session's own has ended is not known here."""
+    """Say whether `pot` is of a window that `now` lies in; of a session's own that is not known here."""
     span = budget.span(now)
     return budget.window is Window.LIFETIME if span is None else span.start == pot.starts_at
 
