@@ -2,6 +2,7 @@
 
 from proxy.cli import (
     adjustments,
+    approvals,
     audit,
     budgets,
     comparisons,
@@ -31,6 +32,7 @@ from proxy.cli.root import app
 __all__ = [
     "adjustments",
     "app",
+    "approvals",
     "audit",
     "budgets",
     "comparisons",
