@@ -2,6 +2,7 @@
 
 from proxy.cli import (
     adjustments,
+    approvals,
     audit,
     budgets,
     comparisons,
@@ -29,6 +30,7 @@ from proxy.cli.root import app
 __all__ = [
     "adjustments",
     "app",
+    "approvals",
     "audit",
     "budgets",
     "comparisons",

@@ -164,7 +164,9 @@ class Session:
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
         over = (
-            None if deaf else self.limits.after(event, self._till.charged.billed_nanousd, self._opened, now)
+            None
+            if deaf
+            else self.limits.after(event, self.allowance.charged.billed_nanousd, self._opened, now)
         )
         return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 

@@ -55,15 +55,18 @@ class Filters:
 EVERYTHING = Filters()
 
 
-def conditions(connection: Connection, filters: Filters) -> list[Condition]:
+def conditions(connection: Connection, filters: Filters, *, by_id: bool = False) -> list[Condition]:
     """Return `filters` as SQL.
+
+    `by_id` is for who reads a stretch of ids: no index of tenants or periods leads the database through all
+    that one of them has, for each stretch again.
 
     Raises:
         StoreError: a tenant or project does not exist, a project's name is not unique, or a filter says
             what cannot be.
     """
     entry = ledger_entry.c
-    found = [*_times(filters), *_who_and_what(connection, filters, ledger_entry)]
+    found = [*_times(filters, by_id), *_who_and_what(connection, filters, ledger_entry, by_id=by_id)]
     if filters.session is not None:
         found.append(entry.session_id == filters.session)
     if filters.status is not None:
@@ -104,10 +107,10 @@ def group_conditions(connection: Connection, filters: Filters) -> list[Condition
     return [*found, ~rollup_group.c.rated] if filters.unrated else found
 
 
-def _times(filters: Filters) -> list[Condition]:
+def _times(filters: Filters, by_id: bool) -> list[Condition]:
     if filters.start is not None and filters.end is not None and filters.end <= filters.start:
         raise StoreError("The time asked about ends before it begins: give an end after its start.")
-    at, period = ledger_entry.c.occurred_at, ledger_entry.c.period
+    at, period = ledger_entry.c.occurred_at, _unless(by_id, ledger_entry.c.period)
     found = [period == filters.period] if filters.period is not None else []
     if filters.months_of is None:
         return [*found, *_between(at, filters.start, filters.end)]
@@ -150,14 +153,16 @@ def month_from(at: datetime | None, zone: tzinfo) -> str | None:
     return month
 
 
-def _who_and_what(connection: Connection, filters: Filters, table: Table) -> list[Condition]:
+def _who_and_what(
+    connection: Connection, filters: Filters, table: Table, *, by_id: bool = False
+) -> list[Condition]:
     """Return the conditions on what both entries and groups of the rollups know."""
     columns = table.c
     found: list[Condition] = []
     tenant_id = find_tenant(connection, filters.tenant, filters.within).id if filters.tenant else None
     within = filters.within if tenant_id is None else frozenset({tenant_id})
     if within is not None:
-        found.append(columns.tenant_id.in_(within))
+        found.append(_unless(by_id, columns.tenant_id).in_(within))
     if filters.project:
         found.append(columns.project_id == _project_id(connection, within, filters.project))
     if filters.kinds is not None:
@@ -172,6 +177,11 @@ def _who_and_what(connection: Connection, filters: Filters, table: Table) -> lis
     if filters.estimated:
         found.append(columns.estimated)
     return found
+
+
+def _unless(by_id: bool, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the column of an index, or the same where no index serves."""
+    return column.concat("") if by_id else column
 
 
 def _one_of(names: type[StrEnum], what: str, given: str | None) -> Any:

@@ -114,6 +114,13 @@ def _is_tag(name: str) -> bool:
     return tag != name and 0 < len(tag) <= TAG_CHARS_MAX and tag.isprintable()
 
 
+def titles_of(name: str) -> tuple[str, ...]:
+    """Return the columns of a report that show a group of this name."""
+    if name == "key":
+        return ("key", "key_name")
+    return (name, f"{name}_id") if name in _NAMED and name != "tenant" else (name,)
+
+
 def make_groups(
     dialect: str, names: Sequence[str], zone: tzinfo, source: Source, span: tuple[datetime, datetime]
 ) -> list[Group]:

@@ -103,7 +103,20 @@ def exchange(
         answers[pot], after = _serve(order, instance_id, before, spent[pot], now, max(1, live_instances))
         rows += [_row(pot, who, row) for who, row in after.items() if before.get(who, _Lease()) != row]
     _write(connection, rows)
+    _announce_exhausted(connection, by_pot, answers, now)
     return answers
+
+
+def _announce_exhausted(
+    connection: Connection, orders: Mapping[Pot, Order], answers: Mapping[Pot, Answer], now: datetime
+) -> None:
+    """Announce what was reached where nothing is left though nothing is posted: the amount came down."""
+    spent = {
+        pot: Charge(0, 0, one.spent_nanousd)
+        for pot, one in answers.items()
+        if orders[pot].need_nanousd and one.spent_nanousd >= one.limit_nanousd
+    }
+    announce_thresholds(connection, {one.budget.id: one.budget for one in orders.values()}, spent, now)
 
 
 def _serve(

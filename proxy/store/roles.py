@@ -10,6 +10,8 @@ from sqlalchemy import Connection, column, func, select, table, text
 from proxy.store import StoreError
 from proxy.store.columns import metadata
 from proxy.store.schema import (
+    approval_decision,
+    approval_request,
     audit,
     entry_conflict,
     ledger_block,
@@ -24,7 +26,8 @@ from proxy.store.schema import (
 )
 
 LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
-APPEND_ONLY = (*LEDGER, entry_conflict, rate_card, rate_price, markup, audit)
+APPROVALS = (approval_request, approval_decision)
+APPEND_ONLY = (*LEDGER, *APPROVALS, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

@@ -219,6 +219,18 @@ def test_a_sessions_own_window_asks_nobody_and_follows_its_amount() -> None:
     assert (it.account.free_nanousd, it.account.spent_nanousd, it.account.may_ask(NOW)) == (50, 700, False)
 
 
+def test_a_sessions_own_window_that_is_made_late_counts_what_was_spent_before() -> None:
+    own = replace(TENANT, id="b_2", window=Window.SESSION)
+    it = Stage()
+    it.session.settle("a", Amounts(600, 700), "entry 1")
+    it.enclose(replace(own, id="b_3", scope=Scope.ORGANISATION), own)
+    assert [(one.free_nanousd, one.spent_nanousd) for one in it.session.accounts] == [(300, 700), (400, 600)]
+    it.enclose(replace(own, on_exhausted=OnExhausted.NOTIFY))
+    it.session.settle("b", Amounts.same(100), "entry 2")
+    it.enclose(own)
+    assert (it.account.free_nanousd, it.account.spent_nanousd) == (200, 800)
+
+
 def test_when_a_window_has_ended_a_session_spends_from_the_next_one() -> None:
     it = Stage(TENANT)
     it.lease(400)

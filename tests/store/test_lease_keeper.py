@@ -354,3 +354,16 @@ async def test_who_is_let_in_is_decided_when_the_answer_comes(database: Engine) 
     """So near its end that what nobody holds goes back at once, before the admitted one wakes up."""
     async with keeping(database, TENANT) as keeper:
         assert isinstance(await keeper.admit(facts(), Amounts.same(900)), Allowance)
+
+
+async def test_a_budget_without_an_end_any_more_gives_its_lease_back_and_may_have_one_again(
+    database: Engine,
+) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        keeper.book = lambda: BudgetBook.of([replace(TENANT, amount_nanousd=None)], 2)
+        assert keeper.refresh(allowance, NOW)
+        assert allowance.accounts == []
+        await soon(lambda: leased(database) == 0)
+        keeper.book = lambda: BudgetBook.of([TENANT], 3)
+        assert len((await admitted(keeper, session_id="s_2")).accounts) == 1
