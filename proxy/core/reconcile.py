@@ -241,7 +241,7 @@ def _explain_delay(row: Row) -> None:
 
 
 def _explain_edges(rows: Sequence[Row]) -> None:
-    """Move what happened around a midnight to its other side, as far as it is missing here and too much there.
+    """Move what happened around a midnight to its other side, as far as it is missing here and not there.
 
     A day that is not over yet may be short of what they do not show yet: that is not missing there.
     """
