@@ -57,7 +57,8 @@ def document(routes: Sequence[AnyRoute]) -> dict[str, Any]:
     """Return the description of `routes`."""
     wanted: list[tuple[Any, JsonSchemaMode]] = []
     for route in routes:
-        wanted.append((route.result, "serialization"))
+        if not route.media:
+            wanted.append((route.result, "serialization"))
         wanted += [(model, "validation") for model in (route.body, route.params) if model is not Nothing]
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     schemas: dict[str, Any] = {**definitions.get("$defs", {}), "Problem": PROBLEM}
@@ -90,7 +91,7 @@ def _operation(
 ) -> dict[str, Any]:
     who = ", ".join(sorted(route.roles))
     only = " Not for tokens that are confined to tenants." if route.installation else ""
-    answer = {"description": "Done.", "content": {JSON: {"schema": refs[route.result, "serialization"]}}}
+    answer = {"description": "Done.", "content": _content(route, refs)}
     found: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [route.path.split("/")[1]],
@@ -107,6 +108,12 @@ def _operation(
         schema = refs[route.body, "validation"]
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return found
+
+
+def _content(route: AnyRoute, refs: Mapping[tuple[Any, JsonSchemaMode], Any]) -> dict[str, Any]:
+    if route.media:
+        return {name: {"schema": {"type": "string", "format": "binary"}} for name in route.media}
+    return {JSON: {"schema": refs[route.result, "serialization"]}}
 
 
 def _operation_id(route: AnyRoute) -> str:
