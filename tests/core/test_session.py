@@ -409,6 +409,20 @@ def test_what_opens_says_what_it_would_cost_if_no_more_were_heard() -> None:
     assert [one.lines for one in play.opened[1:]] == [one.lines for one in reversed(play.entries[1:])]
 
 
+def test_what_opens_without_a_price_says_what_budgets_are_charged_for_it() -> None:
+    play = Play(model="unheard-of").run("""
+        upstream started r1          -> open:r1 forward
+        upstream done r1 in=100 a=10 -> entry:r1=? forward
+        upstream started r2          -> open:r2 forward
+        upstream hear r2 ms=100      ->
+        wait 1                       -> progress:r2=None
+        upstream gone                -> entry:r2=~?
+    """)
+    assert [one.charge_nanousd for one in play.opened] == [0, 110]
+    assert [one.charge_nanousd for one in play.progress] == [130]
+    assert [one.charge_nanousd for one in play.entries] == [200, 130]
+
+
 def test_an_estimate_of_nothing_is_no_estimate() -> None:
     """Not even the input of a first response is known: that is unrated, and not free."""
     play = Play().run("""
