@@ -131,6 +131,8 @@ class World:
             "GET /schedules/{schedule_id}/deliveries": Ask(f"{scheduled}/deliveries"),
             "GET /reports/forecast": Ask("/reports/forecast", params={"tenant": of}),
             "GET /reports/comparison": Ask("/reports/comparison", params={"tenant": of, "group_by": "model"}),
+            "GET /exports/ledger": Ask("/exports/ledger", params={"tenant": of}),
+            "GET /exports/costs": Ask("/exports/costs", params={"tenant": of, "group_by": "model"}),
             "POST /adjustments": Ask("/adjustments", booked),
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
             "POST /reratings": Ask("/reratings", {"tenant": of, "reason": "late"}),
