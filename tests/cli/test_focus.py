@@ -72,7 +72,6 @@ def test_what_has_no_price_is_in_a_file_beside_and_ends_with_3(talkmeter: Talkme
 
 def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     focus = ("export", "focus", "--output", "focus.csv")
-    assert "give either --month" in talkmeter.fails(*focus, code=2)
     assert "give either --month" in talkmeter.fails(*MONTH, "--from", "2026-11-01", code=2)
     assert "is no month" in talkmeter.fails(*focus, "--month", "11/2026", code=2)
     assert "not after" in talkmeter.fails(*focus, "--from", "2026-11-02", "--to", "2026-11-01", code=2)

@@ -57,8 +57,9 @@ def document(routes: Sequence[AnyRoute]) -> dict[str, Any]:
     """Return the description of `routes`."""
     wanted: list[tuple[Any, JsonSchemaMode]] = []
     for route in routes:
-        answers = () if route.media else (route.result, route.asked) if route.asked else (route.result,)
-        wanted += [(model, "serialization") for model in answers]
+        if not route.media:
+            answers = (route.result, route.asked) if route.asked else (route.result,)
+            wanted += [(model, "serialization") for model in answers]
         wanted += [(model, "validation") for model in (route.body, route.params) if model is not Nothing]
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     schemas: dict[str, Any] = {**definitions.get("$defs", {}), "Problem": PROBLEM}

@@ -109,15 +109,17 @@ class Download:
     format: Format
     name: str  # of the file
     make: Callable[[Check], Table]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route(Generic[P, B]):
     """One method of one path.
 
-    `media` are the types of a download. `installation` is for tokens that are not confined to tenants; `named`
-    is not for TALKMETER_ADMIN_TOKEN; `creates` takes an Idempotency-Key; `edits` wants If-Match; `reasons`
-    takes a reason in a header. `asked` is answered, with 202, where a second person has to approve it.
+    `media` are the types of a download. `installation` is for tokens that are not confined to tenants;
+    `named` is not for TALKMETER_ADMIN_TOKEN; `creates` takes an Idempotency-Key; `edits` wants If-Match;
+    `reasons` takes a reason in a header. `asked` is answered, with 202, where a second person has to approve
+    it.
     """
 
     method: str
