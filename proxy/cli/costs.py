@@ -14,6 +14,7 @@ from proxy.cli.output import (
     period,
     print_json,
     print_table,
+    refuse_options,
     settings,
 )
 from proxy.cli.root import app
@@ -69,7 +70,7 @@ def show_report(
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options(context)
         return
     given = settings()
     zone = query.zone_of(tz or given.period_timezone)
@@ -96,15 +97,6 @@ def show_report(
     with database(given) as engine:
         answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
     print_report(answer, "json" if json else format)
-
-
-def _refuse_options(context: typer.Context) -> None:
-    """End the command where options stand before a subcommand, which would not know of them."""
-    names = [parameter.name for parameter in context.command.params if parameter.name]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given:
-        raise typer.BadParameter(f"options stand behind `report {context.invoked_subcommand}`")
 
 
 def print_report(answer: Report, format: str) -> None:
