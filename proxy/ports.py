@@ -124,6 +124,8 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         period_timezone=settings.period_timezone,
         model_aliases=settings.model_aliases,
         statement_issuer=settings.statement_issuer,
+        four_eyes=settings.four_eyes,
+        four_eyes_usd=settings.four_eyes_usd,
         smtp_url=_plain(settings.smtp_url),
         smtp_from=settings.smtp_from,
         anomaly_usd=settings.anomaly_usd,

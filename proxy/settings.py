@@ -145,6 +145,13 @@ class Settings(BaseSettings):
     statement_issuer: Issuer | None = Field(
         default=None, description="Who issues [statements](docs/closing.md): stands on each"
     )
+    four_eyes: bool = Field(
+        default=False,
+        description="A [second person](docs/closing.md#four-eyes) approves closes, large credits",
+    )
+    four_eyes_usd: Annotated[int, Field(ge=0, le=1_000_000_000)] = Field(
+        default=100, description="…and adjustments: those above so many dollars"
+    )
     smtp_url: SmtpUrl | None = Field(
         default=None,
         description="Mail server that [scheduled reports](docs/schedules.md) go through: `smtp://` (STARTTLS)"

@@ -31,6 +31,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     period_timezone: str = "UTC"
     model_aliases: dict[str, str] = {}
     statement_issuer: str | None = None
+    four_eyes: bool = False
+    four_eyes_usd: int = 100
     smtp_url: str | None = None
     smtp_from: str | None = None
     anomaly_usd: int = 5

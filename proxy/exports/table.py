@@ -22,10 +22,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, and what its values are."""
+    """One column: its heading, and what its values are.
+
+    `decimals` is how many of them a DECIMAL has at most: formats with types of their own have to say so.
+    """
 
     name: str
     kind: Kind = Kind.TEXT
+    decimals: int = 9  # a nano-dollar
 
 
 Row = Sequence[object]  # one value a column

@@ -1,6 +1,6 @@
 """Reading the ledger: entries with their lines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from proxy.store.periods import Closes, load_closes
 from proxy.store.schema import ledger_entry, ledger_line, project, tenant
 
 PAGE_ENTRIES = 500
+WINDOW_IDS = 1_000
 TURNS_MAX = 10_000
 _DERIVED = ("tenant", "project", "corrects_period", "lines")
 _corrected = ledger_entry.alias("corrected")
@@ -42,9 +43,15 @@ class Booked:
 
     id: int
     occurred_at: datetime
+    posted_at: datetime
+    provider: str
+    account: str | None
+    tenant_id: str
     tenant: str
+    project_id: str | None
     project: str | None
     api_key_id: str | None
+    end_user_id: str | None
     session_id: str | None
     upstream_session_id: str | None
     model: str | None
@@ -62,6 +69,7 @@ class Booked:
     public_card_id: str | None
     agreed_card_id: str | None
     markup_bp: int | None
+    tags: Mapping[str, str]
     corrects: int | None
     corrects_period: str | None  # the closed period that it concerns
     lines: Sequence[Line]
@@ -102,22 +110,48 @@ class Booked:
         }
 
 
-def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) -> Iterator[Booked]:
-    """Yield the entries behind id `after` in the order of the chain.
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What was found in a window of ids, and how many were looked at by then of all that count."""
 
-    Read in pages, each a short transaction: a long list must not hold back vacuum or checkpoints.
+    entries: Sequence[Booked]
+    done: int
+    total: int
+
+
+def entries(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) -> Iterator[Booked]:
+    """Yield the entries behind id `after` in the order of the chain, as `windows` finds them."""
+    for window in windows(engine, filters, after=after):
+        yield from window.entries
+
+
+def windows(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) -> Iterator[Window]:
+    """Yield what the ledger has now behind id `after`, in the order of the chain, a window of ids at a time.
+
+    Each is a short transaction: a long list must not hold back vacuum or checkpoints. And each reads its own
+    ids and no others, so that the last costs no more than the first.
 
     Raises:
         StoreError: a filter names what does not exist.
     """
-    while True:
+    with reading(engine) as connection:
+        first, last = _ends(connection, filters, after)
+    for start in range(first, last + 1, WINDOW_IDS):
+        end = min(start + WINDOW_IDS - 1, last)
         with reading(engine) as connection:
-            query = _entries().where(*conditions(connection, filters), ledger_entry.c.id > after)
-            page = _with_lines(connection, query.order_by(ledger_entry.c.id).limit(PAGE_ENTRIES))
-        yield from page
-        if len(page) < PAGE_ENTRIES:
-            return
-        after = page[-1].id
+            wanted = [*conditions(connection, filters, by_id=True), ledger_entry.c.id.between(start, end)]
+            found = with_lines(connection, booked().where(*wanted).order_by(ledger_entry.c.id))
+        yield Window(found, end - first + 1, last - first + 1)
+
+
+def _ends(connection: Connection, filters: Filters, after: int) -> tuple[int, int]:
+    """Return the first and the last id that are meant; where there is none, the last is before the first."""
+    wanted = [*conditions(connection, filters), ledger_entry.c.id > after]
+    first, last = (
+        select(end(ledger_entry.c.id)).where(*wanted).scalar_subquery() for end in (func.min, func.max)
+    )
+    row = connection.execute(select(first, last)).one()
+    return (0, -1) if row[0] is None else (int(row[0]), int(row[1]))
 
 
 def page_of_entries(connection: Connection, filters: Filters, page: Page) -> list[Booked]:
@@ -126,8 +160,8 @@ def page_of_entries(connection: Connection, filters: Filters, page: Page) -> lis
     Raises:
         StoreError: a filter names what does not exist.
     """
-    query = _entries().where(*conditions(connection, filters))
-    return _with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
+    query = booked().where(*conditions(connection, filters))
+    return with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
 
 
 def find_entry(connection: Connection, entry_id: int, within: Within = None) -> Booked:
@@ -135,7 +169,7 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
     wanted = [ledger_entry.c.id == entry_id]
     if within is not None:
         wanted.append(ledger_entry.c.tenant_id.in_(within))
-    found = _with_lines(connection, _entries().where(*wanted))
+    found = with_lines(connection, booked().where(*wanted))
     if not found:
         raise NotFound(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
     return found[0]
@@ -148,8 +182,8 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
         StoreError: a filter names what does not exist.
     """
     with reading(engine) as connection:
-        query = _entries().where(*conditions(connection, filters))
-        found = _with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
+        query = booked().where(*conditions(connection, filters))
+        found = with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
     return found[::-1]
 
 
@@ -161,12 +195,13 @@ def session_turns(engine: Engine, session_id: str) -> list[Booked]:
 
 def entries_of_session(connection: Connection, session_id: str, limit: int) -> list[Booked]:
     """Return the first `limit` entries of a session, in the order they happened."""
-    query = _entries().where(ledger_entry.c.session_id == session_id)
+    query = booked().where(ledger_entry.c.session_id == session_id)
     query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(limit)
-    return _with_lines(connection, query)
+    return with_lines(connection, query)
 
 
-def _entries() -> Select[Any]:
+def booked() -> Select[Any]:
+    """Return the query for entries with names, which `with_lines` takes."""
     entry = ledger_entry.c
     names = [name for name in Booked.__slots__ if name not in _DERIVED]
     return (
@@ -182,7 +217,8 @@ def _entries() -> Select[Any]:
     )
 
 
-def _with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+def with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+    """Return the entries of a query, each with its lines."""
     rows = connection.execute(query).all()
     lines: dict[int, list[Line]] = {row.id: [] for row in rows}
     wanted = list(lines)

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, column, func, select, table, text
 from proxy.store import StoreError
 from proxy.store.columns import metadata
 from proxy.store.schema import (
+    approval_decision,
+    approval_request,
     audit,
     entry_conflict,
     ledger_block,
@@ -27,8 +29,9 @@ from proxy.store.schema import (
 )
 
 LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
+APPROVALS = (approval_request, approval_decision)
 RECONCILED = (reconciliation, reconciliation_day, reconciliation_row)
-APPEND_ONLY = (*LEDGER, *RECONCILED, entry_conflict, rate_card, rate_price, markup, audit)
+APPEND_ONLY = (*LEDGER, *APPROVALS, *RECONCILED, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

@@ -1,12 +1,15 @@
 """Entries as people and programs see them."""
 
+from typing import Any
+
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, event
 
 from proxy.core.usage import Meter
-from proxy.store.database import reading, writing
+from proxy.store import NotFound
+from proxy.store.database import open_database, reading, writing
 from proxy.store.filters import Filters
-from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns
+from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns, windows
 from proxy.store.prices import load_cards
 from proxy.store.schema import api_key, project, tenant
 from tests.ledgers import MODEL, NOW, Books
@@ -98,7 +101,8 @@ def test_what_has_lost_its_name_keeps_its_cost(books: Books) -> None:
 
 
 def test_long_lists_come_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.store.ledger.PAGE_ENTRIES", 3)
+    monkeypatch.setattr("proxy.store.ledger.PAGE_ENTRIES", 2)
+    monkeypatch.setattr("proxy.store.ledger.WINDOW_IDS", 3)
     books.open("s1")
     for number in range(10):
         books.bill("s1", f"r{number}", {Meter.TEXT_IN: number + 1, Meter.TEXT_OUT: 1})
@@ -109,6 +113,48 @@ def test_long_lists_come_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch)
     assert [entry.id for entry in newest(books.engine, limit=4)] == [7, 8, 9, 10]
     assert [entry.id for entry in newest(books.engine, Filters(session="none"))] == []
     assert PAGE_ENTRIES >= 100
+
+
+def test_windows_tell_how_far_they_are_and_go_to_what_was_there_at_their_start(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.store.ledger.WINDOW_IDS", 2)
+    for number, session in enumerate(("s1", "s2", "s2", "s2", "s1", "s2")):
+        books.open(session, {"s1": "acme", "s2": "globex"}[session])
+        books.bill(session, f"r{number}", {Meter.TEXT_IN: 1})
+
+    def seen(filters: Filters) -> list[tuple[list[int], int, int]]:
+        found = windows(books.engine, filters)
+        return [([one.id for one in window.entries], window.done, window.total) for window in found]
+
+    assert seen(Filters(tenant="globex")) == [([2, 3], 2, 5), ([4], 4, 5), ([6], 5, 5)]
+    assert seen(Filters(tenant="acme", model="none")) == []
+    reading_on = windows(books.engine, Filters(tenant="acme"))
+    assert [one.id for one in next(reading_on).entries] == [1]
+    books.bill("s1", "later", {Meter.TEXT_IN: 1})
+    assert [one.id for window in reading_on for one in window.entries] == [5]
+    with pytest.raises(NotFound):
+        list(windows(books.engine, Filters(tenant="nobody")))
+
+
+@pytest.mark.parametrize("filters", [Filters(), Filters(tenant="acme"), Filters(period="2026-11")], ids=str)
+def test_a_window_reads_its_own_ids_only(sqlite_url: str, filters: Filters) -> None:
+    """Not all that a tenant or a period has, which is what their indexes would make of it."""
+    engine = open_database(sqlite_url, checkpoints=True)
+    books = Books(engine)
+    books.open("s1", "acme")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 1})
+    ran: list[tuple[str, Any]] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: ran.append(given[2:4]))
+    assert len(list(windows(engine, filters))) == 1
+    of_window = [one for one in ran if "BETWEEN" in one[0]]
+    with reading(engine) as connection:
+        (plan,) = (
+            list(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given)) for sql, given in of_window
+        )
+    engine.dispose()
+    assert plan[0].detail == "SEARCH ledger_entry USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
+    assert not [step for step in plan if "TEMP B-TREE" in step.detail]
 
 
 def test_a_session_turn_by_turn(books: Books) -> None:

@@ -57,7 +57,8 @@ def document(routes: Sequence[AnyRoute]) -> dict[str, Any]:
     """Return the description of `routes`."""
     wanted: list[tuple[Any, JsonSchemaMode]] = []
     for route in routes:
-        wanted.append((route.result, "serialization"))
+        answers = (route.result, route.asked) if route.asked else (route.result,)
+        wanted += [(model, "serialization") for model in answers]
         wanted += [(model, "validation") for model in (route.body, route.params) if model is not Nothing]
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     schemas: dict[str, Any] = {**definitions.get("$defs", {}), "Problem": PROBLEM}
@@ -90,7 +91,9 @@ def _operation(
 ) -> dict[str, Any]:
     who = ", ".join(sorted(route.roles))
     only = " Not for tokens that are confined to tenants." if route.installation else ""
-    answer = {"description": "Done.", "content": {JSON: {"schema": refs[route.result, "serialization"]}}}
+    only += " Not for TALKMETER_ADMIN_TOKEN, which names nobody." if route.named else ""
+    answer = _answer("Done.", refs[route.result, "serialization"])
+    asked = {"202": _answer("Asked for.", refs[route.asked, "serialization"])} if route.asked else {}
     found: dict[str, Any] = {
         "operationId": _operation_id(route),
         "tags": [route.path.split("/")[1]],
@@ -99,6 +102,7 @@ def _operation(
         "parameters": _parameters(route, refs, schemas),
         "responses": {
             str(route.status): answer,
+            **asked,
             **({"200": {**answer, "description": "Done before."}} if 200 in route.also else {}),
             **{str(status): _problem(status) for status in statuses_of(route) if status >= 400},
         },
@@ -107,6 +111,10 @@ def _operation(
         schema = refs[route.body, "validation"]
         found["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
     return found
+
+
+def _answer(description: str, schema: Any) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
 def _operation_id(route: AnyRoute) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
 from proxy.store.audit import Act
+from proxy.store.four_eyes import FourEyes
 from proxy.store.pages import Within
 from proxy.store.tenants import Tenant, find_tenant
 from proxy.store.tokens import TokenRole
@@ -46,6 +47,7 @@ class Context:
     zone: ZoneInfo
     issuer: str | None  # of statements
     aliases: dict[str, str]  # which model's prices a deployment's name has
+    four_eyes: FourEyes
     pepper: Callable[[], bytes]
 
 
@@ -99,8 +101,9 @@ class Answer:
 class Route(Generic[P, B]):
     """One method of one path.
 
-    `installation` is for tokens that are not confined to tenants; `creates` takes an Idempotency-Key; `edits`
-    wants If-Match; `reasons` takes a reason in a header.
+    `installation` is for tokens that are not confined to tenants; `named` is not for TALKMETER_ADMIN_TOKEN;
+    `creates` takes an Idempotency-Key; `edits` wants If-Match; `reasons` takes a reason in a header. `asked`
+    is answered, with 202, where a second person has to approve it.
     """
 
     method: str
@@ -114,7 +117,9 @@ class Route(Generic[P, B]):
     status: int = 200
     also: tuple[int, ...] = ()  # statuses that not every route may answer with
     opens: Opens | None = None
+    asked: type[BaseModel] | None = None
     installation: bool = False
+    named: bool = False
     creates: bool = False
     edits: bool = False
     reasons: bool = False

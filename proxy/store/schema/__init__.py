@@ -10,6 +10,7 @@ have none either, since a person's name can be erased while the surrogate id sta
 
 from proxy.store.schema.access import api_answer, api_token, api_token_tenant
 from proxy.store.schema.announcements import delivery, outbox, webhook
+from proxy.store.schema.approvals import approval_decision, approval_request
 from proxy.store.schema.audit import audit
 from proxy.store.schema.budgets import budget, budget_cut, budget_raise, budget_window, lease
 from proxy.store.schema.instances import (
@@ -45,6 +46,8 @@ __all__ = [
     "api_key",
     "api_token",
     "api_token_tenant",
+    "approval_decision",
+    "approval_request",
     "audit",
     "budget",
     "budget_cut",

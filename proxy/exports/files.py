@@ -1,0 +1,61 @@
+"""A file that is there when it is complete, and not before.
+
+It is written beside its place under a hidden name, put on disk, and renamed. Whoever is killed leaves at most
+a hidden `.NAME.….part`, which disturbs nobody and can be deleted.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from proxy.store import Conflict, StoreError
+
+PART = ".part"
+
+
+@contextlib.contextmanager
+def complete_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """A file to write, at `path` once the block has ended well, and nowhere if it has not.
+
+    Only this user may read it: a ledger is not for all.
+
+    Raises:
+        StoreError: there is something already that may not be written over, or no such file can be made.
+    """
+    place = path.resolve()
+    _refuse(path, place, overwrite)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=PART, dir=place.parent)
+    except OSError as problem:
+        raise StoreError(f"{path} cannot be written: {problem.strerror or problem}.") from None
+    part = Path(name)
+    try:
+        with open(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _refuse(path, place, overwrite)
+        part.replace(place)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _sync_folder(place.parent)
+
+
+def _refuse(path: Path, place: Path, overwrite: bool) -> None:
+    if place.exists() and not place.is_file():
+        raise StoreError(f"{path} is not a file: name one.")
+    if place.exists() and not overwrite:
+        raise Conflict(f"{path} is there already: name another file, or --force it.")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the new name on disk too."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
