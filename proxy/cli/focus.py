@@ -1,5 +1,6 @@
 """`talkmeter export focus`: cost and usage as FOCUS has it, for the tools of a finance team."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 

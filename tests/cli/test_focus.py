@@ -1,7 +1,7 @@
 """`talkmeter export focus`."""
 
 import csv
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -80,3 +80,12 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "set TALKMETER_STATEMENT_ISSUER" in talkmeter.fails(*MONTH, "--as", "tenant")
     assert "cannot be written" in talkmeter.fails(*MONTH[:-1], "no/where.csv")
     assert not FILE.exists()
+
+
+def test_without_a_time_it_is_the_month_so_far(talkmeter: Talkmeter, books: Books) -> None:
+    books.bill("s1", "now", {Meter.TEXT_IN: 1}, at=datetime.now(UTC))
+    talkmeter("export", "focus", "--output", "focus.csv")
+    assert any(row["x_EntryId"] == "2" for row in read(FILE))
+    talkmeter(*MONTH, "--force")
+    expected = {"2"} if f"{datetime.now(UTC):%Y-%m}" == "2026-11" else set()
+    assert {row["x_EntryId"] for row in read(FILE)} == {"1"} | expected
