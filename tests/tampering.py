@@ -24,6 +24,8 @@ APPEND_ONLY = (
     "ledger_period",
     "statement",
     "statement_line",
+    "approval_request",
+    "approval_decision",
 )
 
 

@@ -29,6 +29,7 @@ from proxy.core.money import NANOUSD_PER_USD
 from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
+from proxy.store.four_eyes import FourEyes
 from proxy.store.instants import parse_zone
 
 DATA_PLANE_TIMEOUT_S = 5
@@ -63,7 +64,14 @@ class ControlPlane:
         config = self._config
         door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         zone = parse_zone(config.period_timezone)
-        context = Context(self._engine, zone, config.statement_issuer, config.model_aliases, door.pepper)
+        context = Context(
+            engine=self._engine,
+            zone=zone,
+            issuer=config.statement_issuer,
+            aliases=config.model_aliases,
+            four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
+            pepper=door.pepper,
+        )
         return Api(context, door, ROUTES, utc_now)
 
     async def not_ready(self) -> Sequence[str]:

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.approvals import print_asked, rule_of
 from proxy.cli.ledger import ledger
 from proxy.cli.output import JsonOption, act, database, instant, print_json, settings, usd
 from proxy.core.money import format_usd
 from proxy.core.records import Kind
-from proxy.store.adjustments import Adjustment, book
+from proxy.store.adjustments import Adjustment
+from proxy.store.approvals import Approval
 from proxy.store.chain import chain
 from proxy.store.database import writing
+from proxy.store.four_eyes import book_or_ask
 from proxy.store.instants import parse_zone
 from proxy.store.ledger import Booked, find_entry
 
@@ -102,7 +105,10 @@ def _book(wanted: Adjustment, reason: str, at: str | None, json: bool) -> None:
     with database(given) as engine, writing(engine) as connection:
         own_zone = chain(connection).periods(zone).zone
         wanted = replace(wanted, occurred_at=instant("--at", at, own_zone))
-        booking = book(connection, wanted, act(reason), zone)
+        booking = book_or_ask(connection, wanted, act(reason), zone, rule_of(given))
+        if isinstance(booking, Approval):
+            print_asked(booking, json)
+            return
         entry = find_entry(connection, booking.entry_id)
     if json:
         print_json({**entry.as_json(), "new": booking.new})

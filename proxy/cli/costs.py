@@ -21,7 +21,7 @@ from proxy.core.money import format_usd
 from proxy.core.usage import Meter
 from proxy.store.csv_text import to_csv
 from proxy.store.filters import Filters
-from proxy.store.reports import CostQuery, Report, ReportRow, run
+from proxy.store.reports import Basis, CostQuery, Report, ReportRow, run
 from proxy.store.totals import FIGURES
 
 _COUNTS = tuple(name for name in FIGURES if name not in Meter._value2member_map_)
@@ -47,6 +47,7 @@ def show_report(
     end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
     group_by: query.GroupByOption = query.GROUP_BY,
     tz: query.ZoneOption = None,
+    basis: query.BasisOption = Basis.OCCURRED,
     format: Annotated[Literal["table", "json", "csv"], typer.Option(help="What to print.")] = "table",
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
@@ -73,7 +74,8 @@ def show_report(
         return
     given = settings()
     zone = query.zone_of(tz or given.period_timezone)
-    first, last = period(start, end, zone)
+    months_of = query.months_of(basis, given.period_timezone)
+    first, last = period(start, end, zone, months_of)
     filters = Filters(
         start=first,
         end=last,
@@ -81,7 +83,8 @@ def show_report(
         project=project,
         key=key,
         model=model,
-        period=month("--period", accounted) if accounted is not None else None,
+        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
+        months_of=months_of,
         session=session,
         end_user=end_user,
         tag=tag,
@@ -96,6 +99,13 @@ def show_report(
     with database(given) as engine:
         answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
     print_report(answer, "json" if json else format)
+
+
+def accounted_in(period: str | None, has_months: bool) -> str | None:
+    """Return the month of --period; beside times that are months it ends the command with 2."""
+    if period is not None and has_months:
+        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
+    return None if period is None else month("--period", period)
 
 
 def _refuse_options(context: typer.Context) -> None:

@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.approvals import print_asked, rule_of
 from proxy.cli.output import (
     NUMBER,
     JsonOption,
+    ReasonOption,
     act,
     database,
     month,
@@ -18,10 +20,11 @@ from proxy.cli.output import (
 )
 from proxy.cli.root import app
 from proxy.core.money import format_usd
+from proxy.store.approvals import Approval
 from proxy.store.chain import chain
 from proxy.store.close import Closed, refusal, standing
-from proxy.store.close import close as close_period
 from proxy.store.database import reading, writing
+from proxy.store.four_eyes import close_or_ask
 from proxy.store.instants import parse_zone
 from proxy.store.obstacles import NAMES, Obstacle, obstacles
 from proxy.store.periods import Month
@@ -113,16 +116,25 @@ def close(
         list[str] | None,
         typer.Option(metavar="WHAT=REASON", help=f"Close in spite of {', '.join(NAMES)}; may be repeated."),
     ] = None,
+    reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
     """Close a month for good, and state what each tenant owes for it."""
     wanted, overrides, given = month("YYYY-MM", wanted), _overrides(override or []), settings()
     zone = parse_zone(given.period_timezone)
     with database(given) as engine, writing(engine) as connection:
-        closed = close_period(
-            connection, wanted, act(), zone=zone, overrides=overrides, issuer=given.statement_issuer
+        closed = close_or_ask(
+            connection,
+            wanted,
+            act(reason),
+            rule=rule_of(given),
+            zone=zone,
+            overrides=overrides,
+            issuer=given.statement_issuer,
         )
-    if json:
+    if isinstance(closed, Approval):
+        print_asked(closed, json)
+    elif json:
         print_json(_result(closed))
     else:
         _print_result(closed)

@@ -136,6 +136,7 @@ class Allowance:
     end_user: str | None = None  # the name that the app gave
     unposted: Unposted = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
+    charged: Amounts = NO_AMOUNTS  # settled in all
     is_priced_only: bool = False  # an enclosing budget has an amount: nothing without a price
     lowered: int = 0  # how often its accounts were, when last looked at
     version: int = -1  # of the book of budgets that this follows …
@@ -206,6 +207,7 @@ class Allowance:
     def settle(self, key: str, charged: Amounts, entry_key: str) -> None:
         """Replace a hold, if there was one, by what it really cost, even above the hold."""
         accounts = self.void(key)
+        self.charged = self.charged.plus(charged)
         for account in accounts:
             account.settle(charged[account.basis])
         leased = [account for account in accounts if account.is_leased]

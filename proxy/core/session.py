@@ -163,9 +163,8 @@ class Session:
         self._is_refused = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        over = (
-            None if deaf else self.limits.after(event, self._till.charged.billed_nanousd, self._opened, now)
-        )
+        billed = self.allowance.charged.billed_nanousd
+        over = None if deaf else self.limits.after(event, billed, self._opened, now)
         return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> bool:

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from proxy.core.allowance import Allowance
 from proxy.core.commands import Command, Journal
-from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.records import Entry, Kind
 from proxy.core.subjects import Booker, Response, Transcription, disputed
 from proxy.core.usage import Flag
@@ -16,13 +15,12 @@ from proxy.core.usage import Flag
 
 @dataclass(slots=True)
 class Till:
-    """What was booked so far. What has no price is in `charged` only, at the dearest card."""
+    """What was booked so far. What has no price is only in what the allowance was charged."""
 
     booker: Booker
     allowance: Allowance
     cost_nanousd: int = 0
     billed_nanousd: int = 0
-    charged: Amounts = NO_AMOUNTS
     responses: int = 0
     unrated: int = 0
 
@@ -38,7 +36,6 @@ class Till:
         self.allowance.settle(entry.subject_id, entry.charged, entry.entry_key)
         self.cost_nanousd += entry.cost_nanousd or 0
         self.billed_nanousd += entry.billed_nanousd or 0
-        self.charged = self.charged.plus(entry.charged)
         self.unrated += entry.cost_nanousd is None
         self.responses += entry.kind is Kind.RESPONSE
         return (Journal(entry),)

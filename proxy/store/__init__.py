@@ -17,5 +17,9 @@ class NotFound(StoreError):
     """What is named does not exist, or is not there for whoever asks."""
 
 
+class Forbidden(StoreError):
+    """Whoever asks for this may not do it; somebody else may."""
+
+
 class Conflict(StoreError):
     """What is asked for does not go together with what is there already."""

@@ -12,7 +12,7 @@ No I/O here, and no clock: `now` is the instant, `now_s` a monotonic time in sec
   sums what has happened.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -109,7 +109,7 @@ class Accounts:
         if payer is None:
             return
         budgets = book.enclosing(payer)
-        accounts = [self._account(one, payer, before, now, now_s) for one in budgets if one.holds]
+        accounts = [self._account(one, payer, allowance, now, now_s) for one in budgets if one.holds]
         allowance.enclose(accounts)
         self.release(before)
         allowance.is_priced_only = any(one.amount_nanousd is not None for one in budgets)
@@ -117,9 +117,14 @@ class Accounts:
         allowance.version = book.version
 
     def follow(self, book: BudgetBook) -> None:
-        """Let the budgets be as `book` has them: what is at hand may be too much of them now."""
+        """Let the budgets be as `book` has them: what is at hand may be too much of them now.
+
+        Of one that was deleted, or has no end any more, nothing is leased: what is at hand goes back.
+        """
         for kept in self._kept.values():
-            self._renew(kept, book.budgets.get(kept.account.budget.id, kept.account.budget))
+            budget = book.budgets.get(kept.account.budget.id)
+            if budget is not None and budget.amount_nanousd is not None:
+                self._renew(kept, budget)
 
     def release(self, accounts: Iterable[Account]) -> None:
         """Note that a session has left `accounts`."""
@@ -129,11 +134,11 @@ class Accounts:
                 kept.sessions -= 1
 
     def _account(
-        self, budget: Budget, payer: Payer, before: Sequence[Account], now: datetime, now_s: float
+        self, budget: Budget, payer: Payer, allowance: Allowance, now: datetime, now_s: float
     ) -> Account:
         pot = pot_of(budget, payer, now)
         if budget.window is Window.SESSION:
-            return _own_account(budget, pot, before, now)
+            return _own_account(budget, pot, allowance, now)
         kept = self._kept.get(pot)
         if kept is None:
             span = budget.span(now)
@@ -221,7 +226,9 @@ class Accounts:
             account.leased_nanousd += given - kept.borrowed_nanousd
             account.lowered += given < 0
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0
-            account.limit_nanousd, account.spent_nanousd = answer.limit_nanousd, answer.spent_nanousd
+            account.limit_nanousd = answer.limit_nanousd
+            if answer.taken_nanousd >= kept.taken_nanousd:  # else a later posting was heard of first
+                account.spent_nanousd = answer.spent_nanousd
             account.is_unknown = False
             kept.is_stale = kept.is_wanted = kept.is_new = kept.is_unsure = False
             if order.need_nanousd:
@@ -270,12 +277,16 @@ class Accounts:
                 yield kept
 
 
-def _own_account(budget: Budget, pot: Pot, before: Sequence[Account], now: datetime) -> Account:
-    """Return the account of a session's own window: its amount is all there is, and nobody is asked."""
+def _own_account(budget: Budget, pot: Pot, allowance: Allowance, now: datetime) -> Account:
+    """Return the account of a session's own window: its amount is all there is, and nobody is asked.
+
+    Of a budget that is made in mid-session, what the session has cost until now is spent.
+    """
     amount = budget.amount_at(now) or 0
-    account = next((one for one in before if one.pot == pot), None)
+    account = next((one for one in allowance.accounts if one.pot == pot), None)
     if account is None:
         account = Account(budget, pot, is_leased=False)
+        account.settle(allowance.charged[account.basis])
     account.budget = budget
     account.leased_nanousd += amount - account.limit_nanousd
     account.limit_nanousd = amount

@@ -17,7 +17,7 @@ from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.records import Kind, Role
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import REASON_CHARS_MAX, Act
-from proxy.store.chain import append, lock_chain
+from proxy.store.chain import Head, append, lock_chain
 from proxy.store.columns import EPOCH
 from proxy.store.instants import format_instant
 from proxy.store.schema import ledger_entry
@@ -74,13 +74,38 @@ def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> 
     Raises:
         StoreError: something about it cannot be, or its key was used for something else.
     """
+    ready = prepare(connection, wanted, act, zone)
+    if ready.booked is not None:
+        return ready.booked
+    row = ready.row
+    append(connection, ready.head, [{**msgspec.structs.asdict(row), "digest": digest(row)}], [], act.at)
+    act.note(
+        connection,
+        f"ledger.{wanted.kind}",
+        str(row.id),
+        tenant_id=row.tenant_id,
+        after={
+            "key": wanted.key,
+            "project": wanted.project,
+            "provider": wanted.provider,
+            "cost_nanousd": row.cost_nanousd,
+            "billed_nanousd": row.billed_nanousd,
+            "occurred_at": format_instant(row.occurred_at),
+            "corrects": wanted.corrects,
+        },
+    )
+    return Booking(row.id, new=True)
+
+
+def prepare(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> "Prepared":
+    """Lock the chain, and return what `book` would book behind it; raises what that raises."""
     _check(wanted, act)
     tenant = find_tenant(connection, wanted.tenant)
     project_id = find_project(connection, tenant, wanted.project).id if wanted.project else None
     head = lock_chain(connection)
     _check_corrected(connection, wanted.corrects, tenant.id)
     at = wanted.occurred_at or act.at
-    row = _Row(
+    row = Row(
         id=head.entries + 1,
         entry_key=entry_key(wanted.key),
         tenant_id=tenant.id,
@@ -108,27 +133,11 @@ def book(connection: Connection, wanted: Adjustment, act: Act, zone: tzinfo) -> 
                 f"The key {wanted.key!r} was used for something else{which}:"
                 " another adjustment needs another key."
             )
-        return Booking(found.id, new=False)
-    append(connection, head, [{**msgspec.structs.asdict(row), "digest": digest(row)}], [], act.at)
-    act.note(
-        connection,
-        f"ledger.{wanted.kind}",
-        str(row.id),
-        tenant_id=tenant.id,
-        after={
-            "key": wanted.key,
-            "project": wanted.project,
-            "provider": wanted.provider,
-            "cost_nanousd": row.cost_nanousd,
-            "billed_nanousd": row.billed_nanousd,
-            "occurred_at": format_instant(at),
-            "corrects": wanted.corrects,
-        },
-    )
-    return Booking(row.id, new=True)
+        return Prepared(head, row, Booking(found.id, new=False))
+    return Prepared(head, row)
 
 
-class _Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A row of `ledger_entry`, but for its digest."""
 
     id: int
@@ -164,6 +173,15 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
     public_card_id: None = None
     agreed_card_id: None = None
     markup_bp: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An adjustment that can be booked, or was `booked` before; and the chain's end, which is locked."""
+
+    head: Head
+    row: Row
+    booked: Booking | None = None
 
 
 def _check(wanted: Adjustment, act: Act) -> None:

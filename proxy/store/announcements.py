@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select, up
 from proxy.core.budgets import Budget, Pot, Scope
 from proxy.core.money import format_usd
 from proxy.core.records import BudgetCut, Role, SessionClosed
+from proxy.core.windows import Window
 from proxy.store.columns import storable, to_micros
 from proxy.store.instants import format_instant
 from proxy.store.outbox import Announcement, announce
@@ -39,7 +40,7 @@ class Crossed:
 def announce_thresholds(
     connection: Connection, budgets: Mapping[str, Budget], charges: Mapping[Pot, Charge], now: datetime
 ) -> tuple[Crossed, ...]:
-    """Announce what `charges` crossed upwards, once a window; return what was not announced before."""
+    """Announce what `charges` have reached, once a window; return what was not announced before."""
     crossed = {
         _threshold_key(one): one
         for pot, charge in charges.items()
@@ -50,15 +51,26 @@ def announce_thresholds(
 
 
 def _crossed(budget: Budget, pot: Pot, charge: Charge, now: datetime) -> list[Crossed]:
+    """Return what `charge` has reached: in a window that has ended only what it crossed just now.
+
+    In one that lasts it may have been the amount that came down: lowered, or a raise is over.
+    """
     amount = budget.amount_at(now)
     if not amount:
         return []
-    before, after = 100 * charge.before_nanousd, 100 * charge.spent_nanousd
+    before = -1 if _lasts(budget, pot, now) else 100 * charge.before_nanousd
+    after = 100 * charge.spent_nanousd
     return [
         Crossed(budget, pot, percent, amount, charge.spent_nanousd)
         for percent in sorted(set(budget.thresholds))
         if before < percent * amount <= after
     ]
+
+
+def _lasts(budget: Budget, pot: Pot, now: datetime) -> bool:
+    """Say whether `pot` is of a window that `now` lies in; of a session's own that is not known here."""
+    span = budget.span(now)
+    return budget.window is Window.LIFETIME if span is None else span.start == pot.starts_at
 
 
 def _threshold_key(one: Crossed) -> str:

@@ -88,12 +88,8 @@ def close(
     Raises:
         StoreError: it cannot be closed now; the text says what comes first, or what stands in the way.
     """
-    _check_overrides(overrides)
     head = lock_chain(connection)
-    closing = standing(connection, period, zone, head, act.at)
-    found = obstacles(closing)
-    if left := [one for one in found if one.name not in overrides]:
-        raise Conflict(refusal(period, left))
+    closing, found = examine(connection, period, zone, overrides, head, act.at)
     made = Close(
         period=period,
         zone=str(closing.periods.zone),
@@ -109,6 +105,23 @@ def close(
     connection.execute(update(chain_head).values(moved))
     _note(connection, act, made, statements)
     return Closed(made, statements)
+
+
+def examine(
+    connection: Connection,
+    period: str,
+    zone: ZoneInfo,
+    overrides: Mapping[str, str],
+    head: Head,
+    now: datetime,
+) -> tuple[Closing, list[Obstacle]]:
+    """Return what is known of a period that can be closed, and what is overridden; raises as `close` does."""
+    _check_overrides(overrides)
+    closing = standing(connection, period, zone, head, now)
+    found = obstacles(closing)
+    if left := [one for one in found if one.name not in overrides]:
+        raise Conflict(refusal(period, left))
+    return closing, found
 
 
 def _check_overrides(overrides: Mapping[str, str]) -> None:

@@ -10,6 +10,9 @@ from sqlalchemy import Connection, select
 from proxy.store.columns import storable
 from proxy.store.rows import insert_new
 from proxy.store.schema import outbox
+from proxy.store.spend import chunks
+
+KEYS_MAX = 10_000  # in one statement: SQLite takes 32,766 parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,11 @@ def announce(connection: Connection, rows: Sequence[Announcement]) -> tuple[Anno
     by_key = {storable(row.key): row for row in rows}
     if not by_key:
         return ()
-    known = set(connection.scalars(select(outbox.c.key).where(outbox.c.key.in_(by_key))))
+    known = {
+        key
+        for some in chunks(by_key, KEYS_MAX)
+        for key in connection.scalars(select(outbox.c.key).where(outbox.c.key.in_(some)))
+    }
     new = [(key, row) for key, row in by_key.items() if key not in known]
     values = [
         {

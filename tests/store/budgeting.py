@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, Table, insert, select
+from sqlalchemy import Engine, Table, insert, select, update
 
 from proxy.core.budgets import Budget, Scope
 from proxy.core.rating import Line
@@ -43,6 +43,15 @@ def add_budget(
     rule = {"id": budget_id, "scope": scope, "window": window, "amount_nanousd": amount_nanousd}
     with writing(database) as connection:
         connection.execute(insert(budget).values(given | rule | facts))
+        bump(connection)
+    return load(database)[budget_id]
+
+
+def change_amount(database: Engine, budget_id: str, amount_nanousd: int | None) -> Budget:
+    with writing(database) as connection:
+        connection.execute(
+            update(budget).where(budget.c.id == budget_id).values(amount_nanousd=amount_nanousd)
+        )
         bump(connection)
     return load(database)[budget_id]
 

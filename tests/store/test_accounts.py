@@ -172,6 +172,17 @@ def test_what_is_posted_is_off_the_lease_and_no_longer_unposted() -> None:
     assert it.accounts.unposted == {}
 
 
+def test_an_answer_from_before_a_posting_says_nothing_of_what_is_spent_now() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    (order,) = it.orders(Wish(500, False))
+    it.accounts.take_off(Posting(charged={POT: Charge(100, 100, 350)}))
+    it.accounts.take_over(order, Answer(500, 0, 250, 1_000, 0, contended=False, wanted=False))
+    assert it.account.spent_nanousd == 350
+    it.accounts.take_over(order, Answer(500, 100, 330, 1_000, 0, contended=False, wanted=False))
+    assert it.account.spent_nanousd == 330, "some of it was corrected"
+
+
 def test_two_things_under_one_key_are_both_taken_off() -> None:
     it = Stage(TENANT)
     it.lease(400)
@@ -217,6 +228,18 @@ def test_a_sessions_own_window_asks_nobody_and_follows_its_amount() -> None:
     it.session.settle("a", Amounts.same(700), "entry 1")
     it.enclose(replace(own, amount_nanousd=750))
     assert (it.account.free_nanousd, it.account.spent_nanousd, it.account.may_ask(NOW)) == (50, 700, False)
+
+
+def test_a_sessions_own_window_that_is_made_late_counts_what_was_spent_before() -> None:
+    own = replace(TENANT, id="b_2", window=Window.SESSION)
+    it = Stage()
+    it.session.settle("a", Amounts(600, 700), "entry 1")
+    it.enclose(replace(own, id="b_3", scope=Scope.ORGANISATION), own)
+    assert [(one.free_nanousd, one.spent_nanousd) for one in it.session.accounts] == [(300, 700), (400, 600)]
+    it.enclose(replace(own, on_exhausted=OnExhausted.NOTIFY))
+    it.session.settle("b", Amounts.same(100), "entry 2")
+    it.enclose(own)
+    assert (it.account.free_nanousd, it.account.spent_nanousd) == (200, 800)
 
 
 def test_when_a_window_has_ended_a_session_spends_from_the_next_one() -> None:

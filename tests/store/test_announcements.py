@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 
 from proxy.core.budgets import Scope
 from proxy.core.records import BudgetCut
@@ -12,10 +12,19 @@ from proxy.core.windows import Window
 from proxy.store.announcements import Completed
 from proxy.store.columns import to_micros
 from proxy.store.database import writing
-from proxy.store.outbox import Announcement, announce
+from proxy.store.outbox import KEYS_MAX, Announcement, announce
 from proxy.store.schema import budget_cut, end_user, outbox
 from tests.store import made
-from tests.store.budgeting import NOW, add_budget, add_raise, add_webhook, book, priced, rows
+from tests.store.budgeting import (
+    NOW,
+    add_budget,
+    add_raise,
+    add_webhook,
+    book,
+    change_amount,
+    priced,
+    rows,
+)
 
 
 def told(database: Engine, kind: str) -> list[Any]:
@@ -73,6 +82,20 @@ def test_a_raise_counts_while_it_lasts(database: Engine) -> None:
     add_raise(database, "b_1", 1_000, NOW, NOW + timedelta(hours=1))
     book(database, made.opened(), priced("r1", 900))
     assert percents(database) == []
+
+
+def test_an_amount_that_comes_down_reaches_thresholds_too_while_its_window_lasts(database: Engine) -> None:
+    add_budget(database, amount_nanousd=600)
+    book(database, made.opened(), priced("yesterday", 700))
+    with writing(database) as connection:
+        connection.execute(delete(outbox))  # as after 100 days
+    book(database, priced("r1", 1))
+    assert percents(database) == []
+    book(database, priced("r2", 280, occurred_at=NOW), priced("r3", 10, occurred_at=NOW))
+    assert percents(database) == []
+    change_amount(database, "b_1", 350)
+    book(database, priced("r4", 1, occurred_at=NOW))
+    assert percents(database) == [50, 80]
 
 
 def test_a_budget_made_too_late_says_so_at_once(database: Engine) -> None:
@@ -178,4 +201,7 @@ def test_the_outbox_takes_a_key_once(database: Engine) -> None:
         assert announce(connection, [one, one]) == (one,)
         assert announce(connection, [one, other]) == (other,)
         assert announce(connection, []) == ()
-    assert [row.key for row in rows(database, outbox)] == ["a", "b"]
+        many = [Announcement(f"{n:05}", "test", None, NOW, {}) for n in range(KEYS_MAX + 1)]
+        assert announce(connection, many[-1:]) == tuple(many[-1:])
+        assert announce(connection, many) == tuple(many[:-1])
+    assert [row.key for row in rows(database, outbox)][:2] == ["a", "b"]

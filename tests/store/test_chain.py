@@ -23,13 +23,15 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError
 
 from proxy.core.usage import Meter
+from proxy.store.approvals import REJECTED, Wanted, ask, decide
 from proxy.store.chain import LATER_COLUMNS, BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
+from proxy.store.roles import RECONCILED
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 from proxy.store.verify import verify
 from tests.closing import close_month
-from tests.ledgers import NOW, Books
+from tests.ledgers import ACT, NOW, Books
 from tests.store.test_verify import UTC
 from tests.tampering import APPEND_ONLY, owning, sum_anew, tampering
 
@@ -152,6 +154,7 @@ def cut_off(connection: Connection, after: int) -> None:
 @pytest.mark.parametrize("table", APPEND_ONLY)
 def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str) -> None:
     close_month(books.engine, "2026-11", {"journals": "a test", "unrated": "a test"})
+    asked_and_rejected(books.engine)
     statements = [f"UPDATE {table} SET {KEYS[table]} = {KEYS[table]}", f"DELETE FROM {table}"]
     if books.engine.dialect.name == "postgresql":
         statements.append(f"TRUNCATE {table} CASCADE")
@@ -166,7 +169,15 @@ def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str)
     assert verify(books.engine, UTC).entries == 3
 
 
+def asked_and_rejected(engine: Engine) -> None:
+    with writing(engine) as connection:
+        request = ask(connection, Wanted("period.close", "2026-12", None, {}), ACT)
+        decide(connection, request, REJECTED, ACT)
+
+
 KEYS = {
+    "approval_request": "id",
+    "approval_decision": "request_id",
     "ledger_entry": "id",
     "ledger_line": "entry_id",
     "ledger_block": "id",
@@ -199,7 +210,9 @@ def test_all_triggers_are_there(database: Engine) -> None:
         if database.dialect.name == "postgresql"
         else ("no_update", "no_delete", "no_replace")
     )
-    assert found == {f"{table}_{act}" for table in APPEND_ONLY for act in acts}
+    assert found == {
+        f"{table}_{act}" for table in (*APPEND_ONLY, *(one.name for one in RECONCILED)) for act in acts
+    }
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from proxy.store.leases import (
 from proxy.store.schema import budget_window, instance, lease, outbox
 from proxy.store.spend import ledger_sums
 from tests.store import made
-from tests.store.budgeting import NOW, add_budget, book, priced, rows
+from tests.store.budgeting import NOW, add_budget, book, change_amount, priced, rows
 
 ACT = Act("cli:ada@host", NOW, "it burned down")
 PAYER = Payer("s_1", "t_1", None, "k_1")
@@ -74,6 +74,15 @@ def test_a_first_lease_finds_what_was_spent_before(database: Engine) -> None:
     assert ask(database, "i_1", budget, need_nanousd=101).granted_nanousd == 0
     assert ask(database, "i_1", budget, need_nanousd=100) == Answer(100, 0, 900, 1_000, 0, False, False)
     assert [row.payload["percent"] for row in rows(database, outbox)] == [50, 80]
+
+
+def test_a_budget_that_refuses_since_its_amount_came_down_says_so(database: Engine, budget: Budget) -> None:
+    book(database, priced("r1", 700))
+    budget = change_amount(database, budget.id, 600)
+    ask(database, "i_1", budget)
+    assert [row.payload["percent"] for row in rows(database, outbox)] == [50]
+    ask(database, "i_1", budget, need_nanousd=1)
+    assert [row.payload["percent"] for row in rows(database, outbox)] == [50, 80, 100]
 
 
 def test_all_or_nothing_unless_part_will_do(database: Engine, budget: Budget) -> None:

@@ -4,14 +4,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from proxy.admin.api.approvals import ApprovalOut, asked
 from proxy.admin.api.entries import EntryOut, shown
 from proxy.admin.api.models import EntryId, Input, NameOrId, Nothing, Text, Time, Usd
 from proxy.admin.api.periods import instant
 from proxy.admin.api.routes import BOOKKEEPERS, Answer, Call, Route
 from proxy.core.money import parse_usd
 from proxy.core.records import Kind
-from proxy.store.adjustments import KEY_CHARS_MAX, Adjustment, book
+from proxy.store.adjustments import KEY_CHARS_MAX, Adjustment
+from proxy.store.approvals import Approval
 from proxy.store.audit import REASON_CHARS_MAX
+from proxy.store.four_eyes import book_or_ask
 from proxy.store.ledger import find_entry
 
 Key = Annotated[Text, Field(min_length=1, max_length=KEY_CHARS_MAX)]
@@ -39,9 +42,9 @@ class AdjustmentNew(Input):
 
 
 def book_adjustment(call: Call[Nothing, AdjustmentNew]) -> Answer:
-    """Book it, or find that it was booked before."""
+    """Book it, find that it was booked before, or ask for it."""
     wanted, zone = call.body, call.context.zone
-    booking = book(
+    booking = book_or_ask(
         call.connection,
         Adjustment(
             key=wanted.key,
@@ -56,7 +59,10 @@ def book_adjustment(call: Call[Nothing, AdjustmentNew]) -> Answer:
         ),
         call.act(),
         zone,
+        call.context.four_eyes,
     )
+    if isinstance(booking, Approval):
+        return asked(booking)
     entry = find_entry(call.connection, booking.entry_id, call.within)
     location = {"Location": f"/api/v1/ledger/{entry.id}"}
     return Answer(shown(entry, call.caller.role), 201 if booking.new else 200, location)
@@ -72,5 +78,6 @@ ROUTES = (
         body=AdjustmentNew,
         result=EntryOut,
         status=201,
+        asked=ApprovalOut,
     ),
 )

@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from proxy.admin.api.approvals import ApprovalOut, asked
 from proxy.admin.api.models import (
     At,
     Dollars,
     Id,
     Input,
+    Month,
     NameOrId,
     Nanousd,
     Nothing,
@@ -21,13 +23,13 @@ from proxy.admin.api.models import (
 )
 from proxy.admin.api.pages import paged
 from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE, FINANCE_READERS, Answer, Call, Route
+from proxy.store.approvals import Approval
 from proxy.store.chain import chain
-from proxy.store.close import close, standing
+from proxy.store.close import standing
+from proxy.store.four_eyes import close_or_ask
 from proxy.store.obstacles import NAMES, obstacles
 from proxy.store.periods import list_periods
 from proxy.store.statements import find_statement, page_of_statements
-
-Month = Annotated[Text, Field(pattern=r"^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$")]
 
 
 class PeriodOut(Output):
@@ -154,15 +156,18 @@ def show_month(call: Call[PeriodPath, Nothing]) -> Answer:
 
 
 def close_month(call: Call[PeriodPath, CloseBody]) -> Answer:
-    """Close a month for good."""
-    closed = close(
+    """Close a month for good, or ask for that."""
+    closed = close_or_ask(
         call.connection,
         call.params.period,
         call.act(),
+        rule=call.context.four_eyes,
         zone=call.context.zone,
         overrides=call.body.overrides,
         issuer=call.context.issuer,
     )
+    if isinstance(closed, Approval):
+        return asked(closed)
     made = closed.close
     return Answer(
         ClosedOut(
@@ -227,6 +232,7 @@ ROUTES = (
         body=CloseBody,
         result=ClosedOut,
         status=201,
+        asked=ApprovalOut,
         installation=True,
         creates=True,
     ),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from proxy.store import Conflict, NotFound, StoreError
+from proxy.store import Conflict, Forbidden, NotFound, StoreError
 from proxy.store.answers import KeyUsed
 
 CONTENT_TYPE = "application/problem+json"
@@ -114,7 +114,12 @@ def _said(message: str) -> str:
 
 def of_store(error: StoreError) -> Problem:
     """Return the problem of something that the person who asked can put right."""
-    kinds: dict[type[StoreError], str] = {NotFound: "not-found", Conflict: "conflict", KeyUsed: "key-used"}
+    kinds: dict[type[StoreError], str] = {
+        NotFound: "not-found",
+        Forbidden: "forbidden",
+        Conflict: "conflict",
+        KeyUsed: "key-used",
+    }
     kind = next((kind for known, kind in kinds.items() if isinstance(error, known)), "invalid")
     return Problem(kind, str(error).encode("utf-8", "replace").decode())
 

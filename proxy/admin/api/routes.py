@@ -15,6 +15,7 @@ from proxy.admin.api.models import Input, Nothing, Output
 from proxy.exports.formats import Format
 from proxy.exports.table import Table
 from proxy.store.audit import Act
+from proxy.store.four_eyes import FourEyes
 from proxy.store.pages import Within
 from proxy.store.tenants import Tenant, find_tenant
 from proxy.store.tokens import TokenRole
@@ -48,6 +49,7 @@ class Context:
     zone: ZoneInfo
     issuer: str | None  # of statements
     aliases: dict[str, str]  # which model's prices a deployment's name has
+    four_eyes: FourEyes
     pepper: Callable[[], bytes]
 
 
@@ -114,7 +116,9 @@ class Route(Generic[P, B]):
     """One method of one path.
 
     `media` are the types of a download. `installation` is for tokens that are not confined to tenants;
-    `creates` takes an Idempotency-Key; `edits` wants If-Match; `reasons` takes a reason in a header.
+    `named` is not for TALKMETER_ADMIN_TOKEN; `creates` takes an Idempotency-Key; `edits` wants If-Match;
+    `reasons` takes a reason in a header. `asked` is answered, with 202, where a second
+    person has to approve it.
     """
 
     method: str
@@ -129,7 +133,9 @@ class Route(Generic[P, B]):
     media: tuple[str, ...] = ()
     also: tuple[int, ...] = ()  # statuses that not every route may answer with
     opens: Opens | None = None
+    asked: type[BaseModel] | None = None
     installation: bool = False
+    named: bool = False
     creates: bool = False
     edits: bool = False
     reasons: bool = False

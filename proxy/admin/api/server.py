@@ -154,6 +154,11 @@ def _refuse_role(route: AnyRoute, caller: Caller) -> None:
     if caller.role not in route.roles:
         may = ", ".join(sorted(route.roles))
         raise Problem("forbidden", f"The role {caller.role} may not do that: it is for {may}.")
+    if route.named and caller.token is None:
+        raise Problem(
+            "forbidden",
+            "The admin token names nobody: use a token of a person's own (`talkmeter token create`).",
+        )
     if route.installation and caller.within is not None:
         raise Problem(
             "forbidden", "This concerns the whole installation, and this token is confined to tenants."

@@ -3,6 +3,7 @@
 from proxy.admin.api import (
     adjustments,
     alerts,
+    approvals,
     audit,
     budgets,
     closing,
@@ -50,6 +51,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     *adjustments.ROUTES,
     *reratings.ROUTES,
     *closing.ROUTES,
+    *approvals.ROUTES,
     *alerts.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,

@@ -7,7 +7,7 @@ import pytest
 from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.table import ROUTES
 from proxy.store.tokens import TokenRole
-from tests.admin.api.asking import Asking
+from tests.admin.api.asking import ADMIN_TOKEN, Asking
 from tests.admin.api.world import Ask, World, fill
 
 REFUSED = (401, 403)
@@ -23,7 +23,7 @@ async def send(api: Asking, route: AnyRoute, ask: Ask, token: str, **headers: st
 
 
 def test_there_is_a_request_for_every_route() -> None:
-    world = World("t", "p", "k", "b", "w", 1, "tok", "card", "r", "s")
+    world = World("t", "p", "k", "b", "w", 1, "tok", "card", "r", "s", "apr")
     assert {route.name for route in ROUTES} == world.asks().keys()
 
 
@@ -46,6 +46,12 @@ async def test_what_is_of_the_installation_is_for_who_is_not_confined(embedded: 
         for role in sorted(route.roles - {TokenRole.VIEWER}):
             status = await send(embedded, route, asks[route.name], embedded.token(role))
             assert status not in REFUSED and status < 500, (route.name, role, status)
+
+
+async def test_what_takes_a_person_is_not_for_the_admin_token(embedded: Asking) -> None:
+    asks = (await fill(embedded)).asks()
+    for route in (one for one in ROUTES if one.named):
+        assert await send(embedded, route, asks[route.name], ADMIN_TOKEN) == 403, route.name
 
 
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(embedded: Asking) -> None:
@@ -146,7 +152,8 @@ async def test_every_route_on_either_database(api: Asking) -> None:
         ask = asks[route.name]
         headers = {"If_Match": "*"} if ask.etag_of else {}
         headers |= {"Talkmeter_Reason": "a test"} if route.reasons else {}
-        answered = await api(route.method, ask.path, ask.body, params=ask.params, **headers)
+        token = api.token(TokenRole.ADMIN) if route.named else ADMIN_TOKEN
+        answered = await api(route.method, ask.path, ask.body, params=ask.params, token=token, **headers)
         assert answered.status < 300 or answered.status in (404, 409), (route.name, answered)
 
 
@@ -158,8 +165,11 @@ def test_the_docs_say_who_may_do_what() -> None:
         name, *marks, summary = (cell.strip() for cell in row.strip("|").split("|"))
         may = frozenset(role for role, mark in zip(COLUMNS, marks, strict=True) if mark)
         told[name.strip("`")] = (may, summary)
-    mark = {True: " ¹", False: ""}
-    assert told == {one.name: (one.roles, one.summary + mark[one.installation]) for one in ROUTES}
+    assert told == {one.name: (one.roles, one.summary + marks_of(one)) for one in ROUTES}
+
+
+def marks_of(route: AnyRoute) -> str:
+    return " ¹" * route.installation + " ²" * route.named
 
 
 COLUMNS = (TokenRole.ADMIN, TokenRole.FINANCE, TokenRole.AUDITOR, TokenRole.VIEWER)

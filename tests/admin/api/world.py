@@ -6,11 +6,15 @@ from typing import Any
 
 from sqlalchemy import insert
 
+from proxy.core.records import Kind
 from proxy.core.usage import Meter
+from proxy.store.adjustments import Adjustment
+from proxy.store.approvals import Approval
 from proxy.store.audit import Act
 from proxy.store.chain import chain
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import fan_out
+from proxy.store.four_eyes import FourEyes, book_or_ask
 from proxy.store.schema import live_session, outbox
 from tests.admin.api.asking import UNSAID, Asking
 from tests.closing import close_month
@@ -43,6 +47,7 @@ class World:
     card: str
     report: str
     schedule: str
+    approval: str
 
     def asks(self) -> dict[str, Ask]:
         """Return a request for each route, by its name."""
@@ -64,6 +69,7 @@ class World:
         report = {"name": "new", "tenant": of, "span": "last-month", "group_by": ["model"]}
         schedule = {"name": "new", "content": "digest", "every": "week", "to": ["mailto:ann@example.com"]}
         saved, scheduled = f"/saved-reports/{self.report}", f"/schedules/{self.schedule}"
+        approval = f"/approvals/{self.approval}"
         deliveries = f"/webhooks/{self.webhook}/deliveries"
         return {
             "GET /me": Ask("/me", names_acme=False),
@@ -137,6 +143,10 @@ class World:
             "POST /periods/{period}/close": Ask("/periods/2026-11/close", {}, names_acme=False),
             "GET /statements": Ask("/statements", params={"tenant": of}),
             "GET /statements/{number}": Ask("/statements/2026-10-0001"),
+            "GET /approvals": Ask("/approvals", names_acme=False),
+            "GET /approvals/{approval_id}": Ask(approval),
+            "POST /approvals/{approval_id}/approve": Ask(f"{approval}/approve"),
+            "POST /approvals/{approval_id}/reject": Ask(f"{approval}/reject"),
             "GET /alerts": Ask("/alerts", params={"tenant": of}),
             "GET /alerts/{alert_id}": Ask(f"/alerts/{self.alert}"),
             "GET /webhooks": Ask("/webhooks", params={"tenant": of}),
@@ -183,6 +193,9 @@ async def fill(api: Asking) -> World:
         (alert,) = fan_out(connection, now)
         live = {"session_id": "s1", "instance_id": "i1", "seen_at": now, "cost_nanousd": 5, "responses": 1}
         connection.execute(insert(live_session).values(live))
+        credit = Adjustment("large", Kind.CREDIT, "acme", 0, -5, occurred_at=now)
+        approval = book_or_ask(connection, credit, Act("api:carol", now, "sorry"), UTC, FourEyes(on=True))
+        assert isinstance(approval, Approval)
     with reading(api.engine) as connection:
         assert chain(connection).closed_through == "2026-10"
     return World(
@@ -196,4 +209,5 @@ async def fill(api: Asking) -> World:
         cards[0]["id"],
         report["id"],
         schedule["id"],
+        approval.id,
     )
