@@ -1,5 +1,6 @@
 """`talkmeter export focus`: cost and usage as FOCUS has it, for the tools of a finance team."""
 
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -8,8 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from proxy.cli.exports import export
-from proxy.cli.output import JsonOption, database, fail, month, note, period, print_json, settings
+from proxy.cli.output import JsonOption, database, fail, month, note, now, period, print_json, settings
 from proxy.cli.query import TenantOption
+from proxy.core.periods import month_of
 from proxy.exports.focus import Export, Wanted
 from proxy.exports.focus_columns import Version
 from proxy.exports.focus_files import Written, write_focus
@@ -24,7 +26,10 @@ def export_focus(
     output: Annotated[Path, typer.Option(help="The file to write, such as focus.csv.")],
     version: Annotated[Version, typer.Option(help="Of FOCUS.")] = Version.V1_2,
     billed_in: Annotated[
-        str | None, typer.Option("--month", metavar="YYYY-MM", help="What is billed in this month, in UTC.")
+        str | None,
+        typer.Option(
+            "--month", metavar="YYYY-MM", help="What is billed in this month, in UTC; else in this one."
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="Instead: what was used from this day or instant on, in UTC.")
@@ -39,19 +44,22 @@ def export_focus(
     json: JsonOption = False,
 ) -> None:
     """Write cost and usage as FOCUS has it. Ends with 3 if something has no price: it is in a file beside."""
-    if (billed_in is None) == (start is None and end is None):
-        raise typer.BadParameter("give either --month, or --from and --to", param_hint="--month")
     first, last = period(start, end)
-    wanted = Wanted(
-        version,
-        _view(whose),
-        Filters(start=first, end=last, tenant=tenant),
-        month("--month", billed_in) if billed_in is not None else None,
-    )
+    filters = Filters(start=first, end=last, tenant=tenant)
+    wanted = Wanted(version, _view(whose), filters, _month(billed_in, start, end))
     with database() as engine:
         found = Export.of(engine, wanted)
         written = _write(found, output, force)
     _tell(output, written, json)
+
+
+def _month(billed_in: str | None, start: str | None, end: str | None) -> str | None:
+    is_timed = start is not None or end is not None
+    if billed_in is None:
+        return None if is_timed else month_of(now(), UTC)
+    if is_timed:
+        raise typer.BadParameter("give either --month, or --from and --to", param_hint="--month")
+    return month("--month", billed_in)
 
 
 def _write(found: Export, output: Path, force: bool) -> Written:

@@ -288,7 +288,11 @@ def by_day(rows: Iterable[Row], first: date, end: date) -> Iterator[tuple[date, 
         first += _DAY
 
 
+def complete_until(at: datetime, delay: timedelta) -> date:
+    """Return the first day whose bill is not complete yet."""
+    return (at - delay).astimezone(UTC).date()
+
+
 def is_final(on: date, at: datetime, delay: timedelta) -> bool:
     """Return whether a day was over, and `delay` after it, when it was looked at."""
-    end = datetime(on.year, on.month, on.day, tzinfo=UTC) + _DAY
-    return end + delay <= at
+    return on < complete_until(at, delay)

@@ -125,7 +125,7 @@ class Reconciliation:
             "projects": list(self.scope.projects),
             "keys": list(self.scope.keys),
             "delay_s": self.terms.delay // timedelta(seconds=1),
-            "rows": self.rows,
+            "row_count": self.rows,
             "is_over": self.is_over,
             **_amounts(totals),
             "days": [day.as_json() for day in self.days],

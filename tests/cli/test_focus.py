@@ -1,7 +1,7 @@
 """`talkmeter export focus`."""
 
 import csv
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,6 @@ def test_what_has_no_price_is_in_a_file_beside_and_ends_with_3(talkmeter: Talkme
 
 def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     focus = ("export", "focus", "--output", "focus.csv")
-    assert "give either --month" in talkmeter.fails(*focus, code=2)
     assert "give either --month" in talkmeter.fails(*MONTH, "--from", "2026-11-01", code=2)
     assert "is no month" in talkmeter.fails(*focus, "--month", "11/2026", code=2)
     assert "not after" in talkmeter.fails(*focus, "--from", "2026-11-02", "--to", "2026-11-01", code=2)
@@ -81,3 +80,12 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "set TALKMETER_STATEMENT_ISSUER" in talkmeter.fails(*MONTH, "--as", "tenant")
     assert "cannot be written" in talkmeter.fails(*MONTH[:-1], "no/where.csv")
     assert not FILE.exists()
+
+
+def test_without_a_time_it_is_the_month_so_far(talkmeter: Talkmeter, books: Books) -> None:
+    books.bill("s1", "now", {Meter.TEXT_IN: 1}, at=datetime.now(UTC))
+    talkmeter("export", "focus", "--output", "focus.csv")
+    assert any(row["x_EntryId"] == "2" for row in read(FILE))
+    talkmeter(*MONTH, "--force")
+    expected = {"2"} if f"{datetime.now(UTC):%Y-%m}" == "2026-11" else set()
+    assert {row["x_EntryId"] for row in read(FILE)} == {"1"} | expected

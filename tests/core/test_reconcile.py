@@ -21,6 +21,7 @@ from proxy.core.reconcile import (
     books,
     by_day,
     compare,
+    complete_until,
     is_final,
     project_of,
     sole_project,
@@ -189,6 +190,8 @@ def test_days_and_thresholds() -> None:
     assert [threshold.of(charge) for charge in (-50, 0, 2_000, 2_050)] == [100, 100, 100, 102]
     midnight, delay = datetime(2026, 11, 23, tzinfo=UTC), timedelta(hours=6)
     assert is_final(ON, midnight + delay, delay) and not is_final(ON, midnight, delay)
+    assert complete_until(midnight + delay, delay) == NEXT
+    assert complete_until(midnight + delay - timedelta(microseconds=1), delay) == ON
 
 
 # --- Whatever they say

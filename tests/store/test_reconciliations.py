@@ -106,7 +106,7 @@ def test_it_is_found_again_as_it_was(books: Books) -> None:
             find_reconciliation(connection, "rec_0")
     assert noted[1].object == second.id and noted[1].after is not None and noted[1].after["is_over"]
     told = second.as_json()
-    assert (told["from"], told["to"], told["rows"], told["delay_s"]) == (
+    assert (told["from"], told["to"], told["row_count"], told["delay_s"]) == (
         "2026-11-23",
         "2026-11-24",
         2,

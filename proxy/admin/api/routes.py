@@ -109,6 +109,7 @@ class Download:
     format: Format
     name: str  # of the file
     make: Callable[[Check], Table]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +118,8 @@ class Route(Generic[P, B]):
 
     `media` are the types of a download. `installation` is for tokens that are not confined to tenants;
     `named` is not for TALKMETER_ADMIN_TOKEN; `creates` takes an Idempotency-Key; `edits` wants If-Match;
-    `reasons` takes a reason in a header. `asked` is answered, with 202, where a second
-    person has to approve it.
+    `reasons` takes a reason in a header. `asked` is answered, with 202, where a second person has to approve
+    it.
     """
 
     method: str

@@ -116,6 +116,7 @@ class Api:
         found: Any = await self._in_thread(route.handler, call)
         headers = {
             **_HEADERS,
+            **found.headers,
             "Content-Type": found.format.content_type,
             "Content-Disposition": f'attachment; filename="{found.name}"',
         }

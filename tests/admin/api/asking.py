@@ -23,6 +23,7 @@ from proxy.store.tokens import TokenRole
 from tests.ledgers import PEPPER, Books
 
 ADMIN_TOKEN = "an admin token for tests"
+ISSUER = "Voices Ltd"
 PROBLEM = "application/problem+json"
 DOWNLOADS = set(CONTENT_TYPES.values())
 UNSAID: Any = object()
@@ -148,6 +149,7 @@ async def asking(folder: Path, database_url: str, **changes: Any) -> AsyncIterat
         "database_url": database_url,
         "admin_token": ADMIN_TOKEN,
         "key_pepper": PEPPER.decode(),
+        "statement_issuer": ISSUER,
     }
     listener = bind("127.0.0.1", 0, "ADMIN_LISTEN")
     runner = await serve(ControlConfig(**(facts | changes)), listener)

@@ -133,6 +133,8 @@ class World:
             "GET /reports/comparison": Ask("/reports/comparison", params={"tenant": of, "group_by": "model"}),
             "GET /exports/ledger": Ask("/exports/ledger", params={"tenant": of}),
             "GET /exports/costs": Ask("/exports/costs", params={"tenant": of, "group_by": "model"}),
+            "GET /exports/focus": Ask("/exports/focus", params={"tenant": of}),
+            "GET /exports/focus/unrated": Ask("/exports/focus/unrated", params={"tenant": of}),
             "POST /adjustments": Ask("/adjustments", booked),
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
             "POST /reratings": Ask("/reratings", {"tenant": of, "reason": "late"}),
