@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.api.closing import Month
-from proxy.admin.api.models import NameOrId, Nothing, PeriodParams
+from proxy.admin.api.models import Month, NameOrId, Nothing, PeriodParams
 from proxy.admin.api.periods import period
 from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import EVERYONE, Call, Check, Download, Opens, Route
