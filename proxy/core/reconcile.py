@@ -199,9 +199,12 @@ def _order(cell: Cell) -> tuple[object, ...]:
 
 
 def _explain_price(row: Row, prices: Prices) -> None:
-    """A price of theirs is shown by one of our cards having it, or, on a day when it changed, by two."""
+    """A price of theirs is shown by one of our cards having it, or, on a day when it changed, by two.
+
+    That they charge nothing shows no price: the line may only be missing, or be called otherwise.
+    """
     quantity, cell, own = row.theirs.quantity, row.cell, row.ours.prices
-    if not quantity or cell.model is None or cell.meter is None or not own:
+    if not quantity or cell.model is None or cell.meter is None or not own or row.theirs.nanousd <= 0:
         return
     dated = prices.get((cell.model, cell.meter), ())
     known = {one.price for one in dated} | own

@@ -93,6 +93,11 @@ def test_another_price_that_a_card_has() -> None:
     assert only([booked(100)], charged(100, Price(33_000)), {}) == ({}, 100_000)
 
 
+def test_a_charge_that_is_missing_is_no_price_of_zero() -> None:
+    free = {(MODEL, Meter.AUDIO_IN): [Dated(LONG_AGO, Price(0))]}
+    assert only([booked(100)], Charged(0, 100), free) == ({}, -100 * 32_000)
+
+
 def test_on_the_day_of_a_change_any_split_between_the_two_prices() -> None:
     theirs = Charged(OLD.of(70) + NEW.of(30), 100)
     assert only([booked(100)], theirs) == ({Cause.PRICE: 30 * 8_000}, 0)
