@@ -113,6 +113,14 @@ def test_times_are_rounded_line_by_line() -> None:
     assert only(ours, Charged(minute.of(1_333) + 4, 1_333), {}) == ({}, 4)
 
 
+def test_times_that_were_rounded_line_by_line_agree() -> None:
+    """Three lines of 1.5 nano-dollars are two each, and 4.5 together."""
+    half = Price(3, 2)
+    ours = [booked(1, price=half), booked(1, price=half), booked(1, price=half)]
+    assert only(ours, Charged(6, 3), {}) == ({}, 0)
+    assert only(ours, Charged(8, 4), {}) == ({}, 2)
+
+
 def test_what_they_need_not_show_yet() -> None:
     ours = [booked(60), booked(40, late=True)]
     assert only(ours, charged(70)) == ({Cause.DELAY: -30 * 32_000}, 0)
