@@ -199,17 +199,23 @@ def _order(cell: Cell) -> tuple[object, ...]:
 
 
 def _explain_price(row: Row, prices: Prices) -> None:
-    """A price of theirs is shown by one of our cards having it, or, on a day when it changed, by two."""
+    """A price of theirs is shown by one of our cards having it, or, on a day when it changed, by two.
+
+    That they charge nothing shows no price: the line may only be missing, or be called otherwise.
+    """
     quantity, cell, own = row.theirs.quantity, row.cell, row.ours.prices
-    if not quantity or cell.model is None or cell.meter is None or not own:
+    if not quantity or cell.model is None or cell.meter is None or not own or row.theirs.nanousd <= 0:
         return
     dated = prices.get((cell.model, cell.meter), ())
     known = {one.price for one in dated} | own
+    is_same = quantity == row.ours.quantity and not row.ours.unrated
     if len(own) == 1 and any(_charges(one, row) for one in known):
-        row.explain(Cause.PRICE, row.theirs.nanousd - next(iter(own)).of(quantity))
-    elif len(own) > 1 or any(_is_on(one.effective_from, cell.on) for one in dated):
+        (ours,) = own
+        at_ours = row.ours.nanousd if is_same else ours.of(quantity)  # as it was rounded, line by line
+        row.explain(Cause.PRICE, row.theirs.nanousd - at_ours if is_same or not _charges(ours, row) else 0)
+    elif is_same and (len(own) > 1 or any(_is_on(one.effective_from, cell.on) for one in dated)):
         possible = [one.of(quantity) for one in known]
-        if quantity == row.ours.quantity and min(possible) <= row.theirs.nanousd <= max(possible):
+        if min(possible) <= row.theirs.nanousd <= max(possible):
             row.explain(Cause.PRICE, row.unexplained)
 
 
@@ -250,15 +256,18 @@ def _explain_edges(rows: Sequence[Row]) -> None:
         following = by_cell.get(row.cell._replace(on=row.cell.on + _DAY))
         if following is None or row.cell.meter is None:
             continue
-        over = max(0, following.unexplained) + max(
-            0, following.ours.late + following.causes.get(Cause.DELAY, 0)
-        )
-        forth = max(0, min(-row.unexplained, over, row.ours.near.get(Edge.END, 0)))
+        over = max(0, following.unexplained)
+        forth = max(0, min(-row.unexplained, over + _hidden(following), row.ours.near.get(Edge.END, 0)))
         back = max(0, min(row.unexplained, -following.unexplained, following.ours.near.get(Edge.START, 0)))
-        hidden = max(0, forth - max(0, following.unexplained))
-        following.explain(Cause.DELAY, -hidden)
+        following.explain(Cause.DELAY, min(0, over - forth))
         row.explain(Cause.DAY_EDGE, back - forth)
         following.explain(Cause.DAY_EDGE, forth - back)
+
+
+def _hidden(row: Row) -> int:
+    """Return how much more they may not show yet of a day of which they do not show something."""
+    delay = row.causes.get(Cause.DELAY, 0)
+    return max(0, row.ours.late + delay) if delay else 0
 
 
 # --- Sums

@@ -93,6 +93,11 @@ def test_another_price_that_a_card_has() -> None:
     assert only([booked(100)], charged(100, Price(33_000)), {}) == ({}, 100_000)
 
 
+def test_a_charge_that_is_missing_is_no_price_of_zero() -> None:
+    free = {(MODEL, Meter.AUDIO_IN): [Dated(LONG_AGO, Price(0))]}
+    assert only([booked(100)], Charged(0, 100), free) == ({}, -100 * 32_000)
+
+
 def test_on_the_day_of_a_change_any_split_between_the_two_prices() -> None:
     theirs = Charged(OLD.of(70) + NEW.of(30), 100)
     assert only([booked(100)], theirs) == ({Cause.PRICE: 30 * 8_000}, 0)
@@ -106,6 +111,14 @@ def test_times_are_rounded_line_by_line() -> None:
     ours = [booked(1_333, price=minute, lines=3)]
     assert only(ours, Charged(minute.of(1_333) + 2, 1_333), {}) == ({Cause.PRICE: 2}, 0)
     assert only(ours, Charged(minute.of(1_333) + 4, 1_333), {}) == ({}, 4)
+
+
+def test_times_that_were_rounded_line_by_line_agree() -> None:
+    """Three lines of 1.5 nano-dollars are two each, and 4.5 together."""
+    half = Price(3, 2)
+    ours = [booked(1, price=half), booked(1, price=half), booked(1, price=half)]
+    assert only(ours, Charged(6, 3), {}) == ({}, 0)
+    assert only(ours, Charged(8, 4), {}) == ({}, 2)
 
 
 def test_what_they_need_not_show_yet() -> None:
