@@ -3,6 +3,7 @@
 from proxy.cli import (
     adjustments,
     approvals,
+    archiving,
     audit,
     budgets,
     comparisons,
@@ -31,6 +32,7 @@ __all__ = [
     "adjustments",
     "app",
     "approvals",
+    "archiving",
     "audit",
     "budgets",
     "comparisons",

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from proxy.store import StoreError
+from proxy.store.archives import archive_of, need_lines, whole
 from proxy.store.calendar import offset_changes
 from proxy.store.columns import EPOCH, to_micros
 from proxy.store.database import reading
@@ -139,6 +140,7 @@ class _Asked:
         self._why_lines = _why_lines(query, span)
         if self._why_lines:
             _check_days(query.filters, span, self._why_lines)
+            need_lines(connection, query.filters, f"this report ({', '.join(self._why_lines)})")
         self._lines = Lines(wanted, meant, by_line=query.part is not Part.ENTRY)
         self.groups = make_groups(connection.dialect.name, query.group_by, query.zone, LINES, span)
         self._counts_sessions = bool(self._why_lines)
@@ -155,7 +157,9 @@ class _Asked:
                 f"This report has more than {self._rows_max:,} rows: narrow it, or group by less{more}."
             )
         if not self._why_lines:
-            self._counts_sessions = self._query.count_sessions or self._concerns_few(totals)
+            self._counts_sessions = self._may_count() and (
+                self._query.count_sessions or self._concerns_few(totals)
+            )
             if self._counts_sessions:
                 for key, sessions in self._lines.sessions(self._connection, self.groups).items():
                     if key in totals:  # nothing is one group too, with no session
@@ -172,6 +176,15 @@ class _Asked:
         elif self._counts_sessions:
             total.sessions = self._lines.sessions(self._connection, ()).get((), 0)
         return total
+
+    def _may_count(self) -> bool:
+        """Return whether sessions can be counted: by meter or modality that takes lines."""
+        if self._query.part is Part.ENTRY:
+            return True
+        if self._query.count_sessions:
+            need_lines(self._connection, self._query.filters, "counting sessions by meter or modality")
+            return True
+        return archive_of(self._connection, conditions(self._connection, whole(self._query.filters))) is None
 
     def _concerns_few(self, totals: TotalsBy) -> bool:
         """Return whether sessions can be counted in passing: what is read for it are a tenant's entries."""
