@@ -21,6 +21,7 @@ from proxy.store.database import writing
 from proxy.store.filters import Filters
 from proxy.store.prices import import_cards
 from proxy.store.rerate import Rerating
+from tests.closing import close_month
 from tests.ledgers import ACT, MODEL, NOW, Books
 
 START = datetime(2026, 9, 20, tzinfo=UTC)
@@ -47,8 +48,12 @@ def generate(
     start: datetime = START,
     days: int = DAYS,
     payers: Payers = PAYERS,
+    closed: str | None = None,
 ) -> None:
-    """Fill an empty ledger with about so many lines, over so many days."""
+    """Fill an empty ledger with about so many lines, over so many days.
+
+    A month that is `closed` is so before anything is corrected or adjusted.
+    """
     chance = random.Random(seed)
     books = Books(engine, zone)
     for payer in payers:
@@ -60,6 +65,8 @@ def generate(
             books.post(*records)
             records = []
     books.post(*records)
+    if closed is not None:
+        close_month(engine, closed, dict.fromkeys(("journals", "unrated"), "a test"))
     _correct(engine, zone, start)
     _adjust(engine, chance, zone, start, days, payers)
 

@@ -105,6 +105,8 @@ class Plain:
                 return {"day": f"{wall:%Y-%m-%d}"}
             case "week":
                 return {"week": f"{wall - timedelta(days=wall.weekday()):%Y-%m-%d}"}
+            case "period":
+                return {"period": entry["period"]}
             case "month":
                 return {"month": f"{wall:%Y-%m}"}
         return {name: entry["tags"].get(name.removeprefix("tag:"))}

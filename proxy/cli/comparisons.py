@@ -24,7 +24,7 @@ from proxy.core.money import format_usd
 from proxy.store import StoreError
 from proxy.store.comparison import GROUPS, Compared, Comparison, compare, spans_to_compare
 from proxy.store.filters import Filters
-from proxy.store.reports import CostQuery
+from proxy.store.reports import Basis, CostQuery
 
 _AMOUNTS = ("before", "after", "difference", "price", "volume", "mix", "new", "gone", "other")
 
@@ -42,6 +42,7 @@ def compare_costs(
         str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
     ] = query.GROUP_BY,
     tz: query.ZoneOption = None,
+    basis: query.BasisOption = Basis.OCCURRED,
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
@@ -60,10 +61,15 @@ def compare_costs(
     """Compare costs with those of another time, split into price, volume and mix."""
     given = settings()
     zone = query.zone_of(tz or given.period_timezone)
-    first, last = period(start, end, zone)
-    others = instant("--with-from", with_start, zone), instant("--with-to", with_end, zone)
+    months_of = query.months_of(basis, given.period_timezone)
+    own = months_of or zone
+    first, last = period(start, end, zone, months_of)
+    others = (
+        instant("--with-from", with_start, own, months_of),
+        instant("--with-to", with_end, own, months_of),
+    )
     try:
-        before, after = spans_to_compare(now(), zone, first, last, *others)
+        before, after = spans_to_compare(now(), own, first, last, *others)
     except StoreError as problem:
         fail(problem)
     filters = Filters(
@@ -77,6 +83,7 @@ def compare_costs(
         status=status,
         meter=meter,
         modality=modality,
+        months_of=months_of,
     )
     asked = CostQuery(query.groups_of(group_by), filters, zone, is_billed=billed)
     with database(given) as engine:

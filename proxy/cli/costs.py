@@ -14,6 +14,7 @@ from proxy.cli.output import (
     period,
     print_json,
     print_table,
+    refuse_options,
     settings,
 )
 from proxy.cli.root import app
@@ -21,7 +22,7 @@ from proxy.core.money import format_usd
 from proxy.core.usage import Meter
 from proxy.store.csv_text import to_csv
 from proxy.store.filters import Filters
-from proxy.store.reports import CostQuery, Report, ReportRow, run
+from proxy.store.reports import Basis, CostQuery, Report, ReportRow, run
 from proxy.store.totals import FIGURES
 
 _COUNTS = tuple(name for name in FIGURES if name not in Meter._value2member_map_)
@@ -47,6 +48,7 @@ def show_report(
     end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
     group_by: query.GroupByOption = query.GROUP_BY,
     tz: query.ZoneOption = None,
+    basis: query.BasisOption = Basis.OCCURRED,
     format: Annotated[Literal["table", "json", "csv"], typer.Option(help="What to print.")] = "table",
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
@@ -69,11 +71,12 @@ def show_report(
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options(context)
         return
     given = settings()
     zone = query.zone_of(tz or given.period_timezone)
-    first, last = period(start, end, zone)
+    months_of = query.months_of(basis, given.period_timezone)
+    first, last = period(start, end, zone, months_of)
     filters = Filters(
         start=first,
         end=last,
@@ -81,7 +84,8 @@ def show_report(
         project=project,
         key=key,
         model=model,
-        period=month("--period", accounted) if accounted is not None else None,
+        period=_accounted(accounted, months_of is not None and (start or end) is not None),
+        months_of=months_of,
         session=session,
         end_user=end_user,
         tag=tag,
@@ -98,13 +102,10 @@ def show_report(
     print_report(answer, "json" if json else format)
 
 
-def _refuse_options(context: typer.Context) -> None:
-    """End the command where options stand before a subcommand, which would not know of them."""
-    names = [parameter.name for parameter in context.command.params if parameter.name]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given:
-        raise typer.BadParameter(f"options stand behind `report {context.invoked_subcommand}`")
+def _accounted(period: str | None, has_months: bool) -> str | None:
+    if period is not None and has_months:
+        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
+    return None if period is None else month("--period", period)
 
 
 def print_report(answer: Report, format: str) -> None:

@@ -22,6 +22,7 @@ from proxy.settings import Settings, SettingsError, load
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import reachable, ready_database
+from proxy.store.filters import month_from
 from proxy.store.instants import format_instant, parse_instant
 from proxy.store.pepper import pepper_for
 
@@ -97,19 +98,33 @@ def _plain(name: str) -> str:
     return shown or "?"
 
 
-def instant(option: str, text: str | None, zone: tzinfo = UTC) -> datetime | None:
-    """Return the instant that an option names; a wrong one ends the command with 2."""
+def instant(
+    option: str, text: str | None, zone: tzinfo = UTC, months_of: tzinfo | None = None
+) -> datetime | None:
+    """Return the instant that an option names; a wrong one ends the command with 2.
+
+    With `months_of` it is the first moment of a month in that zone.
+    """
     if text is None:
         return None
     try:
-        return parse_instant(text, zone)
-    except ValueError as problem:
+        at = parse_instant(text, zone)
+        if months_of is not None:
+            month_from(at, months_of)
+        return at
+    except (ValueError, StoreError) as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
-def period(start: str | None, end: str | None, zone: tzinfo = UTC) -> tuple[datetime | None, datetime | None]:
-    """Return the instants of --from and --to. Where nothing is between them the command ends with 2."""
-    first, last = instant("--from", start, zone), instant("--to", end, zone)
+def period(
+    start: str | None, end: str | None, zone: tzinfo = UTC, months_of: tzinfo | None = None
+) -> tuple[datetime | None, datetime | None]:
+    """Return the instants of --from and --to. Where nothing is between them the command ends with 2.
+
+    With `months_of` both are first moments of months in that zone.
+    """
+    own = months_of or zone
+    first, last = instant("--from", start, own, months_of), instant("--to", end, own, months_of)
     if first is not None and last is not None and last <= first:
         raise typer.BadParameter(f"{end!r} is not after --from {start!r}", param_hint="--to")
     return first, last
@@ -129,6 +144,15 @@ def usd(option: str, text: str) -> int:
         return parse_usd(text)
     except ValueError as problem:
         raise typer.BadParameter(str(problem), param_hint=option) from None
+
+
+def refuse_options(context: typer.Context) -> None:
+    """End the command where options stand before a subcommand, which would not know of them."""
+    names = [parameter.name for parameter in context.command.params if parameter.name]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise typer.BadParameter(f"options stand behind `{context.info_name} {context.invoked_subcommand}`")
 
 
 def print_json(value: object) -> None:

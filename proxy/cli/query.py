@@ -9,9 +9,14 @@ from proxy.cli.output import fail
 from proxy.store import StoreError
 from proxy.store.groups import GROUPS
 from proxy.store.instants import parse_zone
+from proxy.store.reports import Basis
 
 GroupByOption = Annotated[
     str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
+]
+BasisOption = Annotated[
+    Basis,
+    typer.Option(help="What --from and --to mean: when things occurred, or accounting months."),
 ]
 ZoneOption = Annotated[
     str | None, typer.Option("--tz", help="Time zone of days and months; else PERIOD_TIMEZONE.")
@@ -36,6 +41,11 @@ GROUP_BY = "tenant,model"
 def groups_of(text: str) -> tuple[str, ...]:
     """Return the names in a list with commas between."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def months_of(basis: Basis, ledger_zone: str) -> ZoneInfo | None:
+    """Return the zone whose months --from and --to say, None where they say when things occurred."""
+    return zone_of(ledger_zone) if basis is Basis.PERIOD else None
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -88,7 +88,8 @@ def _rows(engine: Engine, filters: Filters, is_billed: bool, told: Told | None) 
 
 
 def rows_of(entry: Booked) -> Iterator[Row]:
-    """Yield an entry's rows."""
+    """Yield an entry's rows; raises StoreError where its lines were archived meanwhile."""
+    entry.need_lines()
     own = _entry_values(entry)
     for line in entry.lines:
         yield (*own, *_line_values(entry, line))

@@ -20,7 +20,7 @@ from proxy.store.budget_list import usd
 from proxy.store.database import reading
 from proxy.store.groups import METER, TAG
 from proxy.store.instants import format_instant
-from proxy.store.reports import CostQuery, ReportRow, answer
+from proxy.store.reports import Basis, CostQuery, ReportRow, answer
 from proxy.store.totals import FIGURES
 
 GROUPS = ("tenant", "project", "key", "end_user", "model", "kind", "status", "meter", "modality")
@@ -65,6 +65,7 @@ class Comparison:
     """The answer: rows by the size of their difference, and the total, to which each column adds up."""
 
     group_by: Sequence[str]
+    basis: Basis
     before: Span
     after: Span
     rows: Sequence[Compared]
@@ -76,6 +77,7 @@ class Comparison:
             "to": format_instant(self.after.end),
             "with_from": format_instant(self.before.start),
             "with_to": format_instant(self.before.end),
+            "basis": self.basis,
             "group_by": list(self.group_by),
             "rows": [one.as_json() for one in self.rows],
             "total": self.total.as_json(),
@@ -146,7 +148,7 @@ def compare(engine: Engine, query: CostQuery, before: Span, after: Span) -> Comp
         for group in groups
     ]
     whole = Compared({}, old.total, new.total, total(parts))
-    return Comparison(query.group_by, before, after, sorted(rows, key=_size), whole)
+    return Comparison(query.group_by, query.basis, before, after, sorted(rows, key=_size), whole)
 
 
 def check_compared(names: Iterable[str]) -> None:

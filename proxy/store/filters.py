@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, select
 
+from proxy.core.periods import month_after, month_of, parse_period, span_of
 from proxy.core.records import Kind
 from proxy.core.usage import MODALITIES, Meter, Modality
 from proxy.store import NotFound, StoreError
@@ -25,6 +26,8 @@ class Filters:
 
     A tenant, project or end user is meant by its name or id, the others by id. A tag is written name=value.
     Of entries in which a meter or a modality was used, reports count that part only.
+    With `months_of`, `start` and `end` are first moments of months in that zone, and do not say when entries
+    occurred, but which of these months they are accounted in.
     Tenants that are not `within` do not exist.
     """
 
@@ -37,6 +40,7 @@ class Filters:
     session: str | None = None
     kind: str | None = None
     period: str | None = None  # the month that it is accounted in
+    months_of: tzinfo | None = None
     unrated: bool = False
     end_user: str | None = None
     tag: str | None = None
@@ -62,11 +66,9 @@ def conditions(connection: Connection, filters: Filters, *, by_id: bool = False)
             what cannot be.
     """
     entry = ledger_entry.c
-    found = [*_between(filters), *_who_and_what(connection, filters, ledger_entry, by_id=by_id)]
+    found = [*_times(filters, by_id), *_who_and_what(connection, filters, ledger_entry, by_id=by_id)]
     if filters.session is not None:
         found.append(entry.session_id == filters.session)
-    if filters.period is not None:
-        found.append(_unless(by_id, entry.period) == filters.period)
     if filters.status is not None:
         found.append(entry.status == filters.status)
     if filters.end_user is not None:
@@ -105,15 +107,50 @@ def group_conditions(connection: Connection, filters: Filters) -> list[Condition
     return [*found, ~rollup_group.c.rated] if filters.unrated else found
 
 
-def _between(filters: Filters) -> list[Condition]:
-    found: list[Condition] = []
-    if filters.start is not None:
-        found.append(ledger_entry.c.occurred_at >= filters.start)
-    if filters.end is not None:
-        found.append(ledger_entry.c.occurred_at < filters.end)
+def _times(filters: Filters, by_id: bool) -> list[Condition]:
     if filters.start is not None and filters.end is not None and filters.end <= filters.start:
         raise StoreError("The time asked about ends before it begins: give an end after its start.")
-    return found
+    at, period = ledger_entry.c.occurred_at, _unless(by_id, ledger_entry.c.period)
+    found = [period == filters.period] if filters.period is not None else []
+    if filters.months_of is None:
+        return [*found, *_between(at, filters.start, filters.end)]
+    return [*found, *_between(period, *accounted_months(filters))]
+
+
+def _between(column: ColumnElement[Any], first: object, end: object) -> list[Condition]:
+    return [*([column >= first] if first is not None else []), *([column < end] if end is not None else [])]
+
+
+def accounted_months(filters: Filters) -> tuple[str | None, str | None]:
+    """Return the first period that is meant and the one behind the last; None is open.
+
+    Raises:
+        StoreError: a start or an end is no month's first moment, or a period is given beside them.
+    """
+    if filters.months_of is None:
+        return (filters.period, month_after(filters.period)) if filters.period is not None else (None, None)
+    first, end = (month_from(at, filters.months_of) for at in (filters.start, filters.end))
+    if filters.period is not None and (first, end) != (None, None):
+        raise StoreError(
+            "A period is given, and accounting months from a start to an end: give one of the two."
+        )
+    return (filters.period, month_after(filters.period)) if filters.period is not None else (first, end)
+
+
+def month_from(at: datetime | None, zone: tzinfo) -> str | None:
+    """Return the month in `zone` that begins at an instant; raises StoreError where none does."""
+    if at is None:
+        return None
+    try:
+        month = parse_period(month_of(at, zone))
+    except (ValueError, OverflowError):
+        raise StoreError(f"There is no accounting month in the year {at.year}: give another one.") from None
+    if span_of(month, zone).start != at:
+        raise StoreError(
+            f"Accounting months begin on the first day of a month in {zone}: give {month}-01 or"
+            f" {month_after(month)}-01."
+        )
+    return month
 
 
 def _who_and_what(

@@ -40,6 +40,7 @@ TAG_CHARS_MAX = 100
 METER = "meter"
 MODALITY = "modality"
 TIMES = ("hour", "day", "week", "month")
+PERIOD = "period"
 _PLAIN = {"model": "model", "kind": "kind", "status": "status", "session": "session_id"}
 _NAMED = {
     "tenant": ("tenant_id", tenant),
@@ -47,7 +48,7 @@ _NAMED = {
     "key": ("api_key_id", api_key),
     "end_user": ("end_user_id", end_user),
 }
-GROUPS = (*_NAMED, *_PLAIN, *TIMES, METER, MODALITY)
+GROUPS = (*_NAMED, *_PLAIN, *TIMES, PERIOD, METER, MODALITY)
 _IDS_PER_QUERY = 500
 
 Shown = Mapping[str, str | None]
@@ -64,10 +65,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where groups are read from: who and what, when, and of which meter and modality."""
+    """Where groups are read from: who and what, when, in which period, and of which meter and modality."""
 
     table: Table
     at: ColumnElement[Any]
+    period: ColumnElement[Any]
     meter: ColumnElement[Any]
     modality: ColumnElement[Any]
 
@@ -80,14 +82,22 @@ def meters_of(modality: Modality) -> list[str]:
 LINES = Source(
     ledger_entry,
     ledger_entry.c.occurred_at,
+    ledger_entry.c.period,
     ledger_line.c.meter,
     case(*((ledger_line.c.meter.in_(meters_of(one)), one.value) for one in Modality)),
 )
 
 
-def cells(at: ColumnElement[Any]) -> Source:
-    """Return the rollup whose cells begin at `at`."""
-    return Source(rollup_group, at, rollup_group.c.meter, rollup_group.c.modality)
+def cells(at: ColumnElement[Any], period: ColumnElement[Any]) -> Source:
+    """Return the rollup whose cells begin at `at`, and are taken for those of a period."""
+    return Source(rollup_group, at, period, rollup_group.c.meter, rollup_group.c.modality)
+
+
+def month_in(
+    dialect: str, at: ColumnElement[Any], zone: tzinfo, span: tuple[datetime, datetime]
+) -> ColumnElement[str]:
+    """Return the month in `zone`, such as 2026-11, of an instant that lies in `span`."""
+    return month_of(local_micros(at, offset_of(at, zone, *span)), dialect)
 
 
 def check_groups(names: Sequence[str]) -> None:
@@ -123,6 +133,8 @@ def _make(dialect: str, name: str, zone: tzinfo, source: Source, span: tuple[dat
         return _time_group(dialect, name, zone, source.at, span)
     if name in _NAMED:
         return _named_group(name, source)
+    if name == PERIOD:
+        return _plain_group(name, source.period)
     if name == METER:
         return _plain_group(name, source.meter)
     if name == MODALITY:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.store import NotFound
+from proxy.store import Conflict, NotFound
 from proxy.store.archives import need_lines
 from proxy.store.database import reading
 from proxy.store.filters import EVERYTHING, Condition, Filters, conditions, line_conditions
@@ -80,6 +80,13 @@ class Booked:
     def rated(self) -> bool:
         return self.cost_nanousd is not None
 
+    def need_lines(self) -> None:
+        """Raises StoreError: its lines are in an archive."""
+        if self.archive is not None:
+            raise Conflict(
+                f"{self.period} is archived in {self.archive}: the lines of its entries are there."
+            )
+
     def as_json(self) -> dict[str, Any]:
         """Return the entry as `ledger list --json` prints it."""
         return {
@@ -143,7 +150,7 @@ def windows(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
         end = min(start + WINDOW_IDS - 1, last)
         with reading(engine) as connection:
             wanted = [*conditions(connection, filters, by_id=True), ledger_entry.c.id.between(start, end)]
-            found = _with_lines(connection, _entries().where(*wanted).order_by(ledger_entry.c.id))
+            found = with_lines(connection, booked().where(*wanted).order_by(ledger_entry.c.id))
         yield Window(found, end - first + 1, last - first + 1)
 
 
@@ -169,8 +176,8 @@ def page_of_entries(connection: Connection, filters: Filters, page: Page) -> lis
     Raises:
         StoreError: a filter names what does not exist.
     """
-    query = _entries().where(*_wanted(connection, filters))
-    return _with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
+    query = booked().where(*_wanted(connection, filters))
+    return with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
 
 
 def find_entry(connection: Connection, entry_id: int, within: Within = None) -> Booked:
@@ -178,7 +185,7 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
     wanted = [ledger_entry.c.id == entry_id]
     if within is not None:
         wanted.append(ledger_entry.c.tenant_id.in_(within))
-    found = _with_lines(connection, _entries().where(*wanted))
+    found = with_lines(connection, booked().where(*wanted))
     if not found:
         raise NotFound(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
     return found[0]
@@ -191,8 +198,8 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
         StoreError: a filter names what does not exist.
     """
     with reading(engine) as connection:
-        query = _entries().where(*_wanted(connection, filters))
-        found = _with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
+        query = booked().where(*_wanted(connection, filters))
+        found = with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
     return found[::-1]
 
 
@@ -204,12 +211,13 @@ def session_turns(engine: Engine, session_id: str) -> list[Booked]:
 
 def entries_of_session(connection: Connection, session_id: str, limit: int) -> list[Booked]:
     """Return the first `limit` entries of a session, in the order they happened."""
-    query = _entries().where(ledger_entry.c.session_id == session_id)
+    query = booked().where(ledger_entry.c.session_id == session_id)
     query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(limit)
-    return _with_lines(connection, query)
+    return with_lines(connection, query)
 
 
-def _entries() -> Select[Any]:
+def booked() -> Select[Any]:
+    """Return the query for entries with names, which `with_lines` takes."""
     entry = ledger_entry.c
     names = [name for name in Booked.__slots__ if name not in _DERIVED]
     return (
@@ -227,7 +235,8 @@ def _entries() -> Select[Any]:
     )
 
 
-def _with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+def with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+    """Return the entries of a query, each with its lines."""
     rows = connection.execute(query).all()
     lines: dict[int, list[Line]] = {row.id: [] for row in rows}
     wanted = list(lines)

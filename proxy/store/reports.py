@@ -5,27 +5,41 @@ and `unrated_entries` says how much is not.
 
 Most questions are answered from the rollups, however large the ledger is. Those about sessions, end users,
 tags and statuses read entries, and so do times that do not fall on quarter hours: they have a limit of days.
+Of questions about accounting periods, what is accounted elsewhere than it occurred is read from entries too.
 Sessions can only be counted from entries: that is done where few are concerned, or when it is asked for.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from proxy.store import StoreError
-from proxy.store.archives import archive_of, need_lines, whole
+from proxy.store.accounted import as_occurred, lines_as_occurred, moved
+from proxy.store.archives import archive_of, need_lines, refuse_archived, whole
 from proxy.store.calendar import offset_changes
 from proxy.store.columns import EPOCH, to_micros
 from proxy.store.database import reading
-from proxy.store.filters import EVERYTHING, Filters, conditions, group_conditions, line_conditions
-from proxy.store.groups import LINES, METER, MODALITY, TAG, TIMES, Group, check_groups, make_groups
+from proxy.store.filters import EVERYTHING, Condition, Filters, conditions, group_conditions, line_conditions
+from proxy.store.groups import (
+    LINES,
+    METER,
+    MODALITY,
+    PERIOD,
+    TAG,
+    TIMES,
+    Group,
+    Source,
+    check_groups,
+    make_groups,
+)
 from proxy.store.instants import format_instant
 from proxy.store.line_sums import Lines
 from proxy.store.rollup_sums import Cells
-from proxy.store.rollups import QUARTER, Part
+from proxy.store.rollups import QUARTER, Part, zone_of
 from proxy.store.schema import ledger_entry, rollup_group
 from proxy.store.totals import Totals, TotalsBy
 
@@ -46,12 +60,21 @@ _ROLLED_UP = (
     "within",
     "unrated",
     "estimated",
+    "period",
+    "months_of",
     METER,
     MODALITY,
 )
 _LINE_GROUPS = ("session", "end_user", "status")
 
 ReportRow = Mapping[str, str | int | None]
+
+
+class Basis(StrEnum):
+    """What the time of a report is about: when things occurred, or the months that they are accounted in."""
+
+    OCCURRED = "occurred"
+    PERIOD = "period"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +101,16 @@ class CostQuery:
         return Part.ENTRY
 
     @property
+    def basis(self) -> Basis:
+        return Basis.OCCURRED if self.filters.months_of is None else Basis.PERIOD
+
+    @property
+    def by_period(self) -> bool:
+        """Return whether it matters in which period an entry is accounted."""
+        filters = self.filters
+        return PERIOD in self.group_by or filters.period is not None or filters.months_of is not None
+
+    @property
     def has_bare(self) -> bool:
         """Return whether entries without lines have a row of their own."""
         chosen = self.filters.meter is not None or self.filters.modality is not None
@@ -97,6 +130,7 @@ class Report:
         return {
             "from": filters.start and format_instant(filters.start),
             "to": filters.end and format_instant(filters.end),
+            "basis": self.query.basis,
             "group_by": list(self.query.group_by),
             "rows": list(self.rows),
             "total": self.total,
@@ -135,27 +169,23 @@ class _Asked:
         self._connection = connection
         self._query = query
         self._rows_max = rows_max
-        wanted, meant = conditions(connection, query.filters), line_conditions(query.filters)
-        span = _span(connection, query.filters)
-        self._why_lines = _why_lines(query, span)
+        self._span = _span(connection, query.filters)
+        self._lines = self._lines_of(query.filters)
+        self._why_lines = _why_lines(query, self._span)
         if self._why_lines:
-            _check_days(query.filters, span, self._why_lines)
-            need_lines(connection, query.filters, f"this report ({', '.join(self._why_lines)})")
-        self._lines = Lines(wanted, meant, by_line=query.part is not Part.ENTRY)
-        self.groups = make_groups(connection.dialect.name, query.group_by, query.zone, LINES, span)
+            _check_days(query.filters, self._span, self._why_lines)
+        self.groups = self._groups(LINES)
         self._counts_sessions = bool(self._why_lines)
 
     def totals(self) -> TotalsBy:
         """Return what each group comes to."""
         if self._why_lines:
-            totals = self._lines.sums(self._connection, self.groups, self._rows_max)
+            totals = self._sums(self.groups, self._query.filters)
+        elif self._query.by_period:
+            totals = self._by_period()
         else:
             totals = _cells(self._connection, self._query).sums(self._connection)
-        if len(totals) > self._rows_max:
-            more = "" if self._rows_max >= ROWS_MAX else ELSEWHERE
-            raise StoreError(
-                f"This report has more than {self._rows_max:,} rows: narrow it, or group by less{more}."
-            )
+        self._check_rows(totals)
         if not self._why_lines:
             self._counts_sessions = self._may_count() and (
                 self._query.count_sessions or self._concerns_few(totals)
@@ -165,6 +195,47 @@ class _Asked:
                     if key in totals:  # nothing is one group too, with no session
                         totals[key].sessions = sessions
         return totals
+
+    def _by_period(self) -> TotalsBy:
+        """Sum cells as if all were accounted when it occurred; then put right what is not."""
+        connection, query = self._connection, self._query
+        zone = zone_of(connection)
+        within = as_occurred(query.filters, zone)
+        totals: TotalsBy = {}
+        if within is not None:
+            totals = _cells(connection, replace(query, filters=within)).sums(connection)
+        elsewhere = moved(connection, zone)
+        if elsewhere is None:
+            return totals
+        if within is not None:
+            groups = self._groups(lines_as_occurred(connection.dialect.name, zone, self._span))
+            for key, one in self._sums(groups, within, elsewhere).items():
+                totals.setdefault(key, Totals()).take(one)  # nothing is one group too
+        for key, one in self._sums(self.groups, query.filters, elsewhere).items():
+            totals.setdefault(key, Totals()).add(one)
+        return {key: one for key, one in totals.items() if one.entries}
+
+    def _lines_of(self, filters: Filters, *more: Condition) -> Lines:
+        wanted = [*conditions(self._connection, filters), *more]
+        return Lines(wanted, line_conditions(filters), by_line=self._query.part is not Part.ENTRY)
+
+    def _groups(self, source: Source) -> list[Group]:
+        dialect = self._connection.dialect.name
+        return make_groups(dialect, self._query.group_by, self._query.zone, source, self._span)
+
+    def _sums(self, groups: Sequence[Group], filters: Filters, *more: Condition) -> TotalsBy:
+        wanted = [*conditions(self._connection, whole(filters)), *more]
+        refuse_archived(self._connection, wanted, f"this report ({', '.join(self._why_lines or [PERIOD])})")
+        totals = self._lines_of(filters, *more).sums(self._connection, groups, self._rows_max)
+        self._check_rows(totals)
+        return totals
+
+    def _check_rows(self, totals: TotalsBy) -> None:
+        if len(totals) > self._rows_max:
+            more = "" if self._rows_max >= ROWS_MAX else ELSEWHERE
+            raise StoreError(
+                f"This report has more than {self._rows_max:,} rows: narrow it, or group by less{more}."
+            )
 
     def sum_of(self, totals: TotalsBy) -> Totals:
         """Return what all groups come to together."""
@@ -188,9 +259,11 @@ class _Asked:
 
     def _concerns_few(self, totals: TotalsBy) -> bool:
         """Return whether sessions can be counted in passing: what is read for it are a tenant's entries."""
-        filters = self._query.filters
+        filters = as_occurred(self._query.filters, zone_of(self._connection))
+        if filters is None:
+            return True
         read = Filters(start=filters.start, end=filters.end, tenant=filters.tenant)
-        if filters != read or self._query.part is not Part.ENTRY:
+        if self._query.filters != read or self._query.part is not Part.ENTRY:
             totals = _cells(self._connection, CostQuery(filters=read)).sums(self._connection)
         return sum(one.entries for one in totals.values()) <= SESSIONS_ENTRIES_MAX
 
@@ -239,17 +312,19 @@ def _on_quarters(zone: tzinfo, span: tuple[datetime, datetime]) -> bool:
 def _span(connection: Connection, filters: Filters) -> tuple[datetime, datetime]:
     """Return the first and the last instant that entries can have; a session's own if that is asked for."""
     at = ledger_entry.c.occurred_at
+    asked = filters if filters.months_of is None else EVERYTHING
     own = [] if filters.session is None else [ledger_entry.c.session_id == filters.session]
     first = connection.execute(select(func.min(at)).where(*own)).scalar_one()
     last = connection.execute(select(func.max(at)).where(*own)).scalar_one()
     if first is None:
         return EPOCH, EPOCH
-    start = max(filters.start or first, first)
-    return start, max(start, min(filters.end or last, last))
+    start = max(asked.start or first, first)
+    return start, max(start, min(asked.end or last, last))
 
 
 def _check_days(filters: Filters, span: tuple[datetime, datetime], why: Sequence[str]) -> None:
-    days = -((span[0] - span[1]) // timedelta(days=1))
+    start = max(filters.start or span[0], span[0])
+    days = -((start - min(filters.end or span[1], span[1])) // timedelta(days=1))
     is_narrow = filters.session is not None or filters.period is not None  # each has an index
     if not is_narrow and days > LINES_DAYS_MAX:
         raise StoreError(

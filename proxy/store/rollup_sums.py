@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, case, func
 
 from proxy.core.records import Kind, Role
 from proxy.store.columns import EPOCH
-from proxy.store.groups import TIMES, Group, Source, cells, make_groups
+from proxy.store.groups import PERIOD, TIMES, Group, cells, make_groups, month_in
 from proxy.store.line_sums import grouped
 from proxy.store.rollups import FACTS, Part, day_start, month_start, quarter_start, zone_of
 from proxy.store.schema import rollup_day, rollup_group, rollup_month, rollup_quarter
@@ -18,6 +18,7 @@ from proxy.store.sums import exact
 from proxy.store.totals import Totals, TotalsBy
 
 _FINE = ("hour", "day")  # nothing is won by summing a group's cells before its names are looked up
+_BY_START = (*TIMES, PERIOD)  # what is known of a cell by its start
 _group = rollup_group.c
 
 Span = tuple[datetime, datetime]  # from, to
@@ -51,7 +52,8 @@ class Cells:
     """Which cells are meant: those of groups that fulfil `wanted`, from `start` to `end`; None is open.
 
     `part` is the part of entries that is summed; with `bare`, entries without lines beside it. `names` is
-    what is grouped by, its times are those of `zone`.
+    what is grouped by, its times are those of `zone`. Everything is taken to be accounted in the month
+    in which it occurred, in the zone of the rollups.
     """
 
     wanted: Sequence[ColumnElement[bool]]
@@ -67,7 +69,7 @@ class Cells:
         span = cell_span(connection)
         totals: TotalsBy = {}
         for table, start, end in self._segments(connection, span):
-            groups = self._groups(connection, cells(table.c.starts_at), span)
+            groups = self._groups(connection, table.c.starts_at, span)
             within = (table.c.starts_at >= start) & (table.c.starts_at < end)
             query = self._query(table, groups, within)
             width = sum(len(group.columns) for group in groups)
@@ -75,8 +77,10 @@ class Cells:
                 self._add(totals.setdefault(tuple(row[:width]), Totals()), row)
         return totals
 
-    def _groups(self, connection: Connection, source: Source, span: Span) -> list[Group]:
-        return make_groups(connection.dialect.name, self.names, self.zone, source, span)
+    def _groups(self, connection: Connection, at: ColumnElement[Any], span: Span) -> list[Group]:
+        dialect = connection.dialect.name
+        source = cells(at, month_in(dialect, at, zone_of(connection), span))
+        return make_groups(dialect, self.names, self.zone, source, span)
 
     # --- Which cells
 
@@ -104,7 +108,7 @@ class Cells:
 
     def _query(self, table: Table, groups: Sequence[Group], within: ColumnElement[bool]) -> Select[Any]:
         """Sum the cells of each group first, then groups by what is asked for: ids are quicker than names."""
-        times = [column for group in groups if group.name in TIMES for column in group.columns]
+        times = [column for group in groups if group.name in _BY_START for column in group.columns]
         labels = [column.label(f"time_{number}") for number, column in enumerate(times)]
         own = select(_group.id).where(*self.wanted, _group.part.in_(self._parts()))
         inner = select(table.c.group_id, *labels).where(within, table.c.group_id.in_(own))
@@ -118,7 +122,9 @@ class Cells:
             )
         looked_up = iter(summed.c[label.name] for label in labels)
         columns = [
-            next(looked_up) if group.name in TIMES else column for group in groups for column in group.columns
+            next(looked_up) if group.name in _BY_START else column
+            for group in groups
+            for column in group.columns
         ]
         facts = select(*_facts(summed.c)).select_from(
             summed.join(rollup_group, _group.id == summed.c.group_id)

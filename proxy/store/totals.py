@@ -39,6 +39,13 @@ class Totals:
         for meter, quantity in other.quantities.items():
             self.quantities[meter] = self.quantities.get(meter, 0) + quantity
 
+    def take(self, other: "Totals") -> None:
+        """Take away what `other` has, but for sessions."""
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) - getattr(other, name))
+        for meter, quantity in other.quantities.items():
+            self.quantities[meter] = self.quantities.get(meter, 0) - quantity
+
     def as_owed(self) -> "Totals":
         """Return these figures as a tenant may see them: its cost is what it owes."""
         owed = self.billed_nanousd

@@ -26,7 +26,7 @@ def spent(books: Books) -> Books:
 def test_json_has_the_promised_shape(talkmeter: Talkmeter, spent: Books) -> None:
     report = talkmeter("report", "--format", "json").json
     assert report == talkmeter("report", "--json").json
-    assert report.keys() == {"from", "to", "group_by", "rows", "total"}
+    assert report.keys() == {"from", "to", "basis", "group_by", "rows", "total"}
     assert (report["from"], report["to"], report["group_by"]) == (None, None, ["tenant", "model"])
     assert [(row["tenant"], row["cost_usd"], row["unrated_entries"]) for row in report["rows"]] == [
         ("acme", "0.032144000", 0),
@@ -53,6 +53,20 @@ def test_filters(talkmeter: Talkmeter, spent: Books) -> None:
         (("--model", "other"), 0),
     ):
         assert talkmeter("report", "--json", *words).json["total"]["responses"] == responses
+
+
+def test_accounting_months(talkmeter: Talkmeter, spent: Books) -> None:
+    words = ("report", "--json", "--basis", "period", "--group-by", "period", "--tz", "Asia/Kathmandu")
+    report = talkmeter(*words, "--from", "2026-10-01", "--to", "2026-11-01").json
+    assert (report["from"], report["basis"]) == ("2026-10-01T00:00:00Z", "period")  # of the ledger's zone
+    assert [(row["period"], row["responses"]) for row in report["rows"]] == [("2026-10", 1)]
+    assert "give 2026-10-01 or 2026-11-01" in talkmeter.fails(*words, "--from", "2026-10-02", code=2)
+    both = ("--from", "2026-10-01", "--period", "2026-10")
+    assert "--from and --to with --basis period" in talkmeter.fails(*words, *both, code=2)
+    assert talkmeter(*words, "--period", "2026-11").json["total"]["responses"] == 2
+    compared = ("report", "compare", "--json", "--from", "2026-11-01", "--to", "2026-12-01")
+    told = talkmeter(*compared, "--basis", "period").json
+    assert (told["basis"], told["with_from"]) == ("period", "2026-10-01T00:00:00Z")
 
 
 def test_csv_holds_everything_and_no_formula(talkmeter: Talkmeter, spent: Books) -> None:

@@ -99,6 +99,8 @@ def test_rollups_and_statements_say_what_they_did(books: Books, tmp_path: Path) 
     queries = [CostQuery(group_by=groups) for groups in ((), ("tenant",), ("model", "meter"), ("modality",))]
     queries += [
         CostQuery(group_by=("day",)),
+        CostQuery(group_by=("period", "model")),
+        CostQuery(filters=Filters(period="2026-10"), group_by=("tenant", "meter")),
         CostQuery(filters=Filters(meter="text_in"), group_by=("month",)),
     ]
     before = [run(engine, query) for query in queries]

@@ -9,6 +9,10 @@ import pytest
 from sqlalchemy import Engine
 
 from proxy.core.records import Kind
+from proxy.core.windows import Span
+from proxy.exports.focus import Export, Wanted
+from proxy.exports.focus_columns import Version
+from proxy.exports.focus_rows import View
 from proxy.exports.ledger import ledger_table
 from proxy.store import Conflict
 from proxy.store.adjustments import Adjustment, book
@@ -16,6 +20,7 @@ from proxy.store.archives import load_archives
 from proxy.store.database import reading, writing
 from proxy.store.filters import Filters
 from proxy.store.ledger import entries, find_entry, newest
+from proxy.store.our_side import our_side
 from proxy.store.periods import list_periods
 from proxy.store.reports import CostQuery, run
 from proxy.store.rerate import Rerating
@@ -40,6 +45,11 @@ def report(*group_by: str, **filters: Any) -> Callable[[Engine], Any]:
     return lambda engine: run(engine, CostQuery(group_by, Filters(**filters)))
 
 
+def reconciled(engine: Engine) -> None:
+    with reading(engine) as connection:
+        our_side(connection, Span(datetime(2026, 10, 1, tzinfo=UTC), NOVEMBER), LATER)
+
+
 @pytest.mark.parametrize(
     ("ask", "what"),
     [
@@ -47,7 +57,6 @@ def report(*group_by: str, **filters: Any) -> Callable[[Engine], Any]:
         (report("end_user"), r"this report \(end_user\)"),
         (report("tag:team"), r"this report \(tag:team\)"),
         (report("status"), r"this report \(status\)"),
-        (report(period="2026-10"), r"this report \(period\)"),
         (report(session="s1"), r"this report \(session\)"),
         (report("model", tag="team=a", meter="text_in"), r"this report \(tag\)"),
         (
@@ -60,6 +69,8 @@ def report(*group_by: str, **filters: Any) -> Callable[[Engine], Any]:
         (lambda engine: list(entries(engine, Filters(meter="text_in"))), "a list by meter"),
         (lambda engine: newest(engine, Filters(modality="text")), "a list by meter"),
         (lambda engine: list(ledger_table(engine, Filters()).rows), "an export of lines"),
+        (lambda engine: Export.of(engine, Wanted(Version.V1_2, View(), Filters())), "an export of lines"),
+        (reconciled, "a reconciliation"),
     ],
 )
 def test_what_needs_lines_names_the_file(books: Books, ask: Callable[[Engine], Any], what: str) -> None:
@@ -73,6 +84,8 @@ def test_what_needs_lines_names_the_file(books: Books, ask: Callable[[Engine], A
         report("session", period="2026-12"),
         report("status", start=datetime(2026, 12, 1, tzinfo=UTC)),
         report("tenant", "model", "meter"),
+        report("period", "meter"),
+        report(period="2026-10"),
         lambda engine: list(Rerating(Filters(unrated=True), {}, UTC).run(engine)),
         lambda engine: list(Rerating(Filters(period="2026-11"), {}, UTC).run(engine)),
         lambda engine: list(ledger_table(engine, Filters(period="2026-11")).rows),
@@ -80,6 +93,14 @@ def test_what_needs_lines_names_the_file(books: Books, ask: Callable[[Engine], A
 )
 def test_what_needs_others_goes_on(books: Books, ask: Callable[[Engine], Any]) -> None:
     assert ask(books.engine) is not None
+
+
+def test_what_was_late_for_another_month_takes_its_lines(books: Books, tmp_path: Path) -> None:
+    """Reports by period put right what rollups have in the month in which it occurred."""
+    archive_month(books.engine, "2026-11", tmp_path)
+    assert report("tenant")(books.engine) and report(period="2026-12")(books.engine)
+    with pytest.raises(Conflict, match=r"2026-11 is archived .*, and this report \(period\) needs"):
+        report("period")(books.engine)
 
 
 def test_entries_stay_and_name_the_file(books: Books) -> None:

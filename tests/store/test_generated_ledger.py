@@ -19,6 +19,7 @@ from tests.plainly import Plain, in_order, modality
 from tests.postgres import Server
 
 LINES = 50_000
+CLOSED = "2026-09"  # what is late or corrected of it is accounted in October
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,7 @@ def ledger(
         url = server.create()
     engine = open_database(url, checkpoints=True)
     migrate(engine)
-    generate(engine, LINES)
+    generate(engine, LINES, closed=CLOSED)
     yield engine, Plain(engine)
     engine.dispose()
 
@@ -78,6 +79,9 @@ def test_it_is_what_it_should_be(ledger: tuple[Engine, Plain]) -> None:
         ["week", "meter"],
         ["day", "model"],
         ["hour"],
+        ["period"],
+        ["period", "month", "tenant"],
+        ["day", "period", "meter"],
     ],
     ids=" ".join,
 )
@@ -92,6 +96,7 @@ def test_what_rollups_answer(ledger: tuple[Engine, Plain], names: list[str]) -> 
         (["week", "meter"], "Europe/Berlin"),
         (["hour"], "America/New_York"),
         (["month", "kind"], "Asia/Kathmandu"),
+        (["month", "period"], "America/New_York"),
     ],
 )
 def test_times_are_those_of_the_zone(ledger: tuple[Engine, Plain], names: list[str], zone: str) -> None:
@@ -117,6 +122,7 @@ def test_a_time_that_begins_and_ends_within_a_day(ledger: tuple[Engine, Plain], 
         (["session"], 3),
         (["session", "modality"], 2),
         (["status", "week"], 30),
+        (["session", "period"], 2),
     ],
 )
 def test_what_lines_answer(ledger: tuple[Engine, Plain], names: list[str], days: int) -> None:
@@ -138,14 +144,45 @@ def test_what_lines_answer(ledger: tuple[Engine, Plain], names: list[str], days:
         (Filters(tag="team=a"), lambda one: one["tags"].get("team") == "a"),
         (Filters(estimated=True), lambda one: bool(one["estimated"])),
         (Filters(period="2026-10"), lambda one: one["period"] == "2026-10"),
+        (
+            Filters(period="2026-10", end=datetime(2026, 10, 1, tzinfo=UTC)),
+            lambda one: one["period"] == "2026-10" and one["at"] < datetime(2026, 10, 1, tzinfo=UTC),
+        ),
     ],
-    ids=["model", "kind", "unrated", "credit", "status", "tag", "estimated", "period"],
+    ids=["model", "kind", "unrated", "credit", "status", "tag", "estimated", "period", "corrections"],
 )
-@pytest.mark.parametrize("names", [["tenant", "meter"]], ids=" ".join)
+@pytest.mark.parametrize("names", [["tenant", "meter"], ["period", "model"]], ids=" ".join)
 def test_filters(
     ledger: tuple[Engine, Plain], filters: Filters, wanted: Callable[[Any], bool], names: list[str]
 ) -> None:
     compare(ledger, names, filters, wanted)
+
+
+OCTOBER, NOVEMBER = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("names", "start", "end"),
+    [
+        ([], OCTOBER, NOVEMBER),
+        (["period", "tenant"], OCTOBER, NOVEMBER),
+        (["week", "modality"], OCTOBER, NOVEMBER),
+        (["status"], OCTOBER, NOVEMBER),
+        (["model"], None, OCTOBER),
+        (["day"], OCTOBER, None),
+        (["period", "meter"], None, None),
+    ],
+)
+def test_times_that_are_accounting_months(
+    ledger: tuple[Engine, Plain], names: list[str], start: datetime | None, end: datetime | None
+) -> None:
+    """Some of October is of September; and so October is not what occurred in it."""
+    first, last = (at and f"{at:%Y-%m}" for at in (start, end))
+    filters = Filters(start=start, end=end, months_of=UTC)
+    compare(ledger, names, filters, lambda one: (first or "") <= one["period"] < (last or "9"))
+    if start == OCTOBER:
+        occurred = run(ledger[0], CostQuery(filters=Filters(start=start, end=end)))
+        assert run(ledger[0], CostQuery(filters=filters)).total != occurred.total
 
 
 @pytest.mark.parametrize(

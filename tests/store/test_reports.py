@@ -62,6 +62,7 @@ def test_the_shape_of_an_answer(books: Books) -> None:
     assert run(books.engine, query).as_json() == {
         "from": "2026-11-23T12:00:00Z",
         "to": "2026-11-23T13:00:00Z",
+        "basis": "occurred",
         "group_by": ["tenant", "model"],
         "rows": [{"tenant": "acme", "model": MODEL} | amounts],
         "total": amounts,

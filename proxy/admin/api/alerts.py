@@ -26,7 +26,7 @@ class AlertOut(Output):
 class AlertParams(TenantPageParams, PeriodParams):
     """Which announcements."""
 
-    kind: Annotated[Announced | None, Field(description="Only of this kind.")] = None
+    kind: Annotated[Announced | None, Field(strict=False, description="Only of this kind.")] = None
 
 
 class AlertPath(Input):

@@ -10,6 +10,7 @@ from proxy.admin.api.models import (
     Dollars,
     Id,
     Input,
+    Month,
     NameOrId,
     Nanousd,
     Nothing,
@@ -29,8 +30,6 @@ from proxy.store.four_eyes import close_or_ask
 from proxy.store.obstacles import NAMES, obstacles
 from proxy.store.periods import list_periods
 from proxy.store.statements import find_statement, page_of_statements
-
-Month = Annotated[Text, Field(pattern=r"^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$")]
 
 
 class PeriodOut(Output):

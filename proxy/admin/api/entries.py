@@ -13,6 +13,7 @@ from proxy.admin.api.models import (
     Id,
     Input,
     Model,
+    Month,
     NameOrId,
     Nanousd,
     Nothing,
@@ -20,7 +21,6 @@ from proxy.admin.api.models import (
     Paged,
     PageParams,
     PeriodParams,
-    Text,
     with_usd,
 )
 from proxy.admin.api.pages import paged
@@ -96,16 +96,13 @@ class FilterParams(PeriodParams):
     key: Annotated[Id | None, Field(description="Only of this API key (id).")] = None
     model: Model | None = None
     session: Annotated[Id | None, Field(description="Only of this session (id).")] = None
-    period: Annotated[
-        Text | None,
-        Field(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$", description="Only of this accounting month, YYYY-MM."),
-    ] = None
+    period: Annotated[Month | None, Field(description="Only of this accounting month, YYYY-MM.")] = None
 
 
 class EntryParams(PageParams, FilterParams):
     """Which entries, and which page of them."""
 
-    kind: Kind | None = None
+    kind: Annotated[Kind | None, Field(strict=False)] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
 
 

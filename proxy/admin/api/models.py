@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from proxy.core.money import format_usd, parse_usd
+from proxy.core.periods import parse_period
 from proxy.store.audit import REASON_CHARS_MAX
 from proxy.store.instants import parse_instant
 from proxy.store.tenants import NAME_CHARS_MAX
@@ -24,6 +25,7 @@ TIME_CHARS_MAX = 40
 ZONE_CHARS_MAX = 60
 USD_PATTERN = r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
+MONTH_PATTERN = r"^(1969|19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$"
 
 T = TypeVar("T")
 
@@ -50,6 +52,12 @@ class Nothing(Input):
 def _encodable(text: str) -> str:
     if any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError("it holds half a character (a lone surrogate)")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not re.fullmatch(PRINTABLE, text):
+        raise ValueError("it holds a control character, such as a line break: leave that out")
     return text
 
 
@@ -80,7 +88,13 @@ def _flag(value: object) -> object:
     return value
 
 
-Text = Annotated[str, StringConstraints(pattern=PRINTABLE), AfterValidator(_encodable)]
+def described(pattern: str) -> Any:
+    """Return a pattern for the API's description; a function checks it, and says what to do."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+Text = Annotated[str, described(PRINTABLE), AfterValidator(_printable), AfterValidator(_encodable)]
+Month = Annotated[Text, described(MONTH_PATTERN), AfterValidator(parse_period)]
 Name = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX, description="A name.")]
 NameOrId = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX, description="A name or an id.")]
 Id = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX, description="An id.")]
@@ -88,7 +102,8 @@ Model = Annotated[Text, Field(min_length=1, max_length=256, description="A model
 Reason = Annotated[Text, Field(max_length=REASON_CHARS_MAX, description="Why: kept in the audit log.")]
 Usd = Annotated[
     str,
-    StringConstraints(pattern=USD_PATTERN, max_length=21),
+    StringConstraints(max_length=21),
+    described(USD_PATTERN),
     AfterValidator(_usd),
     Field(description="Dollars with up to nine decimals, in a string.", examples=["12.50"]),
 ]

@@ -17,6 +17,7 @@ from proxy.core.usage import Meter, Modality
 from proxy.store import StoreError, reports
 from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
+from proxy.store.reports import Basis
 from proxy.store.tokens import TokenRole
 
 GROUP_CHARS_MAX = 500
@@ -24,11 +25,21 @@ ROWS_MAX = 10_000  # in one JSON answer
 _FILTERS = ("end_user", "tag", "kind", "status", "meter", "modality", "unrated", "estimated")
 
 
+BasisParam = Annotated[
+    Basis,
+    Field(
+        strict=False,
+        description="What `from` and `to` mean: when things occurred, or accounting months.",
+    ),
+]
+
+
 class CostsOut(Output):
     """A cost report: a row for every group that has entries. To a viewer, cost is what the tenant owes."""
 
     from_: At | None = Field(serialization_alias="from")
     to: At | None
+    basis: Basis
     group_by: list[str]
     rows: list[dict[str, Any]]
     total: dict[str, Any]
@@ -46,27 +57,44 @@ class CostParams(FilterParams):
     ] = ""
     end_user: Annotated[Text | None, Field(min_length=1, max_length=256)] = None
     tag: Annotated[Text | None, Field(min_length=1, max_length=256, description="NAME=VALUE.")] = None
-    kind: Kind | None = None
+    kind: Annotated[Kind | None, Field(strict=False)] = None
     status: Annotated[Text | None, Field(min_length=1, max_length=64)] = None
-    meter: Annotated[Meter | None, Field(description="What this meter has of each entry.")] = None
-    modality: Annotated[Modality | None, Field(description="As `meter`: text, audio, image.")] = None
+    meter: Annotated[Meter | None, Field(strict=False, description="What this meter has of each entry.")] = (
+        None
+    )
+    modality: Annotated[
+        Modality | None, Field(strict=False, description="As `meter`: text, audio, image.")
+    ] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
     estimated: Annotated[Flag, Field(description="Only what is estimated.")] = False
     sessions: Annotated[Flag, Field(description="Count sessions, however long that takes.")] = False
     tz: Annotated[Zone | None, Field(description="Of hours, days and months; else the ledger's.")] = None
+    basis: BasisParam = Basis.OCCURRED
 
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
+    told = reports.run(call.context.engine, query_of(call), ROWS_MAX).as_json()
+    return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+
+
+def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:
+    """Return what a call asks for, as far as it may see it; raises Problem where a parameter cannot be."""
     zone = zone_of(call.params.tz, call.context.zone)
-    start, end = period(call.params, zone)
+    months_of = months_asked(call.params.basis, call)
+    start, end = period(call.params, months_of or zone, months_of=months_of)
+    if months_of is not None and call.params.period is not None and (start or end):
+        raise invalid("query", "period", "give it, or `from` and `to` with the basis `period`: not both")
     groups = groups_of(call.params.group_by, check_groups)
     asked = {name: getattr(call.params, name) for name in _FILTERS}
-    filters = replace(filters_of(call), start=start, end=end, **asked)
+    filters = replace(filters_of(call), start=start, end=end, months_of=months_of, **asked)
     is_billed = call.caller.role is TokenRole.VIEWER
-    query = reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
-    told = reports.run(call.context.engine, query, ROWS_MAX).as_json()
-    return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+    return reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
+
+
+def months_asked(basis: Basis, call: Call[Any, Any]) -> ZoneInfo | None:
+    """Return the zone whose months a report is about, None where its time is when things occurred."""
+    return call.context.zone if basis is Basis.PERIOD else None
 
 
 def zone_of(name: str | None, default: ZoneInfo) -> ZoneInfo:

@@ -52,7 +52,7 @@ ledger_entry = Table(
     Column("flags", Json, nullable=False),
     Column("occurred_at", Instant, nullable=False, index=True),
     Column("posted_at", Instant, nullable=False),
-    Column("period", Words, nullable=False, index=True),  # 'YYYY-MM'
+    Column("period", Words, nullable=False),  # 'YYYY-MM'
     Column("list_nanousd", BigInteger),
     Column("cost_nanousd", BigInteger),  # null: unrated
     Column("billed_nanousd", BigInteger),
@@ -66,6 +66,7 @@ ledger_entry = Table(
     Column("markup_bp", Integer),  # … and what is on top of our cost for the rest
 )
 Index("ix_ledger_entry_tenant_id_occurred_at", ledger_entry.c.tenant_id, ledger_entry.c.occurred_at)
+Index("ix_ledger_entry_period_occurred_at", ledger_entry.c.period, ledger_entry.c.occurred_at)
 _unrated = ledger_entry.c.cost_nanousd.is_(None)
 Index("ix_ledger_entry_unrated", ledger_entry.c.id, sqlite_where=_unrated, postgresql_where=_unrated)
 _reverses = ledger_entry.c.role == "reversal"

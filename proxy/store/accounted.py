@@ -1,0 +1,64 @@
+"""Entries that are accounted in another month than the one in which they occurred.
+
+Rollups know when entries occurred, and nothing of periods. What was late for a close, or corrects a closed
+month, is in the wrong month there. It is little, and an index finds it; so reports by period put it right.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, tzinfo
+
+from sqlalchemy import ColumnElement, Connection, func, select, union_all
+
+from proxy.core.periods import span_of
+from proxy.store.filters import Condition, Filters, accounted_months
+from proxy.store.groups import LINES, Source, month_in
+from proxy.store.schema import ledger_entry
+
+_entry = ledger_entry.c
+
+
+def moved(connection: Connection, zone: tzinfo) -> Condition | None:
+    """Return which entries those are, None if there are none. Months are those of `zone`."""
+    found = [one for period in _periods(connection) for one in _elsewhere(connection, period, zone)]
+    if not found:
+        return None
+    return _entry.id.in_(union_all(*(select(_entry.id).where(one) for one in found)))
+
+
+def _periods(connection: Connection) -> Iterator[str]:
+    """Yield the periods that have entries, each found by the index."""
+    period = connection.execute(select(func.min(_entry.period))).scalar_one()
+    while period is not None:
+        yield period
+        later = select(func.min(_entry.period)).where(_entry.period > period)
+        period = connection.execute(later).scalar_one()
+
+
+def _elsewhere(connection: Connection, period: str, zone: tzinfo) -> Iterator[Condition]:
+    """Yield a condition for what is of this period and occurred before it, and for what did after it."""
+    span = span_of(period, zone)
+    for beside in (_entry.occurred_at < span.start, _entry.occurred_at >= span.end):
+        condition = (_entry.period == period) & beside
+        if connection.execute(select(_entry.id).where(condition).limit(1)).first() is not None:
+            yield condition
+
+
+def as_occurred(filters: Filters, zone: tzinfo) -> Filters | None:
+    """Return `filters` about the time of the periods that are meant, None where nothing is between."""
+    first, last = accounted_months(filters)
+    starts = [span_of(first, zone).start] if first is not None else []
+    ends = [span_of(last, zone).start] if last is not None else []
+    if filters.months_of is None:
+        starts += [filters.start] if filters.start is not None else []
+        ends += [filters.end] if filters.end is not None else []
+    start, end = max(starts, default=None), min(ends, default=None)
+    if start is not None and end is not None and end <= start:
+        return None
+    return replace(filters, start=start, end=end, period=None, months_of=None)
+
+
+def lines_as_occurred(dialect: str, zone: tzinfo, span: tuple[datetime, datetime]) -> Source:
+    """Return entries as if each were accounted in the month in `zone` in which it occurred."""
+    at: ColumnElement[datetime] = _entry.occurred_at
+    return replace(LINES, period=month_in(dialect, at, zone, span))
