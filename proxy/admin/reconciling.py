@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from proxy.admin.config import BillConfig
 from proxy.admin.provider_bill import BillSource, read_bill
 from proxy.core.money import NANOUSD_PER_USD
-from proxy.core.reconcile import Threshold
-from proxy.store import StoreError
+from proxy.core.reconcile import Threshold, complete_until
+from proxy.store import Conflict
 from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.reconciliations import Reconciliation, Scope, Terms, check_scope, compare_bill, record
@@ -29,6 +29,11 @@ class Reconciler:
         threshold = Threshold(config.usd * NANOUSD_PER_USD, config.percent)
         return Terms(timedelta(hours=config.delay_h), threshold)
 
+    def run_last(self, engine: Engine, days: int, act: Act) -> Reconciliation:
+        """Compare the last so many days whose bill is complete; raises as `run`."""
+        end_on = complete_until(act.at, self.terms.delay)
+        return self.run(engine, end_on - timedelta(days=days), end_on, act)
+
     def run(self, engine: Engine, first_on: date, end_on: date, act: Act) -> Reconciliation:
         """Compare the days from `first_on` to the one before `end_on`. Blocks; takes seconds to minutes.
 
@@ -37,7 +42,7 @@ class Reconciler:
         """
         config = self.config
         if config.admin_key is None:
-            raise StoreError(
+            raise Conflict(
                 "TALKMETER_UPSTREAM_ADMIN_KEY is not set: the provider's bill is read with an admin key."
             )
         scope = Scope(first_on, end_on, tuple(config.projects), tuple(config.keys))

@@ -84,7 +84,7 @@ def show_report(
         project=project,
         key=key,
         model=model,
-        period=_accounted(accounted, months_of is not None and (start or end) is not None),
+        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
         months_of=months_of,
         session=session,
         end_user=end_user,
@@ -102,7 +102,8 @@ def show_report(
     print_report(answer, "json" if json else format)
 
 
-def _accounted(period: str | None, has_months: bool) -> str | None:
+def accounted_in(period: str | None, has_months: bool) -> str | None:
+    """Return the month of --period; beside times that are months it ends the command with 2."""
     if period is not None and has_months:
         raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
     return None if period is None else month("--period", period)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from proxy.cli import query
+from proxy.cli.costs import accounted_in
 from proxy.cli.output import JsonOption, database, fail, month, note, period, print_json, settings
 from proxy.cli.root import app
 from proxy.exports.costs import costs_table
@@ -19,7 +20,7 @@ from proxy.exports.formats import TEXTS, Format, write
 from proxy.exports.ledger import Told, ledger_table
 from proxy.exports.table import Table
 from proxy.store.filters import Filters
-from proxy.store.reports import CostQuery
+from proxy.store.reports import Basis, CostQuery
 
 STDOUT = Path("-")
 
@@ -98,6 +99,7 @@ def export_costs(
     unrated: query.UnratedOption = False,
     estimated: query.EstimatedOption = False,
     count_sessions: query.SessionsOption = False,
+    basis: query.BasisOption = Basis.OCCURRED,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -105,7 +107,8 @@ def export_costs(
     _check_output(output, format, json)
     given = settings()
     zone = query.zone_of(tz or given.period_timezone)
-    first, last = period(start, end, zone)
+    months_of = query.months_of(basis, given.period_timezone)
+    first, last = period(start, end, zone, months_of)
     filters = Filters(
         start=first,
         end=last,
@@ -113,7 +116,8 @@ def export_costs(
         project=project,
         key=key,
         model=model,
-        period=month("--period", accounted) if accounted is not None else None,
+        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
+        months_of=months_of,
         session=session,
         end_user=end_user,
         tag=tag,

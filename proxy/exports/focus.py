@@ -94,7 +94,7 @@ class Export:
         """Return an export of the ledger as it is now.
 
         Raises:
-            StoreError: a filter names what does not exist, or says what cannot be; or lines are in an archive.
+            StoreError: a filter names what does not exist or says what cannot be, or lines are archived.
         """
         with reading(engine) as connection:
             need_lines(connection, wanted.in_month, "an export of lines")

@@ -34,7 +34,8 @@ from proxy.store.line_items import load_line_items
 from proxy.store.our_side import our_side, price_history
 from proxy.store.outbox import Announcement, announce
 from proxy.store.pages import EVERYTHING, Page
-from proxy.store.schema import reconciliation, reconciliation_day, reconciliation_row
+from proxy.store.schedules import Content
+from proxy.store.schema import reconciliation, reconciliation_day, reconciliation_row, schedule
 
 DAYS_MAX = 92
 ROWS_MAX = 50_000
@@ -226,6 +227,14 @@ def rows_of(connection: Connection, id: str, page: Page = EVERYTHING) -> list[di
     return [_row_json(row) for row in connection.execute(page.of(query, of.number, tenant_id=None))]
 
 
+def worst_rows(connection: Connection, id: str, limit: int) -> list[dict[str, Any]]:
+    """Return the rows of a comparison of which most is unexplained, and nothing that agrees."""
+    of = reconciliation_row.c
+    query = select(reconciliation_row).where(of.reconciliation_id == id, of.unexplained_nanousd != 0)
+    worst = query.order_by(func.abs(of.unexplained_nanousd).desc(), of.number).limit(limit)
+    return [_row_json(row) for row in connection.execute(worst)]
+
+
 def verdicts(connection: Connection, first: date, end: date) -> dict[date, Day]:
     """Return what was last said of each of these days after the provider's delay."""
     of = reconciliation_day.c
@@ -240,9 +249,13 @@ def verdicts(connection: Connection, first: date, end: date) -> dict[date, Day]:
 
 
 def reconciled_since(connection: Connection) -> date | None:
-    """Return the first day that was ever compared; None: none was."""
+    """Return the first day that was ever compared, or since when a schedule does it; None: nobody does."""
     compared = connection.execute(select(func.min(reconciliation.c.first_on))).scalar_one()
-    return date.fromisoformat(compared) if compared else None
+    wanted = schedule.c.content == Content.RECONCILIATION
+    scheduled = connection.execute(select(func.min(schedule.c.created_at)).where(wanted)).scalar_one()
+    days = [date.fromisoformat(compared)] if compared else []
+    days += [scheduled.astimezone(UTC).date()] if scheduled else []
+    return min(days, default=None)
 
 
 # --- Rows

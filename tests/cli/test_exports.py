@@ -91,6 +91,7 @@ def test_what_is_there_is_kept_without_force(talkmeter: Talkmeter, booked: Books
         (("ledger", "--output", "x.csv", "--kind", "gift"), 1),
         (("costs", "--output", "x.csv", "--group-by", "zodiac"), 1),
         (("costs", "--output", "x.csv", "--tz", "Mars/Olympus"), 1),
+        (("costs", "--output", "x.csv", "--basis", "period", "--from", "2026-11-02"), 2),
     ],
 )
 def test_what_cannot_be(

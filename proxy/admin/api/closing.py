@@ -221,6 +221,7 @@ ROUTES = (
         handler=show_month,
         params=PeriodPath,
         result=StandingOut,
+        also=(409,),
         installation=True,
     ),
     Route(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
+from proxy.admin.reconciling import Reconciler
 from proxy.exports.formats import Format
 from proxy.exports.table import Table
 from proxy.store.audit import Act
@@ -51,6 +52,7 @@ class Context:
     aliases: dict[str, str]  # which model's prices a deployment's name has
     four_eyes: FourEyes
     pepper: Callable[[], bytes]
+    reconciler: Reconciler
 
 
 @dataclass(frozen=True, slots=True)
