@@ -11,7 +11,7 @@ from tests.postgres import as_owner, as_text
 
 
 @pytest.fixture(autouse=True)
-def _as_owner(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+def _as_owner(talkmeter: Talkmeter, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     year(books.engine)
     if books.engine.dialect.name == "postgresql":
         monkeypatch.setenv("TALKMETER_DATABASE_URL", as_text(as_owner(books.engine.url)))
