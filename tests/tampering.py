@@ -24,6 +24,9 @@ APPEND_ONLY = (
     "ledger_period",
     "statement",
     "statement_line",
+    "ledger_archive",
+    "ledger_archive_block",
+    "ledger_archive_cell",
     "approval_request",
     "approval_decision",
 )

@@ -3,6 +3,7 @@
 from proxy.cli import (
     adjustments,
     approvals,
+    archiving,
     audit,
     budgets,
     comparisons,
@@ -34,6 +35,7 @@ __all__ = [
     "adjustments",
     "app",
     "approvals",
+    "archiving",
     "audit",
     "budgets",
     "comparisons",

@@ -1,5 +1,6 @@
 """`talkmeter ledger`: what was billed, entry by entry, and whether it adds up."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -120,7 +121,8 @@ def print_entries(shown: list[Booked]) -> None:
 
 def _notes(entry: Booked) -> str:
     concerns = [f"correction of {entry.corrects_period}"] if entry.corrects_period else []
-    return ", ".join([*concerns, *["estimated"] * entry.estimated, *entry.flags])
+    elsewhere = [f"lines in {entry.archive}"] if entry.archive else []
+    return ", ".join([*concerns, *["estimated"] * entry.estimated, *entry.flags, *elsewhere])
 
 
 def _billed(entry: Booked) -> str | None:
@@ -135,6 +137,10 @@ def verify(
         str | None,
         typer.Option(help="What an earlier verify printed: the ledger has to begin with all of that."),
     ] = None,
+    archive: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="An archive, to check its lines too; may be repeated."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Recompute every entry from its lines and rate cards, and the chain. Ends with 1 if anything differs."""
@@ -147,6 +153,7 @@ def verify(
             parse_zone(given.period_timezone),
             lambda done, total: progress.update(task, completed=done, total=total),
             kept=kept,
+            files=archive or (),
         )
     if json:
         _print_json(verdict)
@@ -163,7 +170,8 @@ def _kept(digest: str | None) -> str | None:
 
 def _print_json(verdict: Verdict) -> None:
     ok = verdict.fault is None
-    print_json({"ok": ok, "entries": verdict.entries, "fault": verdict.fault, "digest": verdict.seal})
+    told = {"ok": ok, "entries": verdict.entries, "fault": verdict.fault, "digest": verdict.seal}
+    print_json(told | {"archived": list(verdict.sealed)})
     raise typer.Exit(0 if ok else 1)
 
 
@@ -171,6 +179,11 @@ def _print_verdict(verdict: Verdict, *, compared: bool) -> None:
     if verdict.fault is not None:
         fail(f"{verdict.fault} ({verdict.entries:,} entries before it add up)")
     typer.echo(f"{verdict.entries:,} entries add up.\n{verdict.seal}")
+    if verdict.sealed:
+        note(
+            f"Lines of {', '.join(verdict.sealed)} are archived: --archive FILE checks them too. Without it"
+            " what is left was checked against the seal that this database has of them."
+        )
     if compared:
         note("Nothing was changed up to the digest that you gave. Keep this one elsewhere for the next time.")
     else:

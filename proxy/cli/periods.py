@@ -54,6 +54,7 @@ def list_periods(json: JsonOption = False) -> None:
         ("Entries", NUMBER),
         ("Unrated", NUMBER),
         ("Billed $", NUMBER),
+        "Archive",
     )
     rows = [
         (
@@ -65,6 +66,7 @@ def list_periods(json: JsonOption = False) -> None:
             one.entries,
             one.unrated_entries or None,
             format_usd(one.billed_nanousd),
+            one.archive,
         )
         for one in found
     ]
@@ -83,6 +85,7 @@ def _shown(one: Month) -> dict[str, object]:
         "unrated_entries": one.unrated_entries,
         "billed_nanousd": one.billed_nanousd,
         "billed_usd": format_usd(one.billed_nanousd),
+        "archive": one.archive,
     }
 
 

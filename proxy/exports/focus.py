@@ -18,9 +18,10 @@ from proxy.exports.focus_rows import View, billing_month, rows_of
 from proxy.exports.table import Column, Kind, Row, Table
 from proxy.store import StoreError, ledger_pages
 from proxy.store.adjustments import KINDS
+from proxy.store.archives import need_lines
 from proxy.store.chain import chain
 from proxy.store.database import reading
-from proxy.store.filters import Filters, conditions
+from proxy.store.filters import Filters
 from proxy.store.ledger import Booked
 from proxy.store.prices import cards_of
 from proxy.store.schema import statement
@@ -93,10 +94,10 @@ class Export:
         """Return an export of the ledger as it is now.
 
         Raises:
-            StoreError: a filter names what does not exist, or says what cannot be.
+            StoreError: a filter names what does not exist or says what cannot be, or lines are archived.
         """
         with reading(engine) as connection:
-            conditions(connection, wanted.in_month)
+            need_lines(connection, wanted.in_month, "an export of lines")
             return cls(engine, wanted, chain(connection).entries)
 
     def table(self, told: Told | None = None) -> Table:

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from proxy.exports.table import Column, Kind, Row, Table
+from proxy.store.archives import need_lines
+from proxy.store.database import reading
 from proxy.store.filters import Filters
 from proxy.store.ledger import Booked, Line, windows
 
@@ -70,12 +72,14 @@ def ledger_table(
 
     With `is_billed`, cost is what the tenant owes, and nothing tells what we are charged. `told` hears how
     far it is, also where nothing is found for long. Going through the rows raises StoreError where a filter
-    names what does not exist.
+    names what does not exist, or lines are in an archive.
     """
     return Table(COLUMNS, _rows(engine, filters, is_billed, told))
 
 
 def _rows(engine: Engine, filters: Filters, is_billed: bool, told: Told | None) -> Iterator[Row]:
+    with reading(engine) as connection:
+        need_lines(connection, filters, "an export of lines")
     for window in windows(engine, filters):
         for entry in window.entries:
             yield from rows_of(as_owed(entry) if is_billed else entry)
@@ -84,7 +88,8 @@ def _rows(engine: Engine, filters: Filters, is_billed: bool, told: Told | None) 
 
 
 def rows_of(entry: Booked) -> Iterator[Row]:
-    """Yield an entry's rows."""
+    """Yield an entry's rows; raises StoreError where its lines were archived meanwhile."""
+    entry.need_lines()
     own = _entry_values(entry)
     for line in entry.lines:
         yield (*own, *_line_values(entry, line))

@@ -7,18 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.store import NotFound
+from proxy.store import Conflict, NotFound
+from proxy.store.archives import need_lines
 from proxy.store.database import reading
-from proxy.store.filters import EVERYTHING, Filters, conditions
+from proxy.store.filters import EVERYTHING, Condition, Filters, conditions, line_conditions
 from proxy.store.instants import format_instant
 from proxy.store.pages import Within
 from proxy.store.periods import Closes, load_closes
-from proxy.store.schema import ledger_entry, ledger_line, project, tenant
+from proxy.store.schema import ledger_archive, ledger_entry, ledger_line, project, tenant
 
 PAGE_ENTRIES = 500
 WINDOW_IDS = 1_000
 TURNS_MAX = 10_000
-_DERIVED = ("tenant", "project", "corrects_period", "lines")
+_DERIVED = ("tenant", "project", "corrects_period", "archive", "lines")
 _corrected = ledger_entry.alias("corrected")
 
 
@@ -72,11 +73,19 @@ class Booked:
     tags: Mapping[str, str]
     corrects: int | None
     corrects_period: str | None  # the closed period that it concerns
+    archive: str | None  # the file that has its lines, which are not here any more
     lines: Sequence[Line]
 
     @property
     def rated(self) -> bool:
         return self.cost_nanousd is not None
+
+    def need_lines(self) -> None:
+        """Raises StoreError: its lines are in an archive."""
+        if self.archive is not None:
+            raise Conflict(
+                f"{self.period} is archived in {self.archive}: the lines of its entries are there."
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as `ledger list --json` prints it."""
@@ -106,6 +115,7 @@ class Booked:
             "markup_bp": self.markup_bp,
             "corrects": self.corrects,
             "corrects_period": self.corrects_period,
+            "archive": self.archive,
             "lines": [{name: getattr(line, name) for name in Line.__slots__} for line in self.lines],
         }
 
@@ -143,9 +153,15 @@ def windows(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
         yield Window(found, end - first + 1, last - first + 1)
 
 
+def _wanted(connection: Connection, filters: Filters) -> list[Condition]:
+    if line_conditions(filters):
+        need_lines(connection, filters, "a list by meter or modality")
+    return conditions(connection, filters)
+
+
 def _ends(connection: Connection, filters: Filters, after: int) -> tuple[int, int]:
     """Return the first and the last id that are meant; where there is none, the last is before the first."""
-    wanted = [*conditions(connection, filters), ledger_entry.c.id > after]
+    wanted = [*_wanted(connection, filters), ledger_entry.c.id > after]
     first, last = (
         select(end(ledger_entry.c.id)).where(*wanted).scalar_subquery() for end in (func.min, func.max)
     )
@@ -171,7 +187,7 @@ def page_of_entries(connection: Connection, filters: Filters, *, after: int, lim
         StoreError: a filter names what does not exist.
     """
     found: list[Booked] = []
-    wanted = conditions(connection, filters)
+    wanted = _wanted(connection, filters)
     while len(found) < limit:
         following = select(func.min(ledger_entry.c.id)).where(*wanted, ledger_entry.c.id > after)
         first = connection.execute(following).scalar_one()
@@ -200,7 +216,7 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
         StoreError: a filter names what does not exist.
     """
     with reading(engine) as connection:
-        query = booked().where(*conditions(connection, filters))
+        query = booked().where(*_wanted(connection, filters))
         found = with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
     return found[::-1]
 
@@ -228,10 +244,12 @@ def booked() -> Select[Any]:
             func.coalesce(tenant.c.name, entry.tenant_id).label("tenant"),
             func.coalesce(project.c.name, entry.project_id).label("project"),
             _corrected.c.period.label("period_of_corrected"),
+            ledger_archive.c.file.label("archive"),
         )
         .join(tenant, tenant.c.id == entry.tenant_id, isouter=True)
         .join(project, project.c.id == entry.project_id, isouter=True)
         .join(_corrected, _corrected.c.id == entry.corrects, isouter=True)
+        .join(ledger_archive, ledger_archive.c.period == entry.period, isouter=True)
     )
 
 

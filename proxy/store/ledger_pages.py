@@ -2,7 +2,7 @@
 
 Each page is a short transaction and goes on behind the last one's end in the order of an index, so the last
 page costs what the first did. What is posted meanwhile is left out: a reader says up to which entry it wants
-the chain, and several ways through it up to there agree.
+the chain, and several ways through it up to there agree. Entries whose lines are in an archive are refused.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -113,6 +113,8 @@ def _pages(
         with reading(engine) as connection:
             more = [behind(last)] if last is not None else []
             page = with_lines(connection, _page(connection, filters, [*wanted, *more], order))
+        for entry in page:
+            entry.need_lines()
         yield from page
         if len(page) < PAGE_ENTRIES:
             return

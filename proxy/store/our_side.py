@@ -1,16 +1,17 @@
 """Our side of a reconciliation: what lines come to by UTC day, upstream account, model and meter."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, case, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, func, select, type_coerce
 
 from proxy.core.rating import CONTRACT, PUBLIC, Price, without_date
 from proxy.core.reconcile import Booked, Dated, Edge, Prices
 from proxy.core.records import Role
 from proxy.core.usage import Meter
 from proxy.core.windows import Span
+from proxy.store.archives import refuse_archived
 from proxy.store.calendar import DAY, day_text
 from proxy.store.prices import load_cards
 from proxy.store.schema import ledger_entry, ledger_line
@@ -26,7 +27,12 @@ _METERS = frozenset(meter.value for meter in Meter)
 
 
 def our_side(connection: Connection, span: Span, shown_until: datetime) -> list[Booked]:
-    """Return what was booked of full UTC days. What occurred after `shown_until` they may not show yet."""
+    """Return what was booked of full UTC days. What occurred after `shown_until` they may not show yet.
+
+    Raises:
+        StoreError: lines of that time are in an archive.
+    """
+    refuse_archived(connection, _metered(span), "a reconciliation")
     return [*_lines(connection, span, shown_until), *_uncounted(connection, span)]
 
 
@@ -97,7 +103,11 @@ def _uncounted(connection: Connection, span: Span) -> Iterator[Booked]:
 def _of(span: Span) -> Select[Any]:
     """Select day, account and model of what was metered in `span`."""
     day = (type_coerce(_entry.occurred_at, BigInteger) // DAY).label("day")
-    return select(day, _entry.account, _entry.model).where(
+    return select(day, _entry.account, _entry.model).where(*_metered(span))
+
+
+def _metered(span: Span) -> Sequence[ColumnElement[bool]]:
+    return (
         _entry.occurred_at >= span.start,
         _entry.occurred_at < span.end,
         _entry.provider == PROVIDER,

@@ -12,7 +12,7 @@ from proxy.core.periods import Periods, span_of
 from proxy.store import StoreError
 from proxy.store.chain import Head, chain
 from proxy.store.instants import parse_zone
-from proxy.store.schema import ledger_entry, ledger_period, statement
+from proxy.store.schema import ledger_archive, ledger_entry, ledger_period, statement
 from proxy.store.sums import UNRATED, exact, parts
 
 CLOSED = "closed"
@@ -77,6 +77,7 @@ class Month:
     entries: int
     unrated_entries: int
     billed_nanousd: int
+    archive: str | None = None  # the file that has its lines
 
 
 def load_closes(connection: Connection) -> Closes:
@@ -100,7 +101,10 @@ def list_periods(connection: Connection, zone: tzinfo, now: datetime) -> list[Mo
     head = chain(connection)
     periods = head.periods(zone)
     stated = {row.period: row for row in connection.execute(_stated())}
-    months = [_closed(close, stated.get(close.period)) for close in load_closes(connection)]
+    files = {row.period: row.file for row in connection.execute(select(ledger_archive))}
+    months = [
+        _closed(close, stated.get(close.period), files.get(close.period)) for close in load_closes(connection)
+    ]
     return months + [_open(row, periods, now) for row in connection.execute(_unstated(head.closed_through))]
 
 
@@ -121,7 +125,7 @@ def _unstated(closed_through: str | None) -> Any:
     return sums.where(of.period > (closed_through or "")).group_by(of.period).order_by(of.period)
 
 
-def _closed(close: Close, row: Row[Any] | None) -> Month:
+def _closed(close: Close, row: Row[Any] | None, archive: str | None) -> Month:
     return Month(
         period=close.period,
         state=CLOSED,
@@ -132,6 +136,7 @@ def _closed(close: Close, row: Row[Any] | None) -> Month:
         entries=exact(row, "entries") if row else 0,
         unrated_entries=exact(row, "unrated") if row else 0,
         billed_nanousd=exact(row, "billed") if row else 0,
+        archive=archive,
     )
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from proxy.store import StoreError
 from proxy.store.accounted import as_occurred, lines_as_occurred, moved
+from proxy.store.archives import archive_of, need_lines, refuse_archived, whole
 from proxy.store.calendar import offset_changes
 from proxy.store.columns import EPOCH, to_micros
 from proxy.store.database import reading
@@ -179,14 +180,16 @@ class _Asked:
     def totals(self) -> TotalsBy:
         """Return what each group comes to."""
         if self._why_lines:
-            totals = self._sums(self._lines, self.groups)
+            totals = self._sums(self.groups, self._query.filters)
         elif self._query.by_period:
             totals = self._by_period()
         else:
             totals = _cells(self._connection, self._query).sums(self._connection)
         self._check_rows(totals)
         if not self._why_lines:
-            self._counts_sessions = self._query.count_sessions or self._concerns_few(totals)
+            self._counts_sessions = self._may_count() and (
+                self._query.count_sessions or self._concerns_few(totals)
+            )
             if self._counts_sessions:
                 for key, sessions in self._lines.sessions(self._connection, self.groups).items():
                     if key in totals:  # nothing is one group too, with no session
@@ -206,9 +209,9 @@ class _Asked:
             return totals
         if within is not None:
             groups = self._groups(lines_as_occurred(connection.dialect.name, zone, self._span))
-            for key, one in self._sums(self._lines_of(within, elsewhere), groups).items():
+            for key, one in self._sums(groups, within, elsewhere).items():
                 totals.setdefault(key, Totals()).take(one)  # nothing is one group too
-        for key, one in self._sums(self._lines_of(query.filters, elsewhere), self.groups).items():
+        for key, one in self._sums(self.groups, query.filters, elsewhere).items():
             totals.setdefault(key, Totals()).add(one)
         return {key: one for key, one in totals.items() if one.entries}
 
@@ -220,8 +223,10 @@ class _Asked:
         dialect = self._connection.dialect.name
         return make_groups(dialect, self._query.group_by, self._query.zone, source, self._span)
 
-    def _sums(self, lines: Lines, groups: Sequence[Group]) -> TotalsBy:
-        totals = lines.sums(self._connection, groups, self._rows_max)
+    def _sums(self, groups: Sequence[Group], filters: Filters, *more: Condition) -> TotalsBy:
+        wanted = [*conditions(self._connection, whole(filters)), *more]
+        refuse_archived(self._connection, wanted, f"this report ({', '.join(self._why_lines or [PERIOD])})")
+        totals = self._lines_of(filters, *more).sums(self._connection, groups, self._rows_max)
         self._check_rows(totals)
         return totals
 
@@ -242,6 +247,15 @@ class _Asked:
         elif self._counts_sessions:
             total.sessions = self._lines.sessions(self._connection, ()).get((), 0)
         return total
+
+    def _may_count(self) -> bool:
+        """Return whether sessions can be counted: by meter or modality that takes lines."""
+        if self._query.part is Part.ENTRY:
+            return True
+        if self._query.count_sessions:
+            need_lines(self._connection, self._query.filters, "counting sessions by meter or modality")
+            return True
+        return archive_of(self._connection, conditions(self._connection, whole(self._query.filters))) is None
 
     def _concerns_few(self, totals: TotalsBy) -> bool:
         """Return whether sessions can be counted in passing: what is read for it are a tenant's entries."""

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from proxy.core.records import Entry
 from proxy.store.announcements import announce_thresholds
+from proxy.store.archives import refuse_archived
 from proxy.store.audit import Act
 from proxy.store.budget_cache import BudgetCache
 from proxy.store.chain import append, chain, lock_chain
@@ -100,6 +101,7 @@ class Rerating:
             ledger_entry.c.kind.in_(METERED),
             ledger_entry.c.id.between(after + 1, last),
         ]
+        refuse_archived(connection, wanted, "rating again")
         page = stored(connection, wanted, PAGE_ENTRIES)
         pairs = [(old, new) for old in page if differs(old.record, new := rerated(old, cards))]
         if self.act is not None and pairs:

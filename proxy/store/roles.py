@@ -1,11 +1,11 @@
 """What PostgreSQL lets the role do that `serve` and the command line connect as.
 
 It owns nothing: an owner could switch off what protects the ledger. What is booked, stated, compared, priced
-or audited it may read and add to. Everything else, such as counters, leases and what is live, it may change
-as well.
+or audited it may read and add to; archives it may only read. Everything else, such as counters, leases and
+what is live, it may change as well.
 """
 
-from sqlalchemy import Connection, column, func, select, table, text
+from sqlalchemy import Connection, Table, column, func, select, table, text
 
 from proxy.store import StoreError
 from proxy.store.columns import metadata
@@ -14,6 +14,9 @@ from proxy.store.schema import (
     approval_request,
     audit,
     entry_conflict,
+    ledger_archive,
+    ledger_archive_block,
+    ledger_archive_cell,
     ledger_block,
     ledger_entry,
     ledger_line,
@@ -31,7 +34,9 @@ from proxy.store.schema import (
 LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
 APPROVALS = (approval_request, approval_decision)
 RECONCILED = (reconciliation, reconciliation_day, reconciliation_row)
-APPEND_ONLY = (*LEDGER, *APPROVALS, *RECONCILED, entry_conflict, rate_card, rate_price, markup, audit)
+ARCHIVES = (ledger_archive, ledger_archive_block, ledger_archive_cell)  # only the owner makes one
+_BOOKS = (*LEDGER, *APPROVALS, *RECONCILED, *ARCHIVES)
+APPEND_ONLY = (*_BOOKS, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))
@@ -67,11 +72,17 @@ def grant(connection: Connection, role: str) -> None:
         )
     for one in metadata.sorted_tables:
         connection.execute(text(f"REVOKE ALL ON {one.name} FROM {name}"))
-        rights = "SELECT, INSERT" if one in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        rights = _rights(one)
         connection.execute(text(f"GRANT {rights} ON {one.name} TO {name}"))
     connection.execute(text(f"GRANT SELECT ON alembic_version TO {name}"))
     connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {_schema(connection)} TO {name}"))
     connection.execute(text(f"GRANT USAGE ON SCHEMA {_schema(connection)} TO {name}"))
+
+
+def _rights(one: Table) -> str:
+    if one in ARCHIVES:
+        return "SELECT"
+    return "SELECT, INSERT" if one in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
 
 
 def _may_act_as_owner(connection: Connection, role: object) -> bool:

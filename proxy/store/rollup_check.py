@@ -1,9 +1,13 @@
-"""Whether rollups are what the ledger sums to: summed again in SQL, from entries and lines, day by day."""
+"""Whether rollups are what the ledger sums to: summed again in SQL, from entries and lines, day by day.
+
+Of lines that are in archives, what they came to is kept and sealed.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -32,11 +36,14 @@ from proxy.store.rollups import (
     Part,
     cell_of,
     day_start,
+    group_key,
     month_start,
     quarter_start,
     zone_of,
 )
 from proxy.store.schema import (
+    ledger_archive,
+    ledger_archive_cell,
     ledger_entry,
     ledger_line,
     rollup_day,
@@ -120,27 +127,75 @@ def _next_quarter(at: datetime) -> datetime:
 
 def _of_ledger(connection: Connection, start: datetime, end: datetime) -> Cells:
     within = (_entry.occurred_at >= start) & (_entry.occurred_at < end)
-    return {
-        (int(row.quarter), _group_of(row)): _facts(row)
-        for query in _queries()
-        for row in connection.execute(query.where(within))
-    }
+    has_no_lines_here = _entry.period.in_(select(ledger_archive.c.period))
+    cells = _archived(connection, start, end)
+    for part, query in _queries():
+        wanted = within if part is Part.ENTRY else within & ~has_no_lines_here
+        for row in connection.execute(query.where(wanted)):
+            _add(cells, (int(row.quarter), _group_of(row)), _facts(row))
+    return cells
 
 
-def _queries() -> Iterator[Select[Any]]:
+def _archived(connection: Connection, start: datetime, end: datetime) -> Cells:
+    """Return what lines came to that are in archives now."""
+    of = ledger_archive_cell.c
+    cells: Cells = {}
+    query = select(ledger_archive_cell).where(of.starts_at >= start, of.starts_at < end)
+    for row in connection.execute(query):
+        cell = cell_of(row)
+        key = (to_micros(row.starts_at), tuple(msgspec.json.decode(row.key)))
+        _add(cells, key, (cell.entries, cell.quantity, *cell.amounts))
+    return cells
+
+
+def _add(cells: Cells, key: tuple[int, tuple[Any, ...]], facts: Facts) -> None:
+    known = cells.get(key)
+    cells[key] = facts if known is None else tuple(a + b for a, b in zip(known, facts, strict=True))
+
+
+class CellRow(NamedTuple):
+    """What lines of one period come to in one quarter hour and group, as `ledger_archive_cell` has it."""
+
+    starts_at: int  # microseconds
+    key: str
+    entries: int
+    quantity: int
+    list_high: int
+    list_low: int
+    cost_high: int
+    cost_low: int
+    billed_high: int
+    billed_low: int
+
+
+def line_cells(connection: Connection, period: str) -> list[CellRow]:
+    """Return what the lines of a period's entries come to, and those entries that have none, in order."""
+    found = []
+    for part, query in _queries():
+        if part is not Part.ENTRY:
+            for row in connection.execute(query.where(_entry.period == period)):
+                entries, quantity, *amounts = _facts(row)
+                cell = Cell()
+                cell.add(entries, quantity, amounts)
+                found.append(CellRow(int(row.quarter), group_key(_group_of(row)), *cell.facts()))
+    return sorted(found)
+
+
+def _queries() -> Iterator[tuple[Part, Select[Any]]]:
     """Yield a query for each part of entries."""
     nothing = literal(0, BigInteger)
     lines = ledger_entry.join(ledger_line)
     has_lines = select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == _entry.id).exists()
     amounts = {name: _entry[f"{name}_nanousd"] for name in AMOUNTS}
     of_lines = {name: ledger_line.c[f"{name}_nanousd"] for name in AMOUNTS}
-    yield _query(Part.ENTRY, amounts, nothing)
-    yield _query(Part.BARE, amounts, nothing).where(~has_lines)
-    yield _query(Part.MODALITY, of_lines, nothing, modality=LINES.modality).select_from(lines)
+    yield Part.ENTRY, _query(Part.ENTRY, amounts, nothing)
+    yield Part.BARE, _query(Part.BARE, amounts, nothing).where(~has_lines)
+    by_modality = _query(Part.MODALITY, of_lines, nothing, modality=LINES.modality)
+    yield Part.MODALITY, by_modality.select_from(lines)
     by_meter = _query(
         Part.METER, of_lines, ledger_line.c.quantity, modality=LINES.modality, meter=ledger_line.c.meter
     )
-    yield by_meter.select_from(lines)
+    yield Part.METER, by_meter.select_from(lines)
 
 
 def _query(

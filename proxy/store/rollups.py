@@ -200,7 +200,7 @@ def month_start(zone: ZoneInfo, at: datetime) -> datetime:
 
 def _group_ids(connection: Connection, groups: Iterable[Key]) -> dict[Key, int]:
     """Return the ids of these groups, new ones for those that are new."""
-    keys = {_key(group): group for group in groups}
+    keys = {group_key(group): group for group in groups}
     found = connection.execute(_find(connection.dialect.name), _elements(list(keys)))
     ids = {keys[row.key]: row.id for row in found}
     new = [name for name in sorted(keys) if keys[name] not in ids]
@@ -215,7 +215,7 @@ def _group_ids(connection: Connection, groups: Iterable[Key]) -> dict[Key, int]:
     return ids
 
 
-def _key(group: Key) -> str:
+def group_key(group: Key) -> str:
     """Return a group as the text that it is found by, made of what the database can store."""
     kept = [storable(value) if isinstance(value, str) else value for value in group]
     return msgspec.json.encode(kept).decode()

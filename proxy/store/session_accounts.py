@@ -14,7 +14,9 @@ from proxy.core.records import Kind, Role
 from proxy.core.session_account import Explained, Part, Thing
 from proxy.core.usage import Meter
 from proxy.store import NotFound, StoreError
+from proxy.store.archives import need_lines
 from proxy.store.database import reading
+from proxy.store.filters import Filters
 from proxy.store.instants import format_instant
 from proxy.store.ledger import Booked, entries_of_session
 from proxy.store.pages import Within, is_within
@@ -72,6 +74,7 @@ def session_account(
                 f"This session has more than {ENTRIES_MAX:,} entries: its sums are in a report about it,"
                 " and the entries in `talkmeter ledger list --session`."
             )
+        need_lines(connection, Filters(session=session_id), "the account of a session")
         things = _things(connection, entries)
     return SessionAccount(session_id, is_billed, entries, core.account(things, is_billed=is_billed))
 

@@ -2,12 +2,14 @@
 
 The chain of blocks is recomputed from what is stored, so that any byte that was changed is found; what the
 other checks find is said more plainly, and before that. A ledger that was cut off at its end or written anew
-as a whole adds up too: only a digest that was kept elsewhere tells.
+as a whole adds up too: only a digest that was kept elsewhere tells. Lines that are in an archive are read
+from its file, where that is given; without it what is left is checked against its seal (`verify_archives`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,14 +20,16 @@ from proxy.core.records import Kind, Role
 from proxy.core.usage import Meter
 from proxy.store import adjustments
 from proxy.store.budget_list import load_book
-from proxy.store.chain import BlockHash, Head, chain, stored_columns
+from proxy.store.chain import BlockHash, Head, chain
+from proxy.store.chain_rows import PERIOD, StoredEntry, StoredLines, blocks, stored_rows
 from proxy.store.changes import current
 from proxy.store.corrections import Stored, reversal, stored
 from proxy.store.database import reading
 from proxy.store.prices import load_cards
 from proxy.store.rollup_check import rollup_fault
-from proxy.store.schema import budget_window, ledger_block, ledger_entry, ledger_line
+from proxy.store.schema import budget_window, ledger_entry, ledger_line
 from proxy.store.spend import ledger_sums, pot_in
+from proxy.store.verify_archives import Archives
 from proxy.store.verify_closes import ClosesCheck
 
 PAGE_ENTRIES = 1_000
@@ -41,6 +45,7 @@ class Verdict:
     entries: int
     fault: str | None = None
     seal: str | None = field(default=None, compare=False)  # to keep elsewhere, of a ledger that adds up
+    sealed: Sequence[str] = ()  # archived periods whose lines were not at hand
 
 
 def verify(
@@ -49,23 +54,46 @@ def verify(
     progress: Callable[[int, int], None] | None = None,
     *,
     kept: str | None = None,
+    files: Sequence[Path] = (),
 ) -> Verdict:
     """Recompute entries, blocks, closes, statements, counters and rollups; report the first that differs.
 
     `zone` decides an entry's period until a first close has fixed it. `progress` is told how many entries of
     how many are done. `kept` is the seal of an earlier verdict: the ledger has to begin with all that it was
-    made of.
+    made of. `files` are archives: without one, the lines of its period are taken as they were sealed.
+
+    Raises:
+        StoreError: one of `files` is none of this ledger's archives, or is damaged; or lines were archived
+            meanwhile.
     """
+    archives = Archives.load(engine, files)
+    verdict = _verified(engine, zone, progress, kept, archives)
+    if verdict.fault is not None:
+        archives.check_same()
+    return verdict
+
+
+def _verified(
+    engine: Engine,
+    zone: tzinfo,
+    progress: Callable[[int, int], None] | None,
+    kept: str | None,
+    archives: Archives,
+) -> Verdict:
     checked = 0
     with reading(engine) as connection:
         head = chain(connection)
         total = head.entries
         cards = {card.id: card for card in load_cards(connection)}
-        closes = ClosesCheck.load(engine, connection, head, zone)
-    links = _Links(engine, head, _kept(kept) | closes.seals)
-    for row, lines, old in _rows(engine, total):
-        fault = _fault(row, lines, cards, closes, expected_id=checked + 1)
-        fault = fault or _correction_fault(row, lines, old)
+        closes = ClosesCheck.load(engine, connection, head, zone, archives)
+    links = _Links(engine, head, _kept(kept) | closes.seals, archives)
+    filed = archives.reader()
+    for row, here, old in _rows(engine, total):
+        lines = filed.lines(row.period, row.id, here)
+        fault = f"it has lines, and {row.period} is archived" if here and row.period in archives else None
+        fault = fault or _fault(row, lines, cards, closes, expected_id=checked + 1)
+        if lines is not None and not (old is not None and old.row["period"] in archives):
+            fault = fault or _correction_fault(row, lines, old)
         if fault is not None:
             return Verdict(checked, f"entry {row.id}: {fault}")
         fault = links.fault(row.id) or closes.add(row, lines, row.period_of_corrected)
@@ -77,8 +105,8 @@ def verify(
     if checked != total:
         return Verdict(checked, f"there should be {total} entries, and there are {checked}")
     fault = links.fault_at_end() or closes.fault_at_end() or _repeated_key(engine) or _counter_fault(engine)
-    fault = fault or rollup_fault(engine)
-    return Verdict(checked, fault, None if fault else head.seal)
+    fault = fault or archives.fault() or rollup_fault(engine)
+    return Verdict(checked, fault, None if fault else head.seal, archives.without_file)
 
 
 def _kept(seal: str | None) -> dict[str, str]:
@@ -91,39 +119,39 @@ def _kept(seal: str | None) -> dict[str, str]:
 class _Links:
     """Recomputes the blocks, as the entries go by."""
 
-    def __init__(self, engine: Engine, head: Head, seals: Mapping[str, str]) -> None:
+    def __init__(self, engine: Engine, head: Head, seals: Mapping[str, str], archives: Archives) -> None:
         """`seals` are to be met on the way, each with what is wrong if it is not."""
         self._head = head
         self._ahead = dict(seals)
         self._last = Head(0, 0, "")
-        self._blocks = _blocks(engine)
-        self._stored = _stored(engine, head.entries)
-        self._block: Row[Any] | None = None
-        self._hash: BlockHash | None = None
+        self._blocks = blocks(engine)
+        self._stored = stored_rows(engine, 1, head.entries)
+        self._archives = archives
+        self._filed = archives.reader()
+        self._block: _Block | None = None
 
     def fault(self, entry_id: int) -> str | None:
         """Take the next entry; say what is wrong with its block, if that ends here."""
-        if self._block is None or self._hash is None:
-            self._block = next(self._blocks, None)
-            if self._block is None:
+        if self._block is None:
+            row, left = next(self._blocks, (None, None))
+            if row is None:
                 return f"entry {entry_id}: no block covers it"
-            number, begins = self._last.blocks + 1, (self._block.id, self._block.first_entry)
-            if begins != (number, entry_id):
+            number = self._last.blocks + 1
+            if (row.id, row.first_entry) != (number, entry_id):
                 return f"block {number}: it is missing, or does not begin with entry {entry_id}"
-            last, posted_at = self._block.last_entry, self._block.posted_at
-            self._hash = BlockHash(self._last.digest, number, entry_id, last, posted_at)
-        self._hash.add(*next(self._stored))
-        if entry_id < self._block.last_entry:
+            self._block = _Block(row, self._last.digest, left)
+        entry, here = next(self._stored)
+        period = entry[PERIOD]
+        self._block.add(
+            entry, here, self._filed.lines(period, entry_id, here), archived=period in self._archives
+        )
+        block = self._block.row
+        if entry_id < block.last_entry:
             return None
-        block, digest = self._block, self._hash.digest
-        self._block = self._hash = None
-        if digest != block.digest:
-            return (
-                f"block {block.id}: entries {block.first_entry} to {block.last_entry} are not what was sealed"
-            )
-        self._last = Head(block.last_entry, block.id, digest)
+        fault, self._block = self._block.fault(), None
+        self._last = Head(block.last_entry, block.id, block.digest)
         self._ahead.pop(self._last.seal, None)
-        return None
+        return fault
 
     def fault_at_end(self) -> str | None:
         """Say what is wrong with the chain's end, now that all entries were taken."""
@@ -132,32 +160,37 @@ class _Links:
         return next(iter(self._ahead.values()), None)
 
 
-def _blocks(engine: Engine) -> Iterator[Row[Any]]:
-    after = 0
-    while True:
-        with reading(engine) as connection:
-            query = select(ledger_block).where(ledger_block.c.id > after).order_by(ledger_block.c.id)
-            page = connection.execute(query.limit(PAGE_ENTRIES)).all()
-        yield from page
-        if len(page) < PAGE_ENTRIES:
-            return
-        after = page[-1].id
+class _Block:
+    """One block: its digest, and if lines of it are archived the one that sealed what is left."""
 
+    def __init__(self, row: Row[Any], previous: str, left: str | None) -> None:
+        self.row = row
+        begins = (previous, row.id, row.first_entry, row.last_entry, row.posted_at)
+        self._whole, self._rest = BlockHash(*begins), BlockHash(*begins)
+        self._left = left
+        self._is_archived, self._is_whole = False, True
 
-def _stored(engine: Engine, total: int) -> Iterator[tuple[Sequence[Any], Sequence[Sequence[Any]]]]:
-    """Yield entries with their lines, byte for byte as they are stored."""
-    for after in range(0, total, PAGE_ENTRIES):
-        first, last = after + 1, min(after + PAGE_ENTRIES, total)
-        with reading(engine) as connection:
-            wanted = select(*stored_columns(ledger_entry)).where(ledger_entry.c.id.between(first, last))
-            entries = connection.execute(wanted.order_by(ledger_entry.c.id)).all()
-            inside = ledger_line.c.entry_id.between(first, last)
-            lines: dict[int, list[Row[Any]]] = {}
-            for line in connection.execute(select(*stored_columns(ledger_line)).where(inside)):
-                lines.setdefault(line.entry_id, []).append(line)
-        for entry in entries:
-            own = sorted(lines.get(entry.id, ()), key=lambda line: line.meter)
-            yield tuple(entry), [tuple(line) for line in own]
+    def add(
+        self, entry: StoredEntry, here: StoredLines, lines: Sequence[Any] | None, *, archived: bool
+    ) -> None:
+        """Take an entry with the lines that are here, and with all that it has where these are known."""
+        self._is_archived |= archived
+        self._is_whole &= lines is not None
+        self._whole.add(entry, lines or ())
+        if self._left is not None:
+            self._rest.add(entry, here)
+
+    def fault(self) -> str | None:
+        """Say what is wrong with the block, now that all of its entries were taken."""
+        row = self.row
+        what = f"block {row.id}: entries {row.first_entry} to {row.last_entry}"
+        if self._is_archived != (self._left is not None):
+            return f"{what} are not sealed as archived periods are"
+        if self._left not in (None, self._rest.digest):
+            return f"{what} are not what was sealed when lines of theirs were archived"
+        if self._is_whole and self._whole.digest != row.digest:
+            return f"{what} are not what was sealed"
+        return None
 
 
 def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]], Stored | None]]:
@@ -206,7 +239,7 @@ def _corrected(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int,
 
 def _fault(
     row: Row[Any],
-    lines: Sequence[Row[Any]],
+    lines: Sequence[Row[Any]] | None,
     cards: Mapping[str, RateCard],
     closes: ClosesCheck,
     *,
@@ -216,10 +249,12 @@ def _fault(
         return f"expected entry {expected_id} here: one or more are missing"
     if (fault := closes.period_fault(row)) is not None:
         return fault
-    for line in lines:
+    for line in lines or ():
         fault = _line_fault(line, row, cards)
         if fault is not None:
             return f"{line.meter}: {fault}"
+    if lines is None:
+        return _record_fault(row, None)
     return _sum_fault(row, lines) or _record_fault(row, lines)
 
 
@@ -262,20 +297,20 @@ def _sum_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     return None
 
 
-def _record_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
-    """Return how an entry differs from what its key and digest were made of."""
+def _record_fault(row: Row[Any], lines: Sequence[Row[Any]] | None) -> str | None:
+    """Return how an entry differs from what its key and digest were made of; its lines may be elsewhere."""
     if row.kind in adjustments.KINDS:
-        return _adjustment_fault(row, lines)
+        return _adjustment_fault(row, lines or ())
     if row.kind not in _METERED:
         return f"its kind is {row.kind!r}"
     if _REPLACED in f"{row.entry_key}{row.model}":
         return None
     if row.role not in list(Role):
         return f"its role is {row.role!r}"
-    record = _as_stored(row, lines).record
+    record = _as_stored(row, lines or ()).record
     if record.entry_key != row.entry_key:
         return f"its key should be {record.entry_key}"
-    if record.digest != row.digest:
+    if lines is not None and record.digest != row.digest:
         return "what it bills is not what was posted (its digest differs)"
     return None
 

@@ -19,8 +19,10 @@ from proxy.store.database import reading
 from proxy.store.obstacles import ZONE
 from proxy.store.periods import Close, load_closes
 from proxy.store.schema import statement
+from proxy.store.sealing import statements_digest
 from proxy.store.statements import rounding_of, stated_lines
 from proxy.store.stating import ENTRY, StatedLine
+from proxy.store.verify_archives import Archives
 
 _Key = tuple[Any, ...]
 
@@ -33,8 +35,9 @@ class _Sum:
     unrated: int = 0
     billed: int = 0
     lines: dict[_Key, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    is_whole: bool = True  # all lines were at hand
 
-    def add(self, row: Row[Any], lines: Sequence[Row[Any]], concerns: str | None) -> None:
+    def add(self, row: Row[Any], lines: Sequence[Row[Any]] | None, concerns: str | None) -> None:
         sign = -1 if row.role == Role.REVERSAL else 1
         is_unrated = row.billed_nanousd is None
         self.entries += 1
@@ -43,9 +46,11 @@ class _Sum:
         common = (row.project_id, row.kind, row.model, concerns)
         if row.kind in adjustments.KINDS:
             self._add((*common, None, None, False, row.id, row.status_reason), 0, row.billed_nanousd)
+        elif lines is None:
+            self.is_whole = False
         elif not lines and is_unrated:
             self._add((*common, None, ENTRY, True, None, None), sign, 0)
-        for line in lines:
+        for line in lines or ():
             amount = 0 if is_unrated else line.billed_nanousd
             self._add((*common, line.meter, line.unit, is_unrated, None, None), line.quantity, amount)
 
@@ -64,8 +69,11 @@ class _Sum:
 class ClosesCheck:
     """Follows the entries as they go by, with the closes that stand between them."""
 
-    def __init__(self, engine: Engine, head: Head, closes: Sequence[Close], zone: tzinfo) -> None:
+    def __init__(
+        self, engine: Engine, head: Head, closes: Sequence[Close], zone: tzinfo, archives: Archives
+    ) -> None:
         self._engine = engine
+        self._archives = archives
         self._head = head
         self._closes = closes
         self._ahead = list(closes)[::-1]
@@ -74,8 +82,10 @@ class ClosesCheck:
         self._stated = 0
 
     @classmethod
-    def load(cls, engine: Engine, connection: Connection, head: Head, zone: tzinfo) -> "ClosesCheck":
-        return cls(engine, head, list(load_closes(connection)), zone)
+    def load(
+        cls, engine: Engine, connection: Connection, head: Head, zone: tzinfo, archives: Archives
+    ) -> "ClosesCheck":
+        return cls(engine, head, list(load_closes(connection)), zone, archives)
 
     @property
     def seals(self) -> dict[str, str]:
@@ -105,7 +115,9 @@ class ClosesCheck:
             for one in self._closes
         )
 
-    def add(self, row: Row[Any], lines: Sequence[Row[Any]], period_of_corrected: str | None) -> str | None:
+    def add(
+        self, row: Row[Any], lines: Sequence[Row[Any]] | None, period_of_corrected: str | None
+    ) -> str | None:
         """Take the next entry, which adds up; say what is wrong with the closes behind it."""
         if self._ahead:
             concerns = self._periods.corrected(row.occurred_at, period_of_corrected)
@@ -129,6 +141,9 @@ class ClosesCheck:
     def _statements_fault(self, period: str) -> str | None:
         sums = self._sums.pop(period, {})
         with reading(self._engine) as connection:
+            sealed = self._archives.statements_digest(period)
+            if sealed not in (None, statements_digest(connection, period)):
+                return f"period {period}: its statements are not those that were sealed with its archive"
             query = select(statement).where(statement.c.period == period)
             rows = sorted(connection.execute(query), key=lambda row: (len(row.number), row.number))
             self._stated += len(rows)
@@ -167,6 +182,9 @@ def _differs(row: Row[Any], wanted: _Sum, connection: Connection) -> str | None:
         if getattr(row, name) != figure:
             return f"{name} is {getattr(row, name)}, and the ledger says {figure}"
     lines = stated_lines(connection, row.number)
+    if not wanted.is_whole:
+        billed = sum(line.billed_nanousd or 0 for line in lines)
+        return None if billed == wanted.billed else "its lines do not sum to what the ledger says"
     if len(lines) != len(wanted.said) or dict(_keyed(lines)) != wanted.said:
         return "its lines are not what the ledger says"
     return None

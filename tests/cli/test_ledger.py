@@ -14,7 +14,7 @@ from tests.tampering import tampering
 FIELDS = """
 id occurred_at tenant project api_key_id session_id upstream_session_id model kind role subject_id
 status status_reason rated estimated flags period cost_nanousd billed_nanousd list_nanousd public_card_id
-agreed_card_id markup_bp corrects corrects_period lines
+agreed_card_id markup_bp corrects corrects_period archive lines
 """
 LINE_FIELDS = """
 meter quantity unit price_nanousd price_per cost_nanousd rate_card_id list_nanousd billed_nanousd
@@ -69,7 +69,7 @@ def test_verifying(talkmeter: Talkmeter, booked: Books) -> None:
     words, digest = ran.out.splitlines()
     assert words == "3 entries add up." and digest.startswith("3:")
     assert "Keep this digest elsewhere" in ran.err and "cut off" in ran.err
-    told = {"ok": True, "entries": 3, "fault": None, "digest": digest}
+    told: dict[str, object] = {"ok": True, "entries": 3, "fault": None, "digest": digest, "archived": []}
     assert talkmeter("ledger", "verify", "--json").json == told
     compared = talkmeter("ledger", "verify", "--digest", digest)
     assert compared.out == ran.out and "Nothing was changed" in compared.err

@@ -28,7 +28,15 @@ from proxy.store.chain import LATER_COLUMNS, BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
 from proxy.store.roles import RECONCILED
-from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
+from proxy.store.schema import (
+    chain_head,
+    ledger_archive,
+    ledger_archive_block,
+    ledger_archive_cell,
+    ledger_block,
+    ledger_entry,
+    ledger_line,
+)
 from proxy.store.verify import verify
 from tests.closing import close_month
 from tests.ledgers import ACT, NOW, Books
@@ -155,6 +163,7 @@ def cut_off(connection: Connection, after: int) -> None:
 def test_the_database_refuses_to_change_what_is_booked(books: Books, table: str) -> None:
     close_month(books.engine, "2026-11", {"journals": "a test", "unrated": "a test"})
     asked_and_rejected(books.engine)
+    archived(books.engine)
     statements = [f"UPDATE {table} SET {KEYS[table]} = {KEYS[table]}", f"DELETE FROM {table}"]
     if books.engine.dialect.name == "postgresql":
         statements.append(f"TRUNCATE {table} CASCADE")
@@ -175,7 +184,25 @@ def asked_and_rejected(engine: Engine) -> None:
         decide(connection, request, REJECTED, ACT)
 
 
+def archived(engine: Engine) -> None:
+    """An archive of a month that has nothing in it."""
+    close_month(engine, "2026-12")
+    facts: dict[str, Any] = dict.fromkeys(("entries", "lines", "first_entry", "last_entry"), 0)
+    facts |= dict.fromkeys(("file", "file_digest", "statements_digest", "digest", "archived_by"), "")
+    with owning(engine) as connection:
+        connection.execute(
+            insert(ledger_archive).values(period="2026-12", number=1, archived_at=NOW, sums={}, **facts)
+        )
+        connection.execute(insert(ledger_archive_block).values(period="2026-12", block_id=1, digest=""))
+        cell: dict[str, Any] = dict.fromkeys((column.name for column in ledger_archive_cell.columns), 0)
+        cell |= {"period": "2026-12", "starts_at": NOW, "key": "[]"}
+        connection.execute(insert(ledger_archive_cell).values(cell))
+
+
 KEYS = {
+    "ledger_archive": "period",
+    "ledger_archive_block": "period",
+    "ledger_archive_cell": "period",
     "approval_request": "id",
     "approval_decision": "request_id",
     "ledger_entry": "id",
@@ -210,9 +237,9 @@ def test_all_triggers_are_there(database: Engine) -> None:
         if database.dialect.name == "postgresql"
         else ("no_update", "no_delete", "no_replace")
     )
-    assert found == {
-        f"{table}_{act}" for table in (*APPEND_ONLY, *(one.name for one in RECONCILED)) for act in acts
-    }
+    tables = (*APPEND_ONLY, *(one.name for one in RECONCILED))
+    more = {"ledger_line_archived_only"} if database.dialect.name == "postgresql" else set()
+    assert found == {f"{table}_{act}" for table in tables for act in acts} | more
 
 
 @pytest.fixture

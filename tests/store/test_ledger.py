@@ -73,6 +73,7 @@ def test_an_entry_shows_everything_that_was_booked(books: Books) -> None:
         "markup_bp": None,
         "corrects": None,
         "corrects_period": None,
+        "archive": None,
         "lines": [line("audio_in", 10, 32_000), line("audio_in_cached", 4, 400), line("text_out", 5, 24_000)],
     }
 

@@ -45,6 +45,7 @@ class PeriodOut(Output):
     unrated_entries: int
     billed_nanousd: Nanousd
     billed_usd: Dollars
+    archive: str | None = Field(description="The file that has its lines, which are not here any more.")
 
 
 class PeriodsOut(Output):

@@ -85,6 +85,7 @@ class EntryOut(Output):
     markup_bp: int | None
     corrects: int | None
     corrects_period: str | None
+    archive: str | None = Field(description="The file that has its lines, which are not here any more.")
     lines: list[LineOut]
 
 

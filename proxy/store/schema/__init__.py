@@ -11,6 +11,7 @@ have none either, since a person's name can be erased while the surrogate id sta
 from proxy.store.schema.access import api_answer, api_token, api_token_tenant
 from proxy.store.schema.announcements import delivery, outbox, webhook
 from proxy.store.schema.approvals import approval_decision, approval_request
+from proxy.store.schema.archives import ledger_archive, ledger_archive_block, ledger_archive_cell
 from proxy.store.schema.audit import audit
 from proxy.store.schema.budgets import budget, budget_cut, budget_raise, budget_window, lease
 from proxy.store.schema.instances import (
@@ -61,6 +62,9 @@ __all__ = [
     "instance",
     "journal_checkpoint",
     "lease",
+    "ledger_archive",
+    "ledger_archive_block",
+    "ledger_archive_cell",
     "ledger_block",
     "ledger_entry",
     "ledger_line",

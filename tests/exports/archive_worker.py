@@ -1,0 +1,47 @@
+"""A process that archives a month, and kills itself before one of the statements that change something.
+
+`python -m tests.exports.archive_worker DATABASE_URL PERIOD FOLDER NUMBER`: the first is 0, the last one the
+commit; before -1 the file is half written. It ends with 0 if there were fewer, the month being archived.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+
+from proxy.exports.archiving import archive
+from proxy.store.database import open_database
+from tests.archiving import ARCHIVING
+from tests.closing import ZONE
+
+
+def main(url: str, period: str, folder: str, number: int) -> None:
+    engine = open_database(url)
+    sent = 0
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def sending(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if number == -1 and list(Path(folder).glob(".*.part")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            count()
+
+    @event.listens_for(engine, "commit")
+    def committing(_: Any) -> None:
+        if sent:
+            count()
+
+    def count() -> None:
+        nonlocal sent
+        if sent == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        sent += 1
+
+    archive(engine, period, Path(folder), ARCHIVING, ZONE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
