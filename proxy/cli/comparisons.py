@@ -11,7 +11,6 @@ from proxy.cli.output import (
     Column,
     JsonOption,
     database,
-    fail,
     instant,
     note,
     now,
@@ -22,7 +21,7 @@ from proxy.cli.output import (
 )
 from proxy.core.money import format_usd
 from proxy.store import StoreError
-from proxy.store.comparison import GROUPS, Compared, Comparison, compare, spans_to_compare
+from proxy.store.comparison import GROUPS, Compared, Comparison, check_compared, compare, spans_to_compare
 from proxy.store.filters import Filters
 from proxy.store.reports import Basis, CostQuery
 
@@ -60,7 +59,7 @@ def compare_costs(
 ) -> None:
     """Compare costs with those of another time, split into price, volume and mix."""
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     months_of = query.months_of(basis, given.period_timezone)
     own = months_of or zone
     first, last = period(start, end, zone, months_of)
@@ -71,21 +70,23 @@ def compare_costs(
     try:
         before, after = spans_to_compare(now(), own, first, last, *others)
     except StoreError as problem:
-        fail(problem)
-    filters = Filters(
-        tenant=tenant,
-        project=project,
-        key=key,
-        model=model,
-        end_user=end_user,
-        tag=tag,
-        kind=kind,
-        status=status,
-        meter=meter,
-        modality=modality,
-        months_of=months_of,
+        raise typer.BadParameter(str(problem)) from None
+    filters = query.checked(
+        Filters(
+            tenant=tenant,
+            project=project,
+            key=key,
+            model=model,
+            end_user=end_user,
+            tag=tag,
+            kind=kind,
+            status=status,
+            meter=meter,
+            modality=modality,
+            months_of=months_of,
+        )
     )
-    asked = CostQuery(query.groups_of(group_by), filters, zone, is_billed=billed)
+    asked = CostQuery(query.groups_of(group_by, check_compared), filters, zone, is_billed=billed)
     with database(given) as engine:
         found = compare(engine, asked, before, after)
     print_json(found.as_json()) if json else _print(found)

@@ -73,38 +73,34 @@ def show_report(
         _refuse_options(context)
         return
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     months_of = query.months_of(basis, given.period_timezone)
     first, last = period(start, end, zone, months_of)
-    filters = Filters(
-        start=first,
-        end=last,
-        tenant=tenant,
-        project=project,
-        key=key,
-        model=model,
-        period=_accounted(accounted, months_of is not None and (start or end) is not None),
-        months_of=months_of,
-        session=session,
-        end_user=end_user,
-        tag=tag,
-        kind=kind,
-        status=status,
-        meter=meter,
-        modality=modality,
-        unrated=unrated,
-        estimated=estimated,
+    filters = query.checked(
+        Filters(
+            start=first,
+            end=last,
+            tenant=tenant,
+            project=project,
+            key=key,
+            model=model,
+            period=month("--period", accounted) if accounted is not None else None,
+            months_of=months_of,
+            session=session,
+            end_user=end_user,
+            tag=tag,
+            kind=kind,
+            status=status,
+            meter=meter,
+            modality=modality,
+            unrated=unrated,
+            estimated=estimated,
+        )
     )
     groups = query.groups_of(group_by)
     with database(given) as engine:
         answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
     print_report(answer, "json" if json else format)
-
-
-def _accounted(period: str | None, has_months: bool) -> str | None:
-    if period is not None and has_months:
-        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
-    return None if period is None else month("--period", period)
 
 
 def _refuse_options(context: typer.Context) -> None:
