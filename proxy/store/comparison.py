@@ -18,7 +18,7 @@ from proxy.core.windows import Span, Window, span_at
 from proxy.store import StoreError
 from proxy.store.budget_list import usd
 from proxy.store.database import reading
-from proxy.store.groups import METER, TAG
+from proxy.store.groups import METER, is_tag
 from proxy.store.instants import format_instant
 from proxy.store.reports import Basis, CostQuery, ReportRow, answer
 from proxy.store.totals import FIGURES
@@ -156,7 +156,7 @@ def check_compared(names: Iterable[str]) -> None:
     """Raises StoreError: one of `names` is nothing to compare by, or there are too many."""
     names = list(names)
     for name in names:
-        if name not in GROUPS and not name.startswith(TAG):
+        if name not in GROUPS and not is_tag(name):
             raise StoreError(
                 f"{name[:60]!r} is nothing to compare by: use {', '.join(GROUPS)} or tag:NAME. Times and"
                 " sessions are not the same in both times."

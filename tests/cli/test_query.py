@@ -5,28 +5,9 @@ import pytest
 from proxy.core.usage import Meter
 from tests.cli.conftest import Talkmeter, said
 from tests.ledgers import Books
+from tests.scheduling import EMBEDDED
 
-HOSTILE = (
-    "",
-    " ",
-    "x" * 3_000,
-    "a\x1b[31m\nb",
-    "\u202eevil",
-    "\udcff",
-    "'; DROP TABLE tenant; --",
-    "=HYPERLINK(0)",
-    "../../etc/passwd",
-    "-1",
-    "99999999999999999999",
-    "9999-12-31",
-    "0001-01-01",
-    "2026-02-30",
-    "9999-12",
-    "soon",
-    ",",
-    "tag:",
-    "=",
-)
+HOSTILE = ("", "x" * 3_000, "a\x1b[31m\nb", "\udcff", "'; DROP TABLE tenant; --", "9999-12-31", "tag:")
 ANY = ("--key", "--model", "--session", "--end-user", "--status")  # an unknown one is of nothing
 NAMED = ("--tenant", "--project")
 CHECKED = ("--from", "--to", "--period", "--tz", "--kind", "--meter", "--modality", "--format", "--basis")
@@ -39,6 +20,7 @@ def spent(books: Books) -> Books:
     return books
 
 
+@EMBEDDED
 @pytest.mark.parametrize("command", [("report",), ("report", "compare")], ids=" ".join)
 def test_what_no_option_should_be(talkmeter: Talkmeter, spent: Books, command: tuple[str, ...]) -> None:
     for option in (*CHECKED, *NAMED, *ANY, "--group-by", "--tag"):
@@ -58,6 +40,7 @@ def test_what_no_option_should_be(talkmeter: Talkmeter, spent: Books, command: t
                 assert option in ("--group-by", "--to", "--from"), (option, value, ran)
 
 
+@EMBEDDED
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -221,6 +221,7 @@ ROUTES = (
         params=PeriodPath,
         result=StandingOut,
         installation=True,
+        also=(409,),
     ),
     Route(
         method="POST",
