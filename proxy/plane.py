@@ -221,6 +221,7 @@ def _load_catalog(settings: Settings, stores: Stores) -> Catalog:
     catalog = Catalog(engine, pepper, aliases=settings.model_aliases)
     catalog.start()
     stores.leases.book = lambda: catalog.budgets
+    catalog.on_change = stores.leases.look
     if not catalog.healthy:
         catalog.stop()
         raise StoreError(f"The keys and prices in {describe(settings.database_url)} cannot be read.")

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from proxy.admin import status
-from proxy.admin.config import ControlConfig
+from proxy.admin.config import BillConfig, ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import bind, tls_context
 from proxy.plane import Plane
@@ -130,10 +130,26 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         smtp_from=settings.smtp_from,
         anomaly_usd=settings.anomaly_usd,
         anomaly_deviations=settings.anomaly_deviations,
+        bill=bill_config(settings),
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,
         log_format=settings.log_format,
         log_level=settings.log_level,
+    )
+
+
+def bill_config(settings: Settings) -> BillConfig:
+    """Return how the ledger is compared with the provider's bill."""
+    url = settings.upstream_url
+    return BillConfig(
+        url="http" + url.removeprefix("ws") if url.startswith("ws") else url,
+        admin_key=_plain(settings.upstream_admin_key),
+        organization=settings.upstream_organization,
+        projects=settings.reconcile_projects or (),
+        keys=settings.reconcile_keys or (),
+        delay_h=settings.reconcile_delay_h,
+        usd=settings.reconcile_usd,
+        percent=settings.reconcile_percent,
     )
 
 

@@ -5,15 +5,12 @@ against these. Secrets are `SecretStr` (a database URL hides its password), so n
 """
 
 import difflib
-import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
@@ -24,9 +21,24 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from proxy.core.mail_relay import parse_mail_address, parse_relay
+from proxy.core.mail_relay import parse_mail_address
+from proxy.setting_values import (
+    Address,
+    good_relay,
+    long_enough,
+    lower,
+    parse_address,
+    parse_aliases,
+    parse_database_url,
+    parse_ids,
+    parse_issuer,
+    parse_timezone,
+    parse_upstream_url,
+    strip,
+)
+
+__all__ = ["PREFIX", "Address", "Settings", "SettingsError", "load", "parse_address"]
 
 PREFIX = "TALKMETER_"
 PLAIN_UPSTREAM_KEY = "OPENAI_API_KEY"
@@ -35,8 +47,6 @@ MIB = 1024 * 1024
 
 _PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
-ISSUER_CHARS_MAX = 200
-TOKEN_CHARS_MIN = 16
 
 
 class SettingsError(Exception):
@@ -47,120 +57,19 @@ class SettingsError(Exception):
         super().__init__("\n".join(problems))
 
 
-class Address(NamedTuple):
-    """Where to listen. Port 0 lets the system choose one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(value: object) -> Address:
-    """Return the address that `HOST:PORT` or `[IPv6]:PORT` names.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(value, Address):
-        return value
-    host, _, port = str(value).strip().rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    good_host = bool(host.strip("[]")) and (bracketed or ":" not in host) and " " not in host
-    if not good_host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("it should be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:8080")
-    return Address(host.strip("[]"), int(port))
-
-
-def _parse_database_url(value: object) -> URL:
-    if isinstance(value, URL):
-        return value
-    shape = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-    try:
-        url = make_url(str(value).strip())
-    except (ArgumentError, ValueError):
-        raise ValueError(shape) from None
-    if url.drivername == "postgres":  # as some hosts still write it
-        url = url.set(drivername="postgresql")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ValueError(shape)
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ValueError("it should name a file, since two processes share it: sqlite:///FILE")
-    return url
-
-
-def _parse_upstream_url(value: object) -> str:
-    url = str(value).strip().rstrip("/")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or parts.username or parts.query or parts.fragment:
-        raise ValueError("it should be a URL without a query, such as https://api.openai.com/v1")
-    return url
-
-
-def _parse_timezone(value: object) -> str:
-    try:
-        ZoneInfo(str(value))
-    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
-        raise ValueError("it should be an IANA time zone, such as UTC or Europe/Berlin") from None
-    return str(value)
-
-
-def _parse_aliases(value: object) -> Mapping[str, str]:
-    shape = 'it should be a JSON object of strings, such as {"my-deployment": "gpt-realtime"}'
-    try:
-        aliases = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError(shape) from None
-    if not isinstance(aliases, dict) or not all(isinstance(v, str) and v for v in aliases.values()):
-        raise ValueError(shape)
-    return {str(name): model for name, model in aliases.items()}
-
-
-def _parse_issuer(value: object) -> str:
-    name = str(value).strip()
-    if len(name) > ISSUER_CHARS_MAX or not name.isprintable():
-        raise ValueError(f"it should have at most {ISSUER_CHARS_MAX} printable characters")
-    return name
-
-
-def _good_relay(url: SecretStr) -> SecretStr:
-    parse_relay(url.get_secret_value())
-    return url
-
-
-def _strip(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
-
-
-def _long_enough(token: SecretStr) -> SecretStr:
-    if not token.get_secret_value().isascii() or len(token.get_secret_value()) < TOKEN_CHARS_MIN:
-        raise ValueError(
-            f"it should have at least {TOKEN_CHARS_MIN} ASCII characters, as `openssl rand -hex 32` prints"
-        )
-    return token
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
 Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
-DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(_parse_database_url)]
-UpstreamUrl = Annotated[str, BeforeValidator(_parse_upstream_url)]
-TimeZone = Annotated[str, BeforeValidator(_parse_timezone)]
-Issuer = Annotated[str, BeforeValidator(_parse_issuer)]
-Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_parse_aliases)]
-LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
-Secret = Annotated[SecretStr, BeforeValidator(_strip)]
-SmtpUrl = Annotated[Secret, AfterValidator(_good_relay)]
+DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
+UpstreamUrl = Annotated[str, BeforeValidator(parse_upstream_url)]
+TimeZone = Annotated[str, BeforeValidator(parse_timezone)]
+Issuer = Annotated[str, BeforeValidator(parse_issuer)]
+Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_aliases)]
+LogFormat = Annotated[Literal["json", "console"], BeforeValidator(lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lower)]
+Secret = Annotated[SecretStr, BeforeValidator(strip)]
+SmtpUrl = Annotated[Secret, AfterValidator(good_relay)]
 MailAddress = Annotated[str, AfterValidator(parse_mail_address)]
-AdminToken = Annotated[Secret, AfterValidator(_long_enough)]
+AdminToken = Annotated[Secret, AfterValidator(long_enough)]
+Ids = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(parse_ids)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -201,6 +110,23 @@ class Settings(BaseSettings):
         default=None, description="Sent upstream as `OpenAI-Organization`"
     )
     upstream_project: str | None = Field(default=None, description="Sent upstream as `OpenAI-Project`")
+    upstream_admin_key: Secret | None = Field(
+        default=None,
+        description="OpenAI admin key: [compares the ledger with OpenAI's bill](docs/reconciliation.md)",
+    )
+    reconcile_projects: Ids = Field(
+        default=None, description="Compare these OpenAI projects only (ids with commas)"
+    )
+    reconcile_keys: Ids = Field(default=None, description="…and these OpenAI keys (ids, not secrets)")
+    reconcile_delay_h: Annotated[int, Field(ge=0, le=720)] = Field(
+        default=24, description="So many hours after a day its bill is complete"
+    )
+    reconcile_usd: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        default=1, description="A day's unexplained difference raises an alert above so many dollars"
+    )
+    reconcile_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=1, description="…and above so many percent of the bill"
+    )
     model_aliases: Aliases = Field(
         default={}, description="JSON object: which model a deployment name stands for, to find its prices"
     )

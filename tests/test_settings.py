@@ -145,11 +145,19 @@ def test_secrets_do_not_show() -> None:
     """Neither in a repr nor in a dump of the settings."""
     settings = Settings(
         upstream_api_key=SecretStr("sk-canary1"),
+        upstream_admin_key=SecretStr("sk-admin-canary5"),
         metrics_token=SecretStr("canary2"),
         key_pepper=SecretStr("canary3"),
         database_url="postgresql://app:canary4@db/x",  # type: ignore[arg-type]
     )
     assert "canary" not in repr(settings) + str(settings) + str(settings.database_url)
+
+
+def test_ids_stand_in_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, {"TALKMETER_RECONCILE_PROJECTS": " proj_a, proj_b,,proj_a "})
+    assert load().reconcile_projects == ("proj_a", "proj_b")
+    (said,) = problems(monkeypatch, RECONCILE_PROJECTS="proj a")
+    assert said.endswith("it should be at most 100 ids with commas between them")
 
 
 def test_a_misspelt_variable_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,22 @@
 import msgspec
 
 
+class BillConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How the ledger is compared with the provider's bill. Holds a secret: never log it."""
+
+    url: str = "https://api.openai.com/v1"
+    admin_key: str | None = None
+    organization: str | None = None
+    projects: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    delay_h: int = 24
+    usd: int = 1
+    percent: int = 1
+
+    def __repr__(self) -> str:
+        return f"BillConfig({self.url!r})"
+
+
 class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
 
@@ -21,6 +37,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     smtp_from: str | None = None
     anomaly_usd: int = 5
     anomaly_deviations: int = 5
+    bill: BillConfig = BillConfig()
     tls_cert: str | None = None
     tls_key: str | None = None
     log_format: str = "json"

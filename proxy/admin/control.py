@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +22,7 @@ from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
+from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.webhooks import Deliverer, utc_now
 from proxy.core.anomaly import Sensitivity
@@ -45,6 +47,7 @@ class ControlPlane:
         self._config = config
         self._engine: Engine = open_database(config.database_url)
         self._metrics = ControlMetrics(CollectorRegistry())
+        self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._api = self._make_api()
 
     def application(self) -> web.Application:
@@ -69,6 +72,7 @@ class ControlPlane:
             zone=zone,
             issuer=config.statement_issuer,
             aliases=config.model_aliases,
+            reconciler=self._reconciler,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
             pepper=door.pepper,
         )
@@ -120,7 +124,9 @@ class ControlPlane:
     async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
         config = self._config
         sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
-        scheduler = Scheduler(self._engine, parse_zone(config.period_timezone), sensitivity)
+        reconcile = partial(self._reconciler.run_last, self._engine)
+        zone = parse_zone(config.period_timezone)
+        scheduler = Scheduler(self._engine, zone, sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())
             yield

@@ -19,7 +19,7 @@ from proxy.store import StoreError
 from proxy.store.anomalies import find_anomalies
 from proxy.store.database import reachable, reading, writing
 from proxy.store.forecast_alerts import find_forecasts
-from proxy.store.occurrences import make_due
+from proxy.store.occurrences import Reconcile, make_due
 from proxy.store.outbox import announce
 from proxy.store.schedules import due_schedules
 
@@ -40,11 +40,13 @@ class Scheduler:
         zone: tzinfo,
         sensitivity: Sensitivity,
         clock: Callable[[], datetime] = utc_now,
+        reconcile: Reconcile | None = None,
     ) -> None:
         self._engine = engine
         self._zone = zone
         self._sensitivity = sensitivity
         self._clock = clock
+        self._reconcile = reconcile
         self._looked_until: datetime | None = None
         self._forecast_at: datetime | None = None
         self._wake = asyncio.Event()
@@ -88,7 +90,7 @@ class Scheduler:
             if self._wake.is_set():
                 return
             try:
-                make_due(self._engine, one, now)
+                make_due(self._engine, one, now, self._reconcile)
             except SQLAlchemyError as error:  # perhaps of this one alone: the others do not wait behind it
                 problem = error
         if problem is not None:

@@ -36,6 +36,7 @@ FORECAST_FACTS = (*THRESHOLD_FACTS, "forecast_usd")
 CUT_FACTS = ("budget_id", "session_id", "limit_nanousd", "cost_nanousd", "overshoot_nanousd")
 
 ANOMALY_FACTS = ("starts_at", "spent_usd", "median_usd", "limit_usd", "weeks")
+UNEXPLAINED_FACTS = ("reconciliation_id", "on", "ours_usd", "theirs_usd", "unexplained_usd", "limit_usd")
 REPORT_FACTS = ("schedule", "content", "due_at", "skipped", "problem")
 
 logger = logging.getLogger(__name__)
@@ -194,6 +195,8 @@ class Deliverer:
             logger.warning("budget forecast reached", extra=_facts(one, FORECAST_FACTS))
         elif one.kind == Announced.SPEND_ANOMALY:
             logger.warning("spend anomaly", extra=_facts(one, ANOMALY_FACTS))
+        elif one.kind == Announced.SPEND_UNEXPLAINED:
+            logger.warning("spend unexplained", extra=_facts(one, UNEXPLAINED_FACTS))
         elif one.kind == REPORT:
             told = logger.warning if one.payload["problem"] or one.payload["skipped"] else logger.info
             told("report scheduled", extra=_facts(one, REPORT_FACTS))

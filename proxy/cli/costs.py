@@ -14,6 +14,7 @@ from proxy.cli.output import (
     period,
     print_json,
     print_table,
+    refuse_options,
     settings,
 )
 from proxy.cli.root import app
@@ -70,7 +71,7 @@ def show_report(
 ) -> None:
     """Report costs and quantities, exactly, over a time and by groups."""
     if context.invoked_subcommand is not None:
-        _refuse_options(context)
+        refuse_options(context)
         return
     given = settings()
     zone = query.zone_of(given.period_timezone if tz is None else tz)
@@ -84,7 +85,7 @@ def show_report(
             project=project,
             key=key,
             model=model,
-            period=month("--period", accounted) if accounted is not None else None,
+            period=accounted_in(accounted, months_of is not None and (start or end) is not None),
             months_of=months_of,
             session=session,
             end_user=end_user,
@@ -103,13 +104,11 @@ def show_report(
     print_report(answer, "json" if json else format)
 
 
-def _refuse_options(context: typer.Context) -> None:
-    """End the command where options stand before a subcommand, which would not know of them."""
-    names = [parameter.name for parameter in context.command.params if parameter.name]
-    sources = {name: context.get_parameter_source(name) for name in names}
-    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    if given:
-        raise typer.BadParameter(f"options stand behind `report {context.invoked_subcommand}`")
+def accounted_in(period: str | None, has_months: bool) -> str | None:
+    """Return the month of --period; beside times that are months it ends the command with 2."""
+    if period is not None and has_months:
+        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
+    return None if period is None else month("--period", period)
 
 
 def print_report(answer: Report, format: str) -> None:

@@ -146,6 +146,15 @@ def usd(option: str, text: str) -> int:
         raise typer.BadParameter(str(problem), param_hint=option) from None
 
 
+def refuse_options(context: typer.Context) -> None:
+    """End the command where options stand before a subcommand, which would not know of them."""
+    names = [parameter.name for parameter in context.command.params if parameter.name]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise typer.BadParameter(f"options stand behind `{context.info_name} {context.invoked_subcommand}`")
+
+
 def print_json(value: object) -> None:
     """Print one JSON value on one line."""
     typer.echo(json.dumps(as_json(value)))

@@ -1,10 +1,12 @@
 """`talkmeter schedule`: reports that are sent by themselves."""
 
 from dataclasses import fields
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from proxy.admin.reconciling import Reconciler
 from proxy.cli import query
 from proxy.cli.output import (
     ID,
@@ -22,6 +24,7 @@ from proxy.cli.payers import AnyTenantOption
 from proxy.cli.root import app
 from proxy.core.announced import Channel
 from proxy.core.timetable import Every, Timetable, parse_on, parse_time
+from proxy.ports import bill_config
 from proxy.settings import PREFIX
 from proxy.store import schedules
 from proxy.store.database import reading, writing
@@ -48,6 +51,9 @@ def set_schedule(
     anomaly: Annotated[
         bool, typer.Option("--anomaly", help="Send unusual hours: at once, or a list of them with --every.")
     ] = False,
+    reconciliation: Annotated[
+        bool, typer.Option("--reconciliation", help="Compare the days before with the provider's bill.")
+    ] = False,
     every: Annotated[Every | None, typer.Option(help="How often.")] = None,
     at: Annotated[str, typer.Option(help="HH:MM on the wall of --tz.")] = AT,
     on: Annotated[
@@ -64,7 +70,7 @@ def set_schedule(
     if every is None and on is not None:
         raise typer.BadParameter("it needs --every week or month", param_hint="--on")
     given = settings()
-    content = _content(report, digest, anomaly)
+    content = _content(report, digest, anomaly, reconciliation)
     table = None if every is None else _timetable(every, at, on, tz or given.period_timezone)
     with database(given) as engine, writing(engine) as connection:
         wanted = Wanted(name, content, table, parse_targets(to), report)
@@ -106,10 +112,12 @@ def run_schedule(
     name: NameArgument, tenant: OfTenantOption = None, reason: ReasonOption = None, json: JsonOption = False
 ) -> None:
     """Send what would be due now, to try it out. The next time stays as it is."""
-    with database() as engine:
+    given = settings()
+    reconciler = Reconciler(bill_config(given), given.model_aliases)
+    with database(given) as engine:
         with reading(engine) as connection:
             found = schedules.find_schedule(connection, name, tenant)
-        made = make_now(engine, found, act(reason))
+        made = make_now(engine, found, act(reason), partial(reconciler.run_last, engine))
     if json:
         print_json({"id": found.id, "name": found.name, "due_at": made.due_at, "problem": made.problem})
         return
@@ -175,11 +183,17 @@ def list_deliveries(
     print_table(titles, rows, spare=("Next", "Due"))
 
 
-def _content(report: str | None, digest: bool, anomaly: bool) -> Content:
-    wanted = {Content.REPORT: report is not None, Content.DIGEST: digest, Content.ANOMALY: anomaly}
+def _content(report: str | None, digest: bool, anomaly: bool, reconciliation: bool) -> Content:
+    wanted = {
+        Content.REPORT: report is not None,
+        Content.DIGEST: digest,
+        Content.ANOMALY: anomaly,
+        Content.RECONCILIATION: reconciliation,
+    }
     found = [content for content, is_wanted in wanted.items() if is_wanted]
     if len(found) != 1:
-        raise typer.BadParameter("give one of --report NAME, --digest and --anomaly", param_hint="--report")
+        what = "give one of --report NAME, --digest, --anomaly and --reconciliation"
+        raise typer.BadParameter(what, param_hint="--report")
     return found[0]
 
 

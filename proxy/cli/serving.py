@@ -83,13 +83,22 @@ def simulator(
         list[str] | None, typer.Option(help="A key that is accepted; may be repeated. Default: sk-simulator.")
     ] = None,
     speed: Annotated[float, typer.Option(min=0.01, help="How many times faster than real time.")] = 20.0,
+    reporting_delay: Annotated[
+        float, typer.Option(min=0, help="Seconds until costs and usage show what was billed.")
+    ] = 0.0,
 ) -> None:
     """Run a simulated Realtime API, to develop and demonstrate against."""
     from proxy.simulator import run
 
     try:
         address = parse_address(listen)
-        run(str(address), truth=truth, api_keys=frozenset(api_key or ()), speed=speed)
+        run(
+            str(address),
+            truth=truth,
+            api_keys=frozenset(api_key or ()),
+            speed=speed,
+            reporting_delay_s=reporting_delay,
+        )
     except ValueError as problem:
         fail(f"--listen is {listen!r}: {problem}")
     except OSError as problem:

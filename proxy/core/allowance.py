@@ -138,6 +138,7 @@ class Allowance:
     holds: dict[str, Hold] = field(default_factory=dict)
     charged: Amounts = NO_AMOUNTS  # settled in all
     is_priced_only: bool = False  # an enclosing budget has an amount: nothing without a price
+    is_finishing: bool = False  # what runs may finish: budgets under `block` do not bind it any more
     lowered: int = 0  # how often its accounts were, when last looked at
     version: int = -1  # of the book of budgets that this follows …
     until: datetime = FOREVER  # … and when that changes by itself: a window ends, a raise begins
@@ -152,6 +153,11 @@ class Allowance:
             for one in self.accounts
         )
         return min(left, default=None)
+
+    @property
+    def is_binding(self) -> bool:
+        """Say whether any budget can end what runs."""
+        return any(map(self._binds, self.accounts))
 
     def held(self, key: str) -> Amounts:
         """Return how much is held under `key`."""
@@ -177,7 +183,7 @@ class Allowance:
     def grow(self, key: str, amounts: Amounts) -> Amounts:
         """Hold up to `amounts` more under `key`; return how much there was."""
         most = list(amounts)
-        for account in self._under(key):
+        for account in self._binding(key):
             most[account.basis] = min(most[account.basis], account.free_nanousd)
         granted = Amounts(*most).at_least(NO_AMOUNTS)
         self._take(key, granted)
@@ -186,7 +192,7 @@ class Allowance:
     def left(self, key: str) -> Amounts:
         """Return how much may be spent under `key`: less than is held, where an account is overdrawn."""
         overdrawn = [0, 0]
-        for account in self._under(key):
+        for account in self._binding(key):
             overdrawn[account.basis] = min(overdrawn[account.basis], account.free_nanousd)
         return self.held(key).plus(Amounts(*overdrawn))
 
@@ -219,7 +225,7 @@ class Allowance:
 
         Accounts of which at least 0 is needed lack nothing.
         """
-        accounts = sorted(self._under(key), key=lambda account: account.free_nanousd)
+        accounts = sorted(self._binding(key), key=lambda account: account.free_nanousd)
         needs = (
             Need(account, wanted[account.basis], least[account.basis])
             for account in accounts
@@ -245,9 +251,12 @@ class Allowance:
             hold.accounts = [one for one in hold.accounts if one not in gone] + new
         self.accounts = accounts
 
-    def _under(self, key: str) -> Sequence[Account]:
+    def _binds(self, account: Account) -> bool:
+        return not (self.is_finishing and account.policy is OnExhausted.BLOCK)
+
+    def _binding(self, key: str) -> list[Account]:
         hold = self.holds.get(key)
-        return self.accounts if hold is None else hold.accounts
+        return list(filter(self._binds, self.accounts if hold is None else hold.accounts))
 
     def _take(self, key: str, amounts: Amounts) -> None:
         hold = self.holds.get(key)

@@ -24,6 +24,7 @@ class Announced(StrEnum):
     SESSION_ENDED = "session.ended"
     SPEND_ANOMALY = "spend.anomaly"
     BUDGET_FORECAST = "budget.forecast"
+    SPEND_UNEXPLAINED = "spend.unexplained"
 
 
 REPORT = "report.scheduled"  # nobody asks for this kind: a schedule names who is sent its reports

@@ -68,6 +68,7 @@ class SubjectOpened(msgspec.Struct, frozen=True, kw_only=True, tag="subject_open
     opened_at: datetime
     lines: tuple[Line, ...] = ()
     cost_nanousd: int | None = None
+    charge_nanousd: int | None = None  # as in `Entry`
     billing: Billing | None = None
 
 
@@ -79,6 +80,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     subject_id: str
     lines: tuple[Line, ...]
     cost_nanousd: int | None
+    charge_nanousd: int | None = None  # as in `Entry`
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag="entry"):

@@ -24,6 +24,8 @@ _OF_US = ("list_nanousd",)  # what a tenant owes has no list price
 _COMPARED = ("cost_usd", "responses", "sessions")
 _REPORT_COLUMNS = ("sessions", "responses", "cost_usd", "billed_usd", "unrated_entries", "cached_share")
 _OPTIONAL = ("sessions", "unrated_entries", "cached_share")
+_DAY_COLUMNS = ("on", "ours_usd", "theirs_usd", "unexplained_usd", "verdict")
+_ROW_COLUMNS = ("on", "project", "model", "meter", "line_item", *_DAY_COLUMNS[1:4])
 _ANOMALY_COLUMNS = ("starts_at", "tenant", "spent_usd", "median_usd", "limit_usd")
 
 
@@ -194,8 +196,37 @@ def _value(row: Payload, name: str) -> Any:
     return format_usd(value or 0) if name.endswith("_nanousd") else value
 
 
+# --- A comparison with the provider's bill
+
+
+def _reconciliation(payload: Payload) -> Letter:
+    told = payload["reconciliation"]
+    days, worst = [{**day, "verdict": _verdict(day)} for day in told["days"]], told["worst_rows"]
+    over = sum(day["is_over"] for day in days)
+    said = [
+        f"Our ledger: ${told['ours_usd']}. The provider's bill: ${told['theirs_usd']}."
+        f" Unexplained: ${told['unexplained_usd']}.",
+        f"Days of which too much is unexplained: {over}. This comparison is {told['id']}.",
+    ]
+    titles = ("UTC day", "Ours $", "Theirs $", "Unexplained $", "Verdict")
+    tables = [Table("By day", titles, _cells(days, _DAY_COLUMNS), frozenset(titles[1:4]))]
+    if worst:
+        columns = ("UTC day", "Project", "Model", "Meter", "Line", *titles[1:4])
+        rows = _cells(worst, _ROW_COLUMNS)
+        tables.append(Table("Most is unexplained of", columns, rows, frozenset(titles[1:4])))
+    attached = [Attachment("days.csv", _DAY_COLUMNS, days)]
+    return Letter(_title(payload, payload["schedule"]), [*_about(payload), *said], tables, attached)
+
+
+def _verdict(day: Payload) -> str:
+    if not day["is_final"]:
+        return "not complete yet"
+    return f"above {day['limit_usd']}" if day["is_over"] else "agrees"
+
+
 _MAKERS: Mapping[str, Callable[[Payload], Letter]] = {
     "report": _report,
     "digest": _digest,
     "anomaly": _anomalies,
+    "reconciliation": _reconciliation,
 }

@@ -163,11 +163,8 @@ class Session:
         self._is_refused = False
         if deaf and side is Side.UPSTREAM:
             return [Drop() if isinstance(command, Forward) else command for command in commands]
-        over = (
-            None
-            if deaf
-            else self.limits.after(event, self.allowance.charged.billed_nanousd, self._opened, now)
-        )
+        billed = self.allowance.charged.billed_nanousd
+        over = None if deaf else self.limits.after(event, billed, self._opened, now)
         return commands if over is None or self._closing else (*commands, *self._cut(over, now))
 
     def hear(self, side: Side, chars: int, response_id: str | None) -> bool:
@@ -330,20 +327,18 @@ class Session:
 
     def _watch(self, response: Response, now: datetime) -> Sequence[Command]:
         """Let the hold grow with the running cost; cut when there is nothing more to hold."""
-        is_over = response.state is State.DOOMED or self._closing or self._blocked
-        if not self.allowance.accounts or is_over:
+        self.allowance.is_finishing = self._blocked is not None
+        if response.state is State.DOOMED or self._closing or not self.allowance.is_binding:
             response.look_again()
             return _NOTHING
         needs = self._holds.lacks(response, now, with_reserve=self._farewell is None)
-        if not needs:
-            return _NOTHING
         if ask := self._ask(needs, events.CostLook(response.id), now):
             return (ask,)
-        narrowest = needs[0].account
-        if narrowest.policy is OnExhausted.BLOCK:  # the running one finishes
-            self._blocked = Blocked.by(narrowest, now)
-            return _NOTHING
-        return self._end(narrowest, now)
+        blocking = [need.account for need in needs if need.account.policy is OnExhausted.BLOCK]
+        if blocking:  # it finishes, unless another budget has nothing left, which was not asked yet
+            self._blocked, self._is_refused = Blocked.by(blocking[0], now), False
+            return self._watch(response, now)
+        return self._end(needs[0].account, now) if needs else _NOTHING
 
     def _cost_look(self, side: Side, event: events.CostLook, now: datetime) -> Sequence[Command]:
         response = self._opened.find(event.response_id)

@@ -236,6 +236,7 @@ class Booker:
             opened_at=one.opened_at,
             lines=rated.lines,
             cost_nanousd=rated.cost_nanousd,
+            charge_nanousd=self._charge_of(one, rated),
             billing=one.terms.billing,
         )
 
@@ -247,7 +248,12 @@ class Booker:
             subject_id=response.id,
             lines=rated.lines,
             cost_nanousd=rated.cost_nanousd,
+            charge_nanousd=self._charge_of(response, rated),
         )
+
+    def _charge_of(self, one: Response | Transcription, rated: Rated) -> int | None:
+        """Return what budgets are charged for something open, where it has no price."""
+        return None if rated.cost_nanousd is not None else self.charge_of(one).cost_nanousd
 
     def entry(
         self,

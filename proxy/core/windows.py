@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
-_QUARTER_HOUR = timedelta(minutes=15)  # every zone's offset is a multiple of it, and so is every change
+_QUARTER_HOUR = timedelta(minutes=15)  # all zones' offsets and changes are multiples of it since 2024
 
 
 class Window(StrEnum):
@@ -39,7 +39,7 @@ def span_at(window: Window, zone: tzinfo, at: datetime) -> Span | None:
     if window in (Window.SESSION, Window.LIFETIME):
         return None
     if window is Window.HOUR:
-        return Span(_hour_start(zone, at), _hour_end(zone, at))
+        return _hour(zone, at.astimezone(UTC))
     first, following = _days(window, at.astimezone(zone).date())
     return Span(midnight(zone, first), midnight(zone, following))
 
@@ -62,14 +62,21 @@ def midnight(zone: tzinfo, day: date) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def _hour_start(zone: tzinfo, at: datetime) -> datetime:
-    """Return when the wall's hour began; `fold` tells which of two it is when clocks are set back."""
-    return at.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+def _hour(zone: tzinfo, at: datetime) -> Span:
+    """Return the stretch around `at` (UTC) in which the wall shows one hour.
 
-
-def _hour_end(zone: tzinfo, at: datetime) -> datetime:
-    """Return when the next hour begins: not always after sixty minutes, where clocks change by thirty."""
-    start = end = _hour_start(zone, at)
-    while _hour_start(zone, end) == start:
+    It is shorter where clocks change within it, as they do on Chatham at a quarter to three.
+    """
+    start = datetime.combine(at.date(), time(at.hour, at.minute // 15 * 15), UTC)
+    end, shown = start + _QUARTER_HOUR, _shown(zone, start)
+    while _shown(zone, start - _QUARTER_HOUR) == shown:
+        start -= _QUARTER_HOUR
+    while _shown(zone, end) == shown:
         end += _QUARTER_HOUR
-    return end
+    return Span(start, end)
+
+
+def _shown(zone: tzinfo, at: datetime) -> tuple[date, int, timedelta | None]:
+    """Return the hour on the wall; the offset tells which of two it is when clocks are set back."""
+    wall = at.astimezone(zone)
+    return wall.date(), wall.hour, wall.utcoffset()

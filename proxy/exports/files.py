@@ -49,7 +49,7 @@ def _refuse(path: Path, place: Path, overwrite: bool) -> None:
     if place.exists() and not place.is_file():
         raise StoreError(f"{path} is not a file: name one.")
     if place.exists() and not overwrite:
-        raise Conflict(f"{path} is there already: name another file, or say that it may be overwritten.")
+        raise Conflict(f"{path} is there already: name another file, or --force it.")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 Decimals have a fixed scale, instants microseconds in UTC.
 """
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,10 +29,24 @@ def write_parquet(table: Table, out: Sink) -> None:
             "Parquet needs pyarrow, which is not installed: pip install 'talkmeter[parquet]'."
         ) from None
     schema = pyarrow.schema([(column.name, _type(pyarrow, column)) for column in table.columns])
-    with pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(out, "w"), schema) as writer:
+    with pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(_Stream(out), "w"), schema) as writer:
         made = (_batch(pyarrow, table, schema, rows) for rows in batches(table.rows, BATCH_ROWS))
         for group in batches(made, GROUP_BATCHES):
             writer.write_table(pyarrow.Table.from_batches(group, schema))
+
+
+class _Stream(io.RawIOBase):
+    """A sink as Arrow wants it: it can be closed, which the sink is not."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._out.write(bytes(data))
+        return len(data)
 
 
 def _type(pyarrow: Any, column: Column) -> Any:

@@ -39,6 +39,7 @@ def write_xlsx(table: Table, out: Sink) -> None:
 
 def _make(table: Table, path: Path, folder: str) -> None:
     import xlsxwriter
+    import xlsxwriter.exceptions
 
     options = {"constant_memory": True, "tmpdir": folder, "strings_to_formulas": False}
     book = xlsxwriter.Workbook(str(path), options)
@@ -48,7 +49,10 @@ def _make(table: Table, path: Path, folder: str) -> None:
     except BaseException:
         _abandon(book)
         raise
-    book.close()
+    try:
+        book.close()
+    except xlsxwriter.exceptions.FileCreateError as problem:
+        raise OSError(str(problem)) from problem
 
 
 def _abandon(book: Any) -> None:

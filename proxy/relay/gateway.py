@@ -294,6 +294,7 @@ class Gateway:
 
     def _look_after(self, live: LiveSession, now_s: float) -> None:
         if self._budgets.refresh(live.tunnel.session.allowance, self.clock()):
+            live.version = None  # a model without a price may have to go
             live.tunnel.budgets_changed()
         if refusal := self.catalog.key_ok(live.facts.api_key_id) or self._rule(live):
             live.tunnel.stop(refusal, Reason.REFUSED)

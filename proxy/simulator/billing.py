@@ -6,7 +6,7 @@ from decimal import Decimal
 from proxy.simulator.faults import Faults
 from proxy.simulator.messages import Json, new_id
 from proxy.simulator.prices import response_usd, transcription_usd
-from proxy.simulator.truth import TruthFile
+from proxy.simulator.truth import NOBODY, TruthFile
 from proxy.simulator.usage import Counts, Generated, response_usage
 from proxy.simulator.wire import Wire
 
@@ -39,10 +39,13 @@ def bend(usage: Json | None, faults: Faults) -> tuple[Json | None, str | None]:
 class Billing:
     """The bills of one session, in the truth file and on the wire."""
 
-    def __init__(self, wire: Wire, truth: TruthFile, session_id: str) -> None:
+    def __init__(
+        self, wire: Wire, truth: TruthFile, session_id: str, payer: tuple[str, str] = NOBODY
+    ) -> None:
         self._wire = wire
         self._truth = truth
         self._session = session_id
+        self._payer = payer
 
     async def response_created(self, response: Json, model: str) -> None:
         """Send `response.created`."""
@@ -82,6 +85,8 @@ class Billing:
             usd=usd,
             duplicate=duplicate,
             fault=fault,
+            real=usage if fault not in (None, "zero_usage") else None,
+            payer=self._payer,
         )
         await self._wire.send({"type": "response.done", "response": shown})
 
@@ -98,5 +103,7 @@ class Billing:
             usage=None if fault else usage,
             usd=None if fault else transcription_usd(model, usage),
             fault=fault,
+            real=usage if fault else None,
+            payer=self._payer,
         )
         await self._wire.send(event | ({} if fault else {"usage": usage}))

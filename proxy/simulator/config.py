@@ -9,6 +9,7 @@ from typing import Any, Literal
 from proxy.simulator.audio import FORMATS, PCM, Format
 from proxy.simulator.messages import ClientError, Json, new_id
 from proxy.simulator.options import DEFAULT_MODEL, Options
+from proxy.simulator.truth import NOBODY
 from proxy.simulator.usage import Segment, text_tokens
 from proxy.simulator.vad import EAGERNESS_MS, Detection
 
@@ -74,8 +75,17 @@ class Ask:
 class Config:
     """The settings of one session, in the GA shape."""
 
-    def __init__(self, options: Options, kind: Kind, model: str | None, *, kind_fixed: bool) -> None:
+    def __init__(
+        self,
+        options: Options,
+        kind: Kind,
+        model: str | None,
+        *,
+        kind_fixed: bool,
+        payer: tuple[str, str] = NOBODY,
+    ) -> None:
         self.options = options
+        self.payer = payer
         self.id = new_id("sess")
         self.kind: Kind = kind
         self.kind_fixed = kind_fixed  # the URL said what kind of session this is

@@ -1,5 +1,7 @@
 """Everything that can be set about a simulator."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.simulator.faults import Faults
@@ -34,6 +36,11 @@ class Options:
     sessions_max: int = 10_000
     message_bytes_max: int = 16 * 1024 * 1024
     ping_interval_s: float | None = 20.0
+    clock: Callable[[], float] = time.time  # of what is billed
+    admin_keys: frozenset[str] = frozenset({"sk-admin-simulator"})  # may read costs and usage
+    reporting_delay_s: float = 0.0  # so much later costs and usage show what was billed
+    tells_quantities: bool = True  # beside costs, as OpenAI may or may not
+    billed_as: Mapping[str, str] = field(default_factory=dict)  # a model without a price: by which one's
 
     def __post_init__(self) -> None:
         if self.early_cancel not in ("zero", "null", "usage"):

@@ -8,7 +8,7 @@ work. USD per million tokens, or per minute.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 MILLION = Decimal(1_000_000)
 NANO = Decimal("0.000000001")
@@ -75,8 +75,16 @@ def undated(model: str) -> str:
     return parts[0] if dated else model
 
 
-def response_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
-    """Return the exact price of a full usage object as it stands in `response.done`.
+class Part(NamedTuple):
+    """One line of a bill: `text input`, `cached audio input`, …; tokens, or seconds of a duration."""
+
+    name: str
+    quantity: Decimal
+    usd: Decimal
+
+
+def response_parts(model: str, usage: Mapping[str, Any]) -> list[Part] | None:
+    """Return the bill of a full usage object as it stands in `response.done`.
 
     None for a model without a price.
     """
@@ -85,21 +93,25 @@ def response_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
         return None
     into, out = usage["input_token_details"], usage["output_token_details"]
     cached = into["cached_tokens_details"]
-    dollars: Decimal = (
-        (into["text_tokens"] - cached["text_tokens"]) * price.text_in
-        + cached["text_tokens"] * price.text_cached
-        + (into["audio_tokens"] - cached["audio_tokens"]) * price.audio_in
-        + cached["audio_tokens"] * price.audio_cached
-        + (into["image_tokens"] - cached["image_tokens"]) * price.image_in
-        + cached["image_tokens"] * price.image_cached
-        + out["text_tokens"] * price.text_out
-        + out["audio_tokens"] * price.audio_out
-    )
-    return dollars / MILLION
+    return [
+        _part("text input", into["text_tokens"] - cached["text_tokens"], price.text_in),
+        _part("cached text input", cached["text_tokens"], price.text_cached),
+        _part("audio input", into["audio_tokens"] - cached["audio_tokens"], price.audio_in),
+        _part("cached audio input", cached["audio_tokens"], price.audio_cached),
+        _part("image input", into["image_tokens"] - cached["image_tokens"], price.image_in),
+        _part("cached image input", cached["image_tokens"], price.image_cached),
+        _part("text output", out["text_tokens"], price.text_out),
+        _part("audio output", out["audio_tokens"], price.audio_out),
+    ]
 
 
-def transcription_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
-    """Return the price of a transcription's usage; a duration is rounded to the nano-dollar.
+def response_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
+    """Return the exact price of a response's usage; None for a model without a price."""
+    return _sum(response_parts(model, usage))
+
+
+def transcription_parts(model: str, usage: Mapping[str, Any]) -> list[Part] | None:
+    """Return the bill of a transcription's usage; a duration's price is rounded to the nano-dollar.
 
     None for a model without a price, or when the unit is not the one that the model is priced in.
     """
@@ -107,14 +119,26 @@ def transcription_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
     match price, usage["type"]:
         case MinutePrice(usd), "duration":
             seconds = Decimal(str(usage["seconds"]))
-            return (seconds * usd / 60).quantize(NANO, ROUND_HALF_EVEN)
+            return [Part("duration", seconds, (seconds * usd / 60).quantize(NANO, ROUND_HALF_EVEN))]
         case TokenPrice(), "tokens":
             details = usage["input_token_details"]
-            dollars: Decimal = (
-                details["text_tokens"] * price.text_in
-                + details["audio_tokens"] * price.audio_in
-                + usage["output_tokens"] * price.text_out
-            )
-            return dollars / MILLION
+            return [
+                _part("text input", details["text_tokens"], price.text_in),
+                _part("audio input", details["audio_tokens"], price.audio_in),
+                _part("text output", usage["output_tokens"], price.text_out),
+            ]
         case _:
             return None
+
+
+def transcription_usd(model: str, usage: Mapping[str, Any]) -> Decimal | None:
+    """Return the price of a transcription's usage; None where it has none."""
+    return _sum(transcription_parts(model, usage))
+
+
+def _part(name: str, tokens: int, usd_per_million: Decimal) -> Part:
+    return Part(name, Decimal(tokens), tokens * usd_per_million / MILLION)
+
+
+def _sum(parts: list[Part] | None) -> Decimal | None:
+    return None if parts is None else sum((part.usd for part in parts), Decimal(0))

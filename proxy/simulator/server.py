@@ -18,6 +18,7 @@ from proxy.simulator.config import Config, Kind
 from proxy.simulator.faults import Faults, parse
 from proxy.simulator.messages import error, new_id
 from proxy.simulator.options import Options
+from proxy.simulator.reports import Reports, payer_of
 from proxy.simulator.session import Session
 from proxy.simulator.truth import TruthFile
 
@@ -37,8 +38,9 @@ class Refusal(NamedTuple):
 class Simulator:
     """A running simulator; `close` ends it."""
 
-    def __init__(self, options: Options, truth: TruthFile) -> None:
+    def __init__(self, options: Options, truth: TruthFile, reports: Reports) -> None:
         self.options = options
+        self.reports = reports
         self.sessions = 0  # served so far
         self._truth = truth
         self._server: ws.Server | None = None
@@ -93,6 +95,8 @@ class Simulator:
     async def _admit(self, connection: ws.ServerConnection, request: Request) -> Response | None:
         """Refuse at HTTP level, or None to go on to the 101."""
         url = urlsplit(request.path)
+        if url.path in self.reports.paths:
+            return _http_answer(connection, *self.reports.answer(url.path, url.query, _key(request)))
         if url.path not in PATHS:
             return _http_error(connection, 404, "not_found", f"Invalid URL ({url.path})")
         try:
@@ -130,7 +134,8 @@ class Simulator:
         model = _model(query)
         kind_asked: Kind = "transcription" if "intent" in query else "realtime"
         fixed = "intent" in query or model is not None
-        config = Config(self.options, kind_asked, model, kind_fixed=fixed)
+        payer = payer_of(connection.request.headers.get("OpenAI-Project"), _key(connection.request))
+        config = Config(self.options, kind_asked, model, kind_fixed=fixed, payer=payer)
         await Session(connection, self.options, faults, self._truth, config).run()
 
     def _refusal(self, request: Request, faults: Faults) -> Refusal | None:
@@ -214,9 +219,12 @@ async def serve(
 
     `options` are the fields of `Options`: `api_keys`, `speed`, `beta`, `faults`, `refuse_http` …
     """
-    if "api_keys" in options:
-        options["api_keys"] = frozenset(options["api_keys"])
-    simulator = Simulator(Options(**options), TruthFile(truth))
+    for name in ("api_keys", "admin_keys"):
+        if name in options:
+            options[name] = frozenset(options[name])
+    chosen = Options(**options)
+    reports = Reports(chosen)
+    simulator = Simulator(chosen, TruthFile(truth, chosen.clock, reports.add), reports)
     await simulator.listen(host, port, tls)
     return simulator
 
@@ -236,8 +244,12 @@ async def run_until_stopped(listen: str, **options: Any) -> None:
 
 
 def run(
-    listen: str, truth: Path | None = None, api_keys: frozenset[str] | None = None, speed: float = 20.0
+    listen: str,
+    truth: Path | None = None,
+    api_keys: frozenset[str] | None = None,
+    speed: float = 20.0,
+    **options: Any,
 ) -> None:
     """Serve alone, blocking: what `talkmeter simulator` does."""
     keys = {} if not api_keys else {"api_keys": frozenset(api_keys)}
-    asyncio.run(run_until_stopped(listen, truth=truth, speed=speed, **keys))
+    asyncio.run(run_until_stopped(listen, truth=truth, speed=speed, **keys, **options))

@@ -49,7 +49,7 @@ class Session:
     ) -> None:
         self._connection, self._options, self._faults, self._config = connection, options, faults, config
         self._wire = Wire(connection, faults, beta=options.beta)
-        self._billing = Billing(self._wire, truth, config.id)
+        self._billing = Billing(self._wire, truth, config.id, config.payer)
         self._conversation = Conversation()
         self._buffer = InputBuffer()
         self._buffer.configure(config.input_format, config.detection)

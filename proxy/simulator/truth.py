@@ -19,11 +19,14 @@ process sent is in the file. Fields of a line:
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
+
+NOBODY = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,33 @@ class Truth:
     usd: str | None
     duplicate: bool
     fault: str | None = None
+    real: dict[str, Any] | None = None
+    at: float | None = None
+    payer: tuple[str, str] = NOBODY
+
+    @property
+    def owed(self) -> dict[str, Any] | None:
+        """Return the usage that is owed; nothing twice."""
+        return None if self.duplicate or self.what == "opened" else self.real or self.usage
 
 
 class TruthFile:
-    """Appends lines to a truth file, one process at a time; without a path it keeps nothing."""
+    """Appends lines to a truth file, one process at a time; without a path it keeps nothing.
 
-    def __init__(self, path: Path | None) -> None:
+    `told` hears of every line, at a start of those that are there already.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Callable[[], float] = time.time,
+        told: Callable[[Truth], None] = lambda _: None,
+    ) -> None:
         self._n = _mend(path) if path and path.exists() else 0
+        self._clock = clock
+        self._told = told
+        for line in read(path) if path and self._n else ():
+            told(line)
         self._file = path.open("a", encoding="utf-8") if path else None
 
     def write(
@@ -61,15 +84,31 @@ class TruthFile:
         usd: Decimal | None = None,
         duplicate: bool = False,
         fault: str | None = None,
+        real: dict[str, Any] | None = None,
+        payer: tuple[str, str] = NOBODY,
     ) -> None:
         """Append one line and hand it to the operating system."""
-        if self._file is None:
-            return
-        self._n += 1
         price = None if usd is None else f"{usd.normalize():f}"
-        line = Truth(self._n, what, session, subject, model, status, usage, price, duplicate, fault)
-        self._file.write(json.dumps(asdict(line), separators=(",", ":")) + "\n")
-        self._file.flush()
+        line = Truth(
+            self._n + 1,
+            what,
+            session,
+            subject,
+            model,
+            status,
+            usage,
+            price,
+            duplicate,
+            fault,
+            real,
+            self._clock(),
+            payer,
+        )
+        self._n = line.n
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(line), separators=(",", ":")) + "\n")
+            self._file.flush()
+        self._told(line)
 
     def close(self) -> None:
         if self._file is not None:
@@ -89,7 +128,12 @@ def _mend(path: Path) -> int:
 def read(path: Path) -> list[Truth]:
     """Return the lines of a truth file; a last line that a kill cut short is left out."""
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
-    return [Truth(**json.loads(line)) for line in whole.splitlines()]
+    return [_line(text) for text in whole.splitlines()]
+
+
+def _line(text: str) -> Truth:
+    line = Truth(**json.loads(text))
+    return replace(line, payer=(line.payer[0], line.payer[1]))
 
 
 def total_usd(lines: Iterable[Truth]) -> Decimal:

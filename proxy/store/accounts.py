@@ -226,7 +226,9 @@ class Accounts:
             account.leased_nanousd += given - kept.borrowed_nanousd
             account.lowered += given < 0
             kept.granted_nanousd, kept.borrowed_nanousd = answer.granted_nanousd, 0
-            account.limit_nanousd, account.spent_nanousd = answer.limit_nanousd, answer.spent_nanousd
+            account.limit_nanousd = answer.limit_nanousd
+            if answer.taken_nanousd >= kept.taken_nanousd:  # else a later posting was heard of first
+                account.spent_nanousd = answer.spent_nanousd
             account.is_unknown = False
             kept.is_stale = kept.is_wanted = kept.is_new = kept.is_unsure = False
             if order.need_nanousd:

@@ -15,7 +15,7 @@ import concurrent.futures
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -94,6 +94,7 @@ class Catalog:
         self._aliases = dict(aliases or {})
         self.cards = CardBook(aliases=aliases)  # always the current ones, also for those who keep it
         self._poll_s = poll_s
+        self.on_change: Callable[[], None] = lambda: None  # called in the thread
         self._snapshot = _Snapshot()
         self._answered_at: float | None = None  # monotonic; None after a failure
         self._lock = threading.Lock()  # around `_asked`
@@ -212,6 +213,7 @@ class Catalog:
                     cards, markups = load_cards(connection), load_markups(connection)
                     self._snapshot = _load(connection, counter)
                     self.cards.replace(cards, markups)
+                    self.on_change()
         except (SQLAlchemyError, msgspec.MsgspecError, StoreError) as error:
             if self._answered_at is not None or self._snapshot.counter < 0:
                 logger.warning(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # Alembic is loaded by who migrates: it takes longer than ope
     from alembic.script import ScriptDirectory
 
 BUSY_TIMEOUT_S = 5
+MIGRATION_WAIT_S = 120  # for another process that migrates: a large ledger takes its time
 CONNECT_TIMEOUT_S = 5
 SENT_UNANSWERED_MS = 10_000  # after this long without an acknowledgement the server is gone
 POOL_CONNECTIONS = 5
@@ -241,9 +242,7 @@ def migrate(engine: Engine, app_role: str | None = None) -> None:
     Raises:
         StoreError: unreachable, written by a newer version, or `app_role` is none to serve as.
     """
-    with reachable(engine), writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    with reachable(engine), _alone(engine) as connection:
         if _current(connection) != _head():
             _refuse_newer(connection)
             from alembic import command
@@ -252,6 +251,20 @@ def migrate(engine: Engine, app_role: str | None = None) -> None:
         seed_cards(connection, datetime.now(UTC))
         if app_role is not None:
             grant(connection, app_role)
+
+
+@contextlib.contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes, begun once no other process migrates."""
+    with engine.connect() as connection:
+        if sqlite_path(engine) is not None:
+            connection.detach()  # not for the pool: it waits for longer than others may
+            wait = f"PRAGMA busy_timeout = {MIGRATION_WAIT_S * 1_000}"
+            connection.connection.cursor().execute(wait)
+        with connection.execution_options(**{_WRITES: True}).begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            yield connection
 
 
 def check_version(engine: Engine) -> None:

@@ -151,9 +151,17 @@ class LeaseKeeper:
 
     def posted(self, posting: Posting) -> None:
         """Take off what a posting has counted; called in the poster's thread."""
-        if self._loop is not None and (posting.handled or posting.charged):
+        if posting.handled or posting.charged:
+            self._on_loop(self._accounts.take_off, posting)
+
+    def look(self) -> None:
+        """Look at the book now, and not at the next beat: it is another one. Called in any thread."""
+        self._on_loop(self._wake.set)
+
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
+        if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and the accounts with it
-                self._loop.call_soon_threadsafe(self._accounts.take_off, posting)
+                self._loop.call_soon_threadsafe(call, *arguments)
 
     # Who pays, and from which accounts
 
@@ -343,8 +351,7 @@ class LeaseKeeper:
             self._accounts.failed(orders)
             return
         self._note(None)
-        self._heard_s = began_s
-        self._accounts.instances = heard.instances
+        self._heard_s, self._accounts.instances = began_s, heard.instances
         self._remember(heard.users)
         self._unknown_users -= heard.users.keys()
         refused = {
@@ -364,8 +371,7 @@ class LeaseKeeper:
             instances = live_instances(connection, now)
             answers = exchange(connection, self._instance_id, orders, now=now, live_instances=instances)
             wanted = wanted_pots(connection, self._instance_id) if instances > 1 else []
-            found = end_user_ids(connection, set(users)) if users else {}
-            return _Heard(answers, wanted, instances, found)
+            return _Heard(answers, wanted, instances, end_user_ids(connection, users))
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

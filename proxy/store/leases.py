@@ -234,9 +234,9 @@ def list_leases(connection: Connection, page: Page = EVERYTHING) -> list[LeaseRo
 def empty_leases(connection: Connection, instance_id: str) -> int:
     """Let the leases of an instance reserve nothing more, and return what they had reserved.
 
-    For the instance itself at its start: once everything in its journal is posted, and before it takes
-    its first lease. The rows stay, since postings of its journal tell what they have taken as a sum, and
-    the instance may hear of one after this.
+    For the instance itself at its start (once everything in its journal is posted, and before it takes its
+    first lease), and where it is written off. The rows stay, since postings of its journal tell what they
+    have taken as a sum, and the instance may hear of one after this.
     """
     freed = _lock_leases(connection, instance_id)
     mine = update(lease).where(lease.c.instance_id == instance_id)
@@ -259,7 +259,7 @@ def _lock_leases(connection: Connection, instance_id: str) -> int:
 
 
 def write_off(connection: Connection, instance_id: str, act: Act) -> int:
-    """Delete the leases of a dead instance whose journal will not be posted; return what that frees.
+    """Empty the leases of a dead instance whose journal will not be posted; return what that frees.
 
     Raises:
         StoreError: there is no such instance, or it runs.
@@ -272,8 +272,7 @@ def write_off(connection: Connection, instance_id: str, act: Act) -> int:
             f"Instance {instance_id} still runs, seen less than {LIVE_FOR.seconds} s ago: stop it first."
             " One that runs gives back by itself what it does not need."
         )
-    had_any = connection.execute(select(lease.c.budget_id).where(lease.c.instance_id == instance_id)).first()
-    freed = drop_leases(connection, instance_id)
-    if had_any:
+    freed = empty_leases(connection, instance_id)
+    if freed:
         act.note(connection, "lease.write_off", instance_id, after={"freed_usd": format_usd(freed)})
     return freed

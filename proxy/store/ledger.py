@@ -11,7 +11,7 @@ from proxy.store import NotFound
 from proxy.store.database import reading
 from proxy.store.filters import EVERYTHING, Filters, conditions
 from proxy.store.instants import format_instant
-from proxy.store.pages import Page, Within
+from proxy.store.pages import Within
 from proxy.store.periods import Closes, load_closes
 from proxy.store.schema import ledger_entry, ledger_line, project, tenant
 
@@ -139,8 +139,7 @@ def windows(engine: Engine, filters: Filters = EVERYTHING, *, after: int = 0) ->
     for start in range(first, last + 1, WINDOW_IDS):
         end = min(start + WINDOW_IDS - 1, last)
         with reading(engine) as connection:
-            wanted = [*conditions(connection, filters, by_id=True), ledger_entry.c.id.between(start, end)]
-            found = _with_lines(connection, _entries().where(*wanted).order_by(ledger_entry.c.id))
+            found = _between(connection, filters, start, end)
         yield Window(found, end - first + 1, last - first + 1)
 
 
@@ -154,14 +153,33 @@ def _ends(connection: Connection, filters: Filters, after: int) -> tuple[int, in
     return (0, -1) if row[0] is None else (int(row[0]), int(row[1]))
 
 
-def page_of_entries(connection: Connection, filters: Filters, page: Page) -> list[Booked]:
-    """Return a page of entries, by id.
+def _between(
+    connection: Connection, filters: Filters, first: int, last: int, limit: int | None = None
+) -> list[Booked]:
+    """Return what is meant of these ids, both inside."""
+    wanted = [*conditions(connection, filters, by_id=True), ledger_entry.c.id.between(first, last)]
+    return with_lines(connection, booked().where(*wanted).order_by(ledger_entry.c.id).limit(limit))
+
+
+def page_of_entries(connection: Connection, filters: Filters, *, after: int, limit: int) -> list[Booked]:
+    """Return the first `limit` entries behind id `after`.
+
+    An index says where the next one is, and it is read with its neighbours: neither all that a tenant has is
+    sorted for a page of it, nor all that others have in between is read.
 
     Raises:
         StoreError: a filter names what does not exist.
     """
-    query = _entries().where(*conditions(connection, filters))
-    return _with_lines(connection, page.of(query, ledger_entry.c.id, tenant_id=ledger_entry.c.tenant_id))
+    found: list[Booked] = []
+    wanted = conditions(connection, filters)
+    while len(found) < limit:
+        following = select(func.min(ledger_entry.c.id)).where(*wanted, ledger_entry.c.id > after)
+        first = connection.execute(following).scalar_one()
+        if first is None:
+            break
+        after = first + WINDOW_IDS - 1
+        found += _between(connection, filters, first, after, limit - len(found))
+    return found
 
 
 def find_entry(connection: Connection, entry_id: int, within: Within = None) -> Booked:
@@ -169,7 +187,7 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
     wanted = [ledger_entry.c.id == entry_id]
     if within is not None:
         wanted.append(ledger_entry.c.tenant_id.in_(within))
-    found = _with_lines(connection, _entries().where(*wanted))
+    found = with_lines(connection, booked().where(*wanted))
     if not found:
         raise NotFound(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
     return found[0]
@@ -182,8 +200,8 @@ def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> li
         StoreError: a filter names what does not exist.
     """
     with reading(engine) as connection:
-        query = _entries().where(*conditions(connection, filters))
-        found = _with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
+        query = booked().where(*conditions(connection, filters))
+        found = with_lines(connection, query.order_by(ledger_entry.c.id.desc()).limit(limit))
     return found[::-1]
 
 
@@ -195,12 +213,13 @@ def session_turns(engine: Engine, session_id: str) -> list[Booked]:
 
 def entries_of_session(connection: Connection, session_id: str, limit: int) -> list[Booked]:
     """Return the first `limit` entries of a session, in the order they happened."""
-    query = _entries().where(ledger_entry.c.session_id == session_id)
+    query = booked().where(ledger_entry.c.session_id == session_id)
     query = query.order_by(ledger_entry.c.occurred_at, ledger_entry.c.id).limit(limit)
-    return _with_lines(connection, query)
+    return with_lines(connection, query)
 
 
-def _entries() -> Select[Any]:
+def booked() -> Select[Any]:
+    """Return the query for entries with names, which `with_lines` takes."""
     entry = ledger_entry.c
     names = [name for name in Booked.__slots__ if name not in _DERIVED]
     return (
@@ -216,7 +235,8 @@ def _entries() -> Select[Any]:
     )
 
 
-def _with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+def with_lines(connection: Connection, query: Select[Any]) -> list[Booked]:
+    """Return the entries of a query, each with its lines."""
     rows = connection.execute(query).all()
     lines: dict[int, list[Line]] = {row.id: [] for row in rows}
     wanted = list(lines)

@@ -6,22 +6,25 @@ next one. So everything that may still come, or still change, is looked for firs
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from proxy.core.money import format_usd
 from proxy.core.periods import Periods, month_after, month_before, span_of
 from proxy.store.columns import EPOCH
 from proxy.store.corrections import CURRENT
 from proxy.store.instants import format_instant
 from proxy.store.leases import LIVE_FOR
 from proxy.store.periods import Closes
+from proxy.store.reconciliations import Day, reconciled_since, verdicts
 from proxy.store.schema import instance, ledger_entry, session
 
 EXAMPLES_MAX = 5
-JOURNALS, UNRATED, ZONE = "journals", "unrated", "zone"
-NAMES = (JOURNALS, UNRATED, ZONE)
+_DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
+JOURNALS, UNRATED, ZONE, DAYS = "journals", "unrated", "zone", "days"
+NAMES = (JOURNALS, UNRATED, ZONE, DAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,4 +167,42 @@ def _found(connection: Connection, *wanted: ColumnElement[bool]) -> tuple[int, S
     return count, connection.execute(query.limit(EXAMPLES_MAX)).all() if count else ()
 
 
-_LOOKS: Sequence[Callable[[Closing], Obstacle | None]] = (_journals, _unrated, _zone)
+# --- Days
+
+
+def _days(closing: Closing) -> Obstacle | None:
+    """Find UTC days of the period that do not agree with the provider's bill, or were not compared with it.
+
+    Only from the first day on that was ever compared, or from when on a schedule does it: nobody has to.
+    """
+    since = reconciled_since(closing.connection)
+    span = span_of(closing.period, closing.periods.zone)
+    first, last = span.start.astimezone(UTC).date(), (span.end - _MOMENT).astimezone(UTC).date()
+    if since is None or since > last:
+        return None
+    first = max(first, since)
+    said = verdicts(closing.connection, first, last + _DAY)
+    found = []
+    while first <= last:
+        found += [f"{first}: {problem}"] if (problem := _day_problem(said.get(first))) else []
+        first += _DAY
+    if not found:
+        return None
+    return Obstacle(
+        DAYS,
+        len(found),
+        "days do not agree with the provider's bill, or were not compared with it",
+        "`talkmeter reconcile` them once the provider's delay has passed, and book what differs or say why",
+        found[:EXAMPLES_MAX],
+    )
+
+
+def _day_problem(day: Day | None) -> str | None:
+    if day is None:
+        return "not compared since it was over and the provider's delay had passed"
+    if day.is_over:
+        return f"${format_usd(day.amounts['unexplained'])} unexplained"
+    return None
+
+
+_LOOKS: Sequence[Callable[[Closing], Obstacle | None]] = (_journals, _unrated, _zone, _days)

@@ -5,7 +5,7 @@ one writer. That transaction moves the schedule on from the occurrence it was ma
 on already has made it in vain. So a process that dies has either announced an occurrence or not begun it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from proxy.core.announced import REPORT
 from proxy.core.spans import before, window_span
 from proxy.core.timetable import Every, Timetable, catch_up
-from proxy.core.windows import Span, Window
+from proxy.core.windows import Span, Window, midnight
 from proxy.store import StoreError
 from proxy.store.anomalies import listed
 from proxy.store.audit import Act
@@ -25,9 +25,14 @@ from proxy.store.database import reading, writing
 from proxy.store.digest import Digest
 from proxy.store.instants import format_instant, parse_zone
 from proxy.store.outbox import Announcement, announce
+from proxy.store.reconciliations import Reconciliation, worst_rows
 from proxy.store.reports import Report, ReportRow
 from proxy.store.saved_reports import find_report, run_saved
 from proxy.store.schedules import Content, Schedule, move_on
+
+DAYS_BACK = {Every.DAY: 7, Every.WEEK: 14, Every.MONTH: 38}  # that a scheduled comparison goes
+WORST_ROWS_MAX = 50
+Reconcile = Callable[[int, Act], Reconciliation]  # the last so many days whose bill is complete
 
 ROWS_MAX = 1_000  # of a report that is sent; more are left out, which it says
 _MOMENT = timedelta(microseconds=1)
@@ -44,14 +49,15 @@ class Made:
     problem: str | None
 
 
-def make_due(engine: Engine, one: Schedule, now: datetime) -> Made | None:
+def make_due(engine: Engine, one: Schedule, now: datetime, reconcile: Reconcile | None = None) -> Made | None:
     """Make what is due of a schedule and announce it; return None where somebody else did.
 
     Of several occurrences that were missed the latest is made, and says how many were not.
     """
     assert one.timetable is not None and one.next_at is not None, "something is due"
     due = catch_up(one.timetable, one.next_at, now)
-    payload = _payload(engine, one, due.latest, due.skipped)
+    act = Act(f"schedule:{one.name}", now)
+    payload = _payload(engine, one, due.latest, due.skipped, act, reconcile)
     with writing(engine) as connection:
         if not move_on(connection, one, due.following):
             return None
@@ -59,7 +65,7 @@ def make_due(engine: Engine, one: Schedule, now: datetime) -> Made | None:
     return Made(one, due.latest, due.skipped, payload["problem"]) if new else None
 
 
-def make_now(engine: Engine, one: Schedule, act: Act) -> Made:
+def make_now(engine: Engine, one: Schedule, act: Act, reconcile: Reconcile | None = None) -> Made:
     """Make what a schedule would send if it were due now, and announce it. The next occurrence stays.
 
     Raises:
@@ -69,7 +75,7 @@ def make_now(engine: Engine, one: Schedule, act: Act) -> Made:
         raise StoreError(
             f"The schedule {one.name!r} tells anomalies when they are found: there is no report."
         )
-    payload = _payload(engine, one, act.at, 0)
+    payload = _payload(engine, one, act.at, 0, act, reconcile)
     with writing(engine) as connection:
         announce(connection, [_announcement(one, f"now/{to_micros(act.at)}", payload, act.at)])
         act.note(connection, "schedule.run", one.id, tenant_id=one.tenant_id)
@@ -80,7 +86,9 @@ def _announcement(one: Schedule, key: str, payload: Mapping[str, Any], now: date
     return Announcement(f"schedule/{one.id}/{key}", REPORT, one.tenant_id, now, payload, one.id)
 
 
-def _payload(engine: Engine, one: Schedule, due_at: datetime, skipped: int) -> dict[str, Any]:
+def _payload(
+    engine: Engine, one: Schedule, due_at: datetime, skipped: int, act: Act, reconcile: Reconcile | None
+) -> dict[str, Any]:
     """Return what is sent. What cannot be made is sent too, with the reason: nobody waits for it in vain."""
     about = {
         "schedule_id": one.id,
@@ -92,12 +100,14 @@ def _payload(engine: Engine, one: Schedule, due_at: datetime, skipped: int) -> d
         "problem": None,
     }
     try:
-        return about | _content(engine, one, due_at)
+        return about | _content(engine, one, due_at, act, reconcile)
     except StoreError as problem:
         return about | {"problem": str(problem)}
 
 
-def _content(engine: Engine, one: Schedule, due_at: datetime) -> dict[str, Any]:
+def _content(
+    engine: Engine, one: Schedule, due_at: datetime, act: Act, reconcile: Reconcile | None
+) -> dict[str, Any]:
     table = one.timetable
     assert table is not None, "it is due at some time"
     match one.content:
@@ -112,6 +122,20 @@ def _content(engine: Engine, one: Schedule, due_at: datetime) -> dict[str, Any]:
             with reading(engine) as connection:
                 found = listed(connection, span, one.tenant_id)
             return _times(span, table.zone) | {"anomalies": found}
+        case Content.RECONCILIATION:
+            return _reconciled(engine, table, act, reconcile)
+
+
+def _reconciled(engine: Engine, table: Timetable, act: Act, reconcile: Reconcile | None) -> dict[str, Any]:
+    """Compare the days before, some of them again: a bill may change, and a day may have been missed."""
+    if reconcile is None:
+        raise StoreError("The provider's bill cannot be read here.")
+    made = reconcile(DAYS_BACK[table.every], act)
+    with reading(engine) as connection:
+        rows = worst_rows(connection, made.id, WORST_ROWS_MAX)
+    utc = parse_zone("UTC")
+    span = Span(midnight(utc, made.scope.first_on), midnight(utc, made.scope.end_on))
+    return _times(span, utc) | {"reconciliation": made.as_json() | {"worst_rows": rows}}
 
 
 def _last(table: Timetable, due_at: datetime) -> tuple[Span, Span]:

@@ -89,6 +89,7 @@ def lost(row: Row, progress: bytes | None) -> Entry:
         flags=(Flag.ESTIMATE_CRASH,),
         lines=estimate.lines,
         cost_nanousd=estimate.cost_nanousd,
+        charge_nanousd=estimate.charge_nanousd,
         billing=opened.billing,
     )
 

@@ -1,8 +1,8 @@
 """What PostgreSQL lets the role do that `serve` and the command line connect as.
 
-It owns nothing: an owner could switch off what protects the ledger. What is booked, stated, priced or
-audited it may read and add to. Everything else, such as counters, leases and what is live, it may change as
-well.
+It owns nothing: an owner could switch off what protects the ledger. What is booked, stated, compared, priced
+or audited it may read and add to. Everything else, such as counters, leases and what is live, it may change
+as well.
 """
 
 from sqlalchemy import Connection, column, func, select, table, text
@@ -21,13 +21,17 @@ from proxy.store.schema import (
     markup,
     rate_card,
     rate_price,
+    reconciliation,
+    reconciliation_day,
+    reconciliation_row,
     statement,
     statement_line,
 )
 
 LEDGER = (ledger_entry, ledger_line, ledger_block, ledger_period, statement, statement_line)
 APPROVALS = (approval_request, approval_decision)
-APPEND_ONLY = (*LEDGER, *APPROVALS, entry_conflict, rate_card, rate_price, markup, audit)
+RECONCILED = (reconciliation, reconciliation_day, reconciliation_row)
+APPEND_ONLY = (*LEDGER, *APPROVALS, *RECONCILED, entry_conflict, rate_card, rate_price, markup, audit)
 
 _pg_class = table("pg_class", column("oid"), column("relname"), column("relowner"))
 _pg_roles = table("pg_roles", column("rolname"))

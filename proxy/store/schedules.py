@@ -29,6 +29,7 @@ class Content(StrEnum):
     REPORT = "report"  # a saved report
     DIGEST = "digest"  # how the day, week or month before went
     ANOMALY = "anomaly"  # hours that cost unusually much
+    RECONCILIATION = "reconciliation"  # how the ledger agrees with the provider's bill
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,10 @@ def _send_to(
 
 def _row(connection: Connection, wanted: Wanted, tenant_id: str | None, now: datetime) -> dict[str, Any]:
     _check_when(wanted)
+    if wanted.content is Content.RECONCILIATION and tenant_id is not None:
+        raise StoreError(
+            "The provider's bill is the whole installation's: set this schedule without a tenant."
+        )
     table = wanted.timetable
     return {
         "name": checked_name(wanted.name),
@@ -228,7 +233,7 @@ def _check_when(wanted: Wanted) -> None:
 def _report_id(connection: Connection, wanted: Wanted, tenant_id: str | None) -> str | None:
     """Return the saved report's id: one of the schedule's own tenant, or the installation's."""
     if (wanted.content is Content.REPORT) != (wanted.report is not None):
-        raise StoreError("Name the saved report that is sent, or else ask for the digest or anomalies.")
+        raise StoreError("Name the saved report that is sent, or else ask for something else.")
     if wanted.report is None:
         return None
     within = None if tenant_id is None else frozenset({tenant_id})

@@ -17,8 +17,11 @@ from proxy.core.anomaly import Sensitivity
 from proxy.core.budgets import Scope
 from proxy.core.usage import Meter
 from proxy.core.windows import Window
+from proxy.store import StoreError
+from proxy.store.audit import Act
 from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, reading, writing
+from proxy.store.reconciliations import Reconciliation
 from proxy.store.schedules import Content
 from proxy.store.schema import outbox, saved_report
 from tests.announcements import until
@@ -189,3 +192,21 @@ async def test_one_that_fails_holds_up_no_other(place: Place, caplog: pytest.Log
         await until(lambda: len(sent(place.engine)) == 1)
         await until(lambda: "what is scheduled waits" in caplog.text)
     assert [one["schedule"] for one in sent(place.engine)] == ["b"]
+
+
+async def test_comparisons_are_made_by_whoever_can_read_the_bill(place: Place) -> None:
+    asked = []
+
+    def reconcile(days: int, act: Act) -> Reconciliation:
+        asked.append((days, act.actor))
+        raise StoreError("The provider does not answer.")
+
+    schedule(place.engine, name="bill", content=Content.RECONCILIATION, table=DAILY)
+    place.now = NOW + timedelta(days=1)
+    scheduler = Scheduler(place.engine, ZoneInfo("UTC"), OFF, lambda: place.now, reconcile=reconcile)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scheduler.run())
+        await until(lambda: bool(sent(place.engine)))
+        scheduler.stop()
+    assert asked == [(7, "schedule:bill")]
+    assert sent(place.engine)[0]["problem"] == "The provider does not answer."

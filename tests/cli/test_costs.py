@@ -62,7 +62,7 @@ def test_accounting_months(talkmeter: Talkmeter, spent: Books) -> None:
     assert [(row["period"], row["responses"]) for row in report["rows"]] == [("2026-10", 1)]
     assert "give 2026-10-01 or 2026-11-01" in talkmeter.fails(*words, "--from", "2026-10-02", code=2)
     both = ("--from", "2026-10-01", "--period", "2026-10")
-    assert "give one of" in talkmeter.fails(*words, *both, code=2)
+    assert "--from and --to with --basis period" in talkmeter.fails(*words, *both, code=2)
     assert talkmeter(*words, "--period", "2026-11").json["total"]["responses"] == 2
     compared = ("report", "compare", "--json", "--from", "2026-11-01", "--to", "2026-12-01")
     told = talkmeter(*compared, "--basis", "period").json

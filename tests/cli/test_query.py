@@ -51,7 +51,7 @@ def test_what_no_option_should_be(talkmeter: Talkmeter, spent: Books, command: t
         (("--kind", "gift"), "'gift' is no kind: use one of response"),
         (("--tag", "team"), "write NAME=VALUE"),
         (("--basis", "period", "--from", "2026-10-02"), "give 2026-10-01 or 2026-11-01"),
-        (("--basis", "period", "--from", "2026-10-01", "--period", "2026-10"), "give one of the two"),
+        (("--basis", "period", "--from", "2026-10-01", "--period", "2026-10"), "with --basis period"),
         (("--limit", "3"), "No such option"),
     ],
 )

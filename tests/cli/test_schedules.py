@@ -88,3 +88,11 @@ def test_an_alarm_and_what_cannot_be_run(talkmeter: Talkmeter) -> None:
 )
 def test_what_is_refused(talkmeter: Talkmeter, words: tuple[str, ...], code: int, says: str) -> None:
     assert says in talkmeter.fails("schedule", "set", "x", *words, code=code)
+
+
+@EMBEDDED
+def test_a_comparison_with_the_bill_is_scheduled(talkmeter: Talkmeter) -> None:
+    words = ("--reconciliation", "--every", "day", "--to", "mailto:ann@example.com")
+    assert talkmeter("schedule", "set", "bill", *words, "--json").json["content"] == "reconciliation"
+    ran = talkmeter("schedule", "run", "bill")
+    assert "TALKMETER_UPSTREAM_ADMIN_KEY is not set" in ran.err

@@ -103,6 +103,7 @@ class Play:
     cards: CardBook = CARDS
     entries: list[Entry] = field(default_factory=list)
     opened: list[SubjectOpened] = field(default_factory=list)
+    progress: list[Progress] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
     cuts: list[BudgetCut] = field(default_factory=list)
     asked: list[tuple[Side, Ask]] = field(default_factory=list)  # and not answered yet
@@ -167,6 +168,8 @@ class Play:
                     self.entries.append(entry)
                 case Journal(SubjectOpened() as opened):
                     self.opened.append(opened)
+                case Journal(Progress() as progress):
+                    self.progress.append(progress)
                 case Send(_, message):
                     self.sent.append(message)
                 case Journal(BudgetCut() as cut):

@@ -163,3 +163,27 @@ def test_what_could_not_be_made_and_what_this_version_does_not_know() -> None:
     told = letter(**about | {"problem": "There is no project 'x'."}, content="report")
     assert told.subject == "weekly: no report" and "There is no project 'x'." in as_text(told)
     assert letter("of.tomorrow", b=1, a="x").sentences == ["a: x", "b: 1"]
+
+
+DAY = {
+    "on": "2026-11-22",
+    "is_final": True,
+    "is_over": True,
+    "ours_usd": "1.000000000",
+    "theirs_usd": "3.000000000",
+    "unexplained_usd": "2.000000000",
+    "limit_usd": "1.000000000",
+}
+LINE = {"on": "2026-11-22", "project": None, "model": None, "meter": None, "line_item": "a surprise"}
+
+
+def test_a_comparison_with_the_bill() -> None:
+    days = [DAY, DAY | {"is_over": False}, DAY | {"is_final": False}]
+    worst = [DAY | LINE]
+    compared = DAY | {"id": "rec_1", "days": days, "worst_rows": worst}
+    told = letter(**ABOUT, content="reconciliation", reconciliation=compared)
+    assert [row[-1] for row in told.tables[0].rows] == ["above 1.000000000", "agrees", "not complete yet"]
+    assert told.tables[1].rows[0][4] == "a surprise" and len(told.attachments[0].rows) == 3
+    assert "The provider's bill: $3.000000000. Unexplained: $2.000000000." in as_text(told)
+    agreeing = compared | {"worst_rows": []}
+    assert len(letter(**ABOUT, content="reconciliation", reconciliation=agreeing).tables) == 1

@@ -123,6 +123,53 @@ def test_a_running_response_finishes_under_block() -> None:
     """)
 
 
+def test_what_finishes_under_block_is_cut_by_another_budget_that_has_nothing_left() -> None:
+    """Whichever of them is spent first."""
+    Play([*blocking(400), account(600, name="cut")]).run("""
+        upstream started r1        -> open:r1 forward | held 400
+        upstream hear r1 ms=2000   ->
+        upstream hear r1 ms=500    ->                 | held 600
+        client ask e1              -> drop error:insufficient_quota@e1
+        upstream hear r1 ms=400    ->
+        upstream hear r1 ms=100    -> cancel:r1 cut:r1=600 error:insufficient_quota close:1008
+    """)
+    Play([*blocking(600), account(400, name="cut")]).run("""
+        upstream started r1        -> open:r1 forward | held 400
+        upstream hear r1 ms=1900   ->
+        upstream hear r1 ms=100    -> cancel:r1 cut:r1=400 error:insufficient_quota close:1008
+    """)
+
+
+def test_what_finishes_under_block_asks_for_more_of_other_budgets_only() -> None:
+    (block,), (cut,) = blocking(400), leased(400)
+    play = Play([block, cut]).run("""
+        upstream started r1        -> open:r1 forward | held 400
+        upstream hear r1 ms=2000   -> ask:400
+    """)
+    assert [need.account for need in play.asked[0][1].needs] == [cut]
+    play.run("""
+        bank gives 1000            ->                 | held 800
+        upstream hear r1 ms=2000   ->
+        upstream done r1 in=0 a=80 -> entry:r1=800 forward error:insufficient_quota close:1008
+    """)
+
+
+def test_a_no_for_what_finishes_under_block_is_none_for_other_budgets() -> None:
+    """Those were not asked yet."""
+    block, cut = account(400, OnExhausted.BLOCK, leased=True), account(410, name="cut", leased=True)
+    play = Play([block, cut]).run("""
+        upstream started r1        -> open:r1 forward | held 400
+        upstream hear r1 ms=2000   -> ask:400
+    """)
+    assert [need.account for need in play.asked[0][1].needs] == [block]
+    play.run("""
+        bank refuses               ->                 | held 410
+        upstream hear r1 ms=50     -> ask:400
+        bank gives 1000            ->
+        upstream done r1 in=0 a=42 -> entry:r1=420 forward error:insufficient_quota close:1008
+    """)
+
+
 def test_a_budget_that_is_raised_while_a_response_finishes_under_block_goes_on() -> None:
     Play(blocking(400)).run("""
         upstream started r1        -> open:r1 forward | free 0
@@ -407,6 +454,20 @@ def test_what_opens_says_what_it_would_cost_if_no_more_were_heard() -> None:
         (130, 130),
     ]
     assert [one.lines for one in play.opened[1:]] == [one.lines for one in reversed(play.entries[1:])]
+
+
+def test_what_opens_without_a_price_says_what_budgets_are_charged_for_it() -> None:
+    play = Play(model="unheard-of").run("""
+        upstream started r1          -> open:r1 forward
+        upstream done r1 in=100 a=10 -> entry:r1=? forward
+        upstream started r2          -> open:r2 forward
+        upstream hear r2 ms=100      ->
+        wait 1                       -> progress:r2=None
+        upstream gone                -> entry:r2=~?
+    """)
+    assert [one.charge_nanousd for one in play.opened] == [0, 110]
+    assert [one.charge_nanousd for one in play.progress] == [130]
+    assert [one.charge_nanousd for one in play.entries] == [200, 130]
 
 
 def test_an_estimate_of_nothing_is_no_estimate() -> None:

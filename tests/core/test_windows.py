@@ -11,7 +11,8 @@ from proxy.core.windows import Span, Window, span_at
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CALENDAR = [window for window in Window if window not in (Window.SESSION, Window.LIFETIME)]
-# Clocks that change by half an hour, at midnight, across a whole day; offsets of three quarters.
+# Clocks that change by half an hour, at midnight, at a quarter to three, across a whole day; offsets of
+# three quarters.
 ZONES = [
     "UTC",
     "Europe/Berlin",
@@ -22,6 +23,7 @@ ZONES = [
     "Asia/Kathmandu",
     "Australia/Lord_Howe",
     "Pacific/Apia",
+    "Pacific/Chatham",
 ]
 
 
@@ -54,6 +56,19 @@ def test_the_hour_that_comes_twice_is_two_windows() -> None:
     first, second = (span_at(Window.HOUR, BERLIN, utc(f"2026-10-25T0{hour}:30")) for hour in (0, 1))
     assert first == Span(utc("2026-10-25T00:00"), utc("2026-10-25T01:00"))
     assert second == Span(utc("2026-10-25T01:00"), utc("2026-10-25T02:00"))
+
+
+@pytest.mark.parametrize(
+    ("at", "start", "end"),
+    [
+        ("2026-09-26T13:50", "2026-09-26T13:15", "2026-09-26T14:00"),  # 02:35
+        ("2026-09-26T14:05", "2026-09-26T14:00", "2026-09-26T14:15"),  # 03:50: from a quarter to three
+        ("2026-04-04T13:50", "2026-04-04T13:15", "2026-04-04T14:00"),  # 03:35, up to a quarter to four
+        ("2026-04-04T14:05", "2026-04-04T14:00", "2026-04-04T14:15"),  # 02:50 again
+    ],
+)
+def test_an_hour_within_which_clocks_change_is_shorter(at: str, start: str, end: str) -> None:
+    assert span_at(Window.HOUR, ZoneInfo("Pacific/Chatham"), utc(at)) == Span(utc(start), utc(end))
 
 
 @pytest.mark.parametrize("window", [Window.SESSION, Window.LIFETIME])

@@ -1,5 +1,8 @@
 """A table with every kind of column, and what is hostile in any of them."""
 
+import contextlib
+import tracemalloc
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,3 +34,20 @@ VALUES = (WORDS, BIGINTS, AMOUNTS, INSTANTS, st.booleans(), st.dictionaries(WORD
 ROWS: st.SearchStrategy[list[tuple[Any, ...]]] = st.lists(
     st.tuples(*(st.none() | values for values in VALUES)), max_size=5
 )
+
+
+class Nowhere:
+    """Takes what is written and keeps nothing."""
+
+    def write(self, data: bytes, /) -> int:
+        return len(data)
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[Callable[[], int]]:
+    """What it gives returns the most memory that Python took since."""
+    tracemalloc.start()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

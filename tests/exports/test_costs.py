@@ -28,7 +28,7 @@ def test_the_figures_are_the_reports(database: Engine) -> None:
     assert [(row["tenant"], row["model"]) for row in rows] == [(r["tenant"], r["model"]) for r in told.rows]
     for name in ("cost", "billed", "list", "estimated"):
         assert sum(row[f"{name}_usd"] for row in rows) * 10**9 == told.total[f"{name}_nanousd"]
-    assert [str(row["cost_usd"]) for row in rows] == [row["cost_usd"] for row in told.rows]
+    assert [f"{row['cost_usd']:f}" for row in rows] == [row["cost_usd"] for row in told.rows]
     assert [row["cached_share"] for row in rows] == [
         None if row["cached_share"] is None else Decimal(row["cached_share"]) for row in told.rows
     ]

@@ -53,6 +53,15 @@ def test_an_amount_is_never_rounded() -> None:
         written([(Decimal("0.0000000001"),)], [Column("usd", Kind.DECIMAL)])
 
 
+def test_a_sink_need_not_be_a_file() -> None:
+    class Pieces(list[bytes]):
+        write = list[bytes].append
+
+    pieces = Pieces()
+    write_parquet(Table(COLUMNS, [ROW]), pieces)
+    assert pyarrow.parquet.read_table(io.BytesIO(b"".join(pieces))).num_rows == 1
+
+
 def test_without_pyarrow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(StoreError, match=r"pip install 'talkmeter\[parquet\]'"):

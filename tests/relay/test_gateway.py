@@ -228,6 +228,17 @@ async def test_a_model_that_is_not_allowed_is_refused_at_the_url() -> None:
         assert len(it.gateway.sessions) == 1
 
 
+async def test_a_model_without_a_price_ends_its_session_once_a_budget_has_an_amount() -> None:
+    """Also where the catalogue stays as it is: whose budget it is may be known only later."""
+    async with stage() as it:
+        client, _ = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        await until(lambda: live.version is not None)
+        live.tunnel.session.allowance.is_priced_only = it.budgets.is_changed = True
+        assert (await client.get()).json["error"]["code"] == "model_not_allowed"
+        assert (await client.get()).close[0] == 1008
+
+
 async def test_a_limit_that_is_set_meanwhile_reaches_a_session_with_nothing_open() -> None:
     async with stage() as it:
         client, _ = await it.pair()

@@ -9,7 +9,7 @@ USAGE = {"total_tokens": 3}
 
 
 def written(path: Path) -> list[Truth]:
-    truth = TruthFile(path)
+    truth = TruthFile(path, lambda: 5.5)
     truth.write("opened", "sess_1", "resp_1", model="m", status="in_progress")
     truth.write(
         "response", "sess_1", "resp_1", model="m", status="completed", usage=USAGE, usd=Decimal("0.00720560")
@@ -20,8 +20,10 @@ def written(path: Path) -> list[Truth]:
 
 def test_a_line_keeps_what_was_written(tmp_path: Path) -> None:
     opened, done = written(tmp_path / "truth.jsonl")
-    assert opened == Truth(1, "opened", "sess_1", "resp_1", "m", "in_progress", None, None, False)
-    assert done == Truth(2, "response", "sess_1", "resp_1", "m", "completed", USAGE, "0.0072056", False)
+    assert opened == Truth(1, "opened", "sess_1", "resp_1", "m", "in_progress", None, None, False, at=5.5)
+    assert done == Truth(
+        2, "response", "sess_1", "resp_1", "m", "completed", USAGE, "0.0072056", False, at=5.5
+    )
 
 
 def test_numbers_go_on_after_a_restart(tmp_path: Path) -> None:

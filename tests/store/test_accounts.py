@@ -172,6 +172,17 @@ def test_what_is_posted_is_off_the_lease_and_no_longer_unposted() -> None:
     assert it.accounts.unposted == {}
 
 
+def test_an_answer_from_before_a_posting_says_nothing_of_what_is_spent_now() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    (order,) = it.orders(Wish(500, False))
+    it.accounts.take_off(Posting(charged={POT: Charge(100, 100, 350)}))
+    it.accounts.take_over(order, Answer(500, 0, 250, 1_000, 0, contended=False, wanted=False))
+    assert it.account.spent_nanousd == 350
+    it.accounts.take_over(order, Answer(500, 100, 330, 1_000, 0, contended=False, wanted=False))
+    assert it.account.spent_nanousd == 330, "some of it was corrected"
+
+
 def test_two_things_under_one_key_are_both_taken_off() -> None:
     it = Stage(TENANT)
     it.lease(400)

@@ -221,6 +221,8 @@ async def test_a_changed_budget_arrives_by_itself(database: Engine, catalog: Cat
         while [one.amount_nanousd for one in catalog.budgets.budgets.values()] != expected:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)  # the test's own time limit is the failure
 
+    told: list[int] = []
+    catalog.on_change = lambda: told.append(catalog.version)
     version = catalog.budgets.version
     assert catalog.budgets.budgets == {} and version >= 0
     set_month(50)
@@ -231,6 +233,7 @@ async def test_a_changed_budget_arrives_by_itself(database: Engine, catalog: Cat
     with writing(database) as connection:
         delete_budget(connection, ACT, made)
     await amounts([])
+    assert told == [version + 1, version + 2, version + 3]
 
 
 async def test_a_budget_that_cannot_be_read_leaves_the_last_book(

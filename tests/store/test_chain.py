@@ -27,6 +27,7 @@ from proxy.store.approvals import REJECTED, Wanted, ask, decide
 from proxy.store.chain import LATER_COLUMNS, BlockHash, chain, stored_columns
 from proxy.store.columns import Instant
 from proxy.store.database import migrate, migrations_path, open_database, reading, writing
+from proxy.store.roles import RECONCILED
 from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 from proxy.store.verify import verify
 from tests.closing import close_month
@@ -209,7 +210,9 @@ def test_all_triggers_are_there(database: Engine) -> None:
         if database.dialect.name == "postgresql"
         else ("no_update", "no_delete", "no_replace")
     )
-    assert found == {f"{table}_{act}" for table in APPEND_ONLY for act in acts}
+    assert found == {
+        f"{table}_{act}" for table in (*APPEND_ONLY, *(one.name for one in RECONCILED)) for act in acts
+    }
 
 
 @pytest.fixture

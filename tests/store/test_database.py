@@ -152,6 +152,22 @@ def test_processes_may_migrate_at_once(kind: str, tmp_path: Path, request: pytes
     engine.dispose()
 
 
+def test_who_migrates_waits_for_longer_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.store.database.BUSY_TIMEOUT_S", 0.05)
+    path = tmp_path / "new.db"
+    engine = open_database(f"sqlite:///{path}")
+    engine.connect().close()
+    with sqlite3.connect(path, isolation_level=None, check_same_thread=False) as other:
+        other.execute("BEGIN IMMEDIATE")
+        releasing = threading.Timer(0.5, other.rollback)
+        releasing.start()
+        migrate(engine)
+        releasing.join()
+    other.close()
+    check_version(engine)
+    engine.dispose()
+
+
 def test_a_new_version_brings_its_new_cards_along(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/talkmeter.db"
     engine = ready_database(url)

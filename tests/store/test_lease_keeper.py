@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, insert, select
@@ -17,9 +17,10 @@ from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
+from proxy.store.audit import Act
 from proxy.store.database import reading, writing
 from proxy.store.lease_keeper import ASK_S, LeaseKeeper
-from proxy.store.leases import Order, exchange
+from proxy.store.leases import Order, exchange, write_off
 from proxy.store.schema import instance, lease
 from tests.store import made
 from tests.store.budgeting import add_budget, book, priced
@@ -280,6 +281,44 @@ async def test_a_start_drops_what_the_last_run_left_behind(database: Engine) -> 
         assert allowance.hold("a", Amounts.same(750)) is None
         await answered(keeper, allowance, 1)
         assert allowance.hold("b", Amounts.same(1)) is not None  # 250 are still counted for the one that died
+
+
+async def test_an_instance_that_was_written_off_and_lives_finds_what_it_has_lost(database: Engine) -> None:
+    add_budget(database, amount_nanousd=1_000)
+    book(database, made.opened("s_1", tenant_id="t_1", api_key_id="k_1"))
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        (account,) = allowance.accounts
+        await answered(keeper, allowance, 700)
+        bill = priced("r1", 300, "s_1", occurred_at=NOW)
+        assert allowance.hold("r1", Amounts.same(700)) is None
+        allowance.settle("r1", Amounts.same(300), bill.entry_key)
+        assert allowance.hold("r2", Amounts.same(400)) is None
+        keeper.posted(book(database, bill))
+        await soon(lambda: account.spent_nanousd == 300)
+        with writing(database) as connection:
+            assert write_off(connection, "i_1", Act("test", NOW + timedelta(seconds=20), "lost")) == 400
+        keeper.book = lambda: BudgetBook.of([replace(TENANT, amount_nanousd=900)], 2)
+        await soon(lambda: account.limit_nanousd == 900)
+        assert allowance.left("r2").billed_nanousd == 0
+        allowance.void("r2")
+        assert account.leased_nanousd == leased(database) == 0
+        await answered(keeper, allowance, 600)
+        assert allowance.hold("r3", Amounts.same(600)) is None
+        assert account.leased_nanousd == leased(database) == 600
+        keeper.leave(allowance)
+        await soon(lambda: leased(database) == 0)
+
+
+async def test_a_book_that_is_another_one_is_looked_at_at_once(database: Engine) -> None:
+    async with keeping(database, TENANT) as keeper:
+        allowance = await admitted(keeper)
+        await asyncio.to_thread(keeper.look)
+        assert allowance.accounts[0].limit_nanousd == 1_000
+        keeper.book = lambda: BudgetBook.of([replace(TENANT, amount_nanousd=900)], 2)
+        await asyncio.to_thread(keeper.look)
+        await soon(lambda: allowance.accounts[0].limit_nanousd == 900)
+    keeper.look()  # the end of the loop may come before the catalogue's
 
 
 async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:

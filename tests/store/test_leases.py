@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
 from proxy.core.budgets import Budget, Payer, Pot, Scope, pot_of
-from proxy.core.money import format_usd
+from proxy.core.money import AMOUNT_NANOUSD_MAX, format_usd
 from proxy.core.windows import Window
 from proxy.store import StoreError
 from proxy.store.audit import Act, list_audit
@@ -82,6 +82,15 @@ def test_a_budget_that_refuses_since_its_amount_came_down_says_so(database: Engi
     ask(database, "i_1", budget)
     assert [row.payload["percent"] for row in rows(database, outbox)] == [50]
     ask(database, "i_1", budget, need_nanousd=1)
+    assert [row.payload["percent"] for row in rows(database, outbox)] == [50, 80, 100]
+
+
+def test_the_largest_amount_there_is(database: Engine, budget: Budget) -> None:
+    budget = change_amount(database, budget.id, AMOUNT_NANOUSD_MAX)
+    assert ask(database, "i_1", budget, need_nanousd=AMOUNT_NANOUSD_MAX).left_nanousd == 0
+    book(database, priced("r1", AMOUNT_NANOUSD_MAX))
+    answer = ask(database, "i_1", budget, need_nanousd=1)
+    assert (answer.taken_nanousd, answer.left_nanousd) == (AMOUNT_NANOUSD_MAX, 0)
     assert [row.payload["percent"] for row in rows(database, outbox)] == [50, 80, 100]
 
 

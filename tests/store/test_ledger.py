@@ -9,7 +9,7 @@ from proxy.core.usage import Meter
 from proxy.store import NotFound
 from proxy.store.database import open_database, reading, writing
 from proxy.store.filters import Filters
-from proxy.store.ledger import PAGE_ENTRIES, entries, newest, session_turns, windows
+from proxy.store.ledger import PAGE_ENTRIES, entries, newest, page_of_entries, session_turns, windows
 from proxy.store.prices import load_cards
 from proxy.store.schema import api_key, project, tenant
 from tests.ledgers import MODEL, NOW, Books
@@ -135,6 +135,25 @@ def test_windows_tell_how_far_they_are_and_go_to_what_was_there_at_their_start(
     assert [one.id for window in reading_on for one in window.entries] == [5]
     with pytest.raises(NotFound):
         list(windows(books.engine, Filters(tenant="nobody")))
+
+
+def test_a_page_goes_from_one_that_is_meant_to_the_next(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.store.ledger.WINDOW_IDS", 2)
+    for number, session in enumerate(("s1", "s2", "s2", "s2", "s1", "s1", "s2", "s1")):
+        books.open(session, {"s1": "acme", "s2": "globex"}[session])
+        books.bill(session, f"r{number}", {Meter.TEXT_IN: 1})
+    acme = Filters(tenant="acme")
+    with reading(books.engine) as connection:
+
+        def ids(filters: Filters, after: int, limit: int) -> list[int]:
+            return [one.id for one in page_of_entries(connection, filters, after=after, limit=limit)]
+
+        assert [ids(acme, after, 2) for after in (0, 5, 6, 8)] == [[1, 5], [6, 8], [8], []]
+        assert ids(acme, 0, 100) == [1, 5, 6, 8] and ids(acme, 0, 1) == [1]
+        assert ids(Filters(), 2, 5) == [3, 4, 5, 6, 7]
+        assert ids(acme, 2**63 - 1, 5) == ids(Filters(model="none"), 0, 5) == []
 
 
 @pytest.mark.parametrize("filters", [Filters(), Filters(tenant="acme"), Filters(period="2026-11")], ids=str)

@@ -1,6 +1,6 @@
 """What stands in the way of a close: journals, prices, time zones. Each is found, cleared or overridden."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, update
 
+from proxy.core.bill import Charge
 from proxy.core.rating import Price
+from proxy.core.reconcile import Threshold
 from proxy.core.usage import Meter
 from proxy.store import StoreError
 from proxy.store.audit import Act
@@ -20,6 +22,7 @@ from proxy.store.filters import EVERYTHING
 from proxy.store.instances import Unposted, ended, register, seen
 from proxy.store.obstacles import EXAMPLES_MAX, Obstacle, obstacles
 from proxy.store.prices import import_cards
+from proxy.store.reconciliations import Scope, Terms, TheirSide, compare_bill, record
 from proxy.store.rerate import Rerating
 from proxy.store.schema import session
 from proxy.store.verify import verify
@@ -201,3 +204,48 @@ def test_overrides_hold_what_they_were_for(books: Books) -> None:
             "reason": "asked OpenAI",
         }
     ]
+
+
+# --- Days
+
+
+def compared(
+    engine: Engine, first_on: date, end_on: date, theirs: int = 40_000, at: datetime = LATER
+) -> None:
+    """Compare days with a bill that charges so much for the one on which something was used."""
+    scope = Scope(first_on, end_on)
+    terms = Terms(timedelta(hours=24), Threshold(0, 0))
+    charges = [Charge(NOW.date(), "proj_a", None, "gpt-realtime-2.1, text input", theirs)]
+    said = TheirSide(charges, (), at)
+    with writing(engine) as connection:
+        rows = compare_bill(connection, scope, terms, said, {})
+        record(connection, scope, terms, said, rows, Act("ann", at))
+
+
+def test_days_are_nobodys_business_until_one_was_compared(books: Books) -> None:
+    """Neither those before the first one that was."""
+    assert found(books.engine) == {}
+    compared(books.engine, date(2026, 12, 5), date(2026, 12, 6))
+    assert found(books.engine) == {}
+    close_month(books.engine, NOVEMBER)
+    days = found(books.engine, "2026-12")["days"]
+    assert (days.count, days.examples[0]) == (
+        26,
+        "2026-12-06: not compared since it was over and the provider's delay had passed",
+    )
+
+
+def test_days_that_differ_or_were_compared_too_early(books: Books) -> None:
+    first, end = date(2026, 11, 20), date(2026, 12, 1)
+    compared(books.engine, first, end, 40_001)
+    assert found(books.engine)["days"].examples == ["2026-11-23: $0.000000001 unexplained"]
+    compared(books.engine, first, end, at=datetime(2026, 12, 1, 12, tzinfo=UTC))
+    assert found(books.engine)["days"].count == 1  # 11-30 was final in the first comparison already
+    compared(books.engine, NOW.date(), end)
+    assert found(books.engine) == {}
+
+
+def test_days_are_those_of_utc_that_the_month_touches(database: Engine) -> None:
+    books = boundary(database)
+    compared(books.engine, date(2026, 10, 31), date(2026, 11, 30))
+    assert found(database, NOVEMBER, BERLIN)["days"].examples[-1].startswith("2026-11-30: not compared")

@@ -9,13 +9,23 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from proxy.core.reconcile import Threshold
 from proxy.core.usage import Meter
 from proxy.store import StoreError, occurrences
-from proxy.store.audit import list_audit
+from proxy.store.audit import Act, list_audit
 from proxy.store.database import open_database, reading, writing
 from proxy.store.markups import set_markup
 from proxy.store.occurrences import Made, make_due, make_now
 from proxy.store.outbox import Announcement, announce
+from proxy.store.reconciliations import (
+    Reconciliation,
+    Scope,
+    Terms,
+    TheirSide,
+    compare_bill,
+    reconciled_since,
+    record,
+)
 from proxy.store.saved_reports import run_saved
 from proxy.store.schedules import Content, Schedule, due_schedules
 from proxy.store.schema import outbox, saved_report
@@ -214,3 +224,36 @@ def test_now_is_beside_the_timetable(books: Books) -> None:
     at_once: Schedule = schedule(books.engine, name="alarm", content=Content.ANOMALY, table=None)
     with pytest.raises(StoreError, match="when they are found"):
         make_now(books.engine, at_once, ACT)
+
+
+def test_a_comparison_goes_back_some_days_and_says_what_differs(books: Books) -> None:
+    """The days before are compared again too; without an admin key the reason is sent."""
+    asked = []
+
+    def reconcile(days: int, act: Act) -> Reconciliation:
+        asked.append((days, act.actor))
+        scope = Scope(NOW.date() - timedelta(days=days), NOW.date() + timedelta(days=1))
+        terms, said = Terms(timedelta(), Threshold(0, 0)), TheirSide((), (), act.at + timedelta(days=1))
+        with writing(books.engine) as connection:
+            rows = compare_bill(connection, scope, terms, said, {})
+            return record(connection, scope, terms, said, rows, act)
+
+    one = schedule(books.engine, name="bill", content=Content.RECONCILIATION, table=DAILY)
+    with reading(books.engine) as connection:
+        assert reconciled_since(connection) == NOW.date()
+    make_due(books.engine, one, NOW + timedelta(days=1), reconcile)
+    make_now(books.engine, one, ACT)
+    assert asked == [(7, "schedule:bill")]
+    told, without = sent(books.engine)
+    assert (told["first_on"], told["last_on"], told["zone"]) == ("2026-11-16", "2026-11-23", "UTC")
+    compared = told["reconciliation"]
+    assert compared["is_over"] and compared["unexplained_usd"] == compared["ours_usd"] == "0.048000000"
+    assert [row["model"] for row in compared["worst_rows"]] == ["gpt-realtime-2.1"]
+    assert without["problem"] == "The provider's bill cannot be read here."
+
+
+@EMBEDDED
+def test_a_comparison_is_of_the_installation_and_regular(books: Books) -> None:
+    for tenant, table, problem in (("acme", DAILY, "without a tenant"), (None, None, "how often")):
+        with pytest.raises(StoreError, match=problem):
+            schedule(books.engine, name="b", content=Content.RECONCILIATION, table=table, tenant=tenant)

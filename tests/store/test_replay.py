@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
+from proxy.core.rating import Amounts
 from proxy.core.records import Entry, Kind, Record
 from proxy.store import StoreError
 from proxy.store.columns import from_micros
@@ -87,6 +88,16 @@ async def test_without_progress_it_is_unrated_and_seen(path: Path) -> None:
     assert entry == made.entry(
         "r1", status="lost", estimated=True, flags=("crash",), lines=(), cost_nanousd=None
     )
+
+
+async def test_what_has_no_price_is_charged_to_budgets_after_a_crash_too(path: Path) -> None:
+    opened = msgspec.structs.replace(made.subject("r1"), charge_nanousd=300)
+    progress = msgspec.structs.replace(made.progress("r2", 3), cost_nanousd=None, charge_nanousd=700)
+    await crashed(path, made.opened(), opened, made.subject("r2"), progress)
+    _, written = await replayed(path)
+    entries = [one for one in written if isinstance(one, Entry)]
+    assert [one.cost_nanousd for one in entries] == [None, None]
+    assert [one.charged for one in entries] == [Amounts.same(300), Amounts.same(700)]
 
 
 async def test_an_open_transcription_has_the_key_that_its_end_would_have_had(path: Path) -> None:

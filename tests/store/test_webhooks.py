@@ -53,6 +53,7 @@ def test_made_listed_and_deleted(database: Engine) -> None:
             "session.ended",
             "spend.anomaly",
             "budget.forecast",
+            "spend.unexplained",
         ]
         assert acmes.kinds == ["budget.cut", "session.ended"] and acmes.tenant == "acme"
         assert list_webhooks(connection) == [everything, acmes]

@@ -220,8 +220,8 @@ ROUTES = (
         handler=show_month,
         params=PeriodPath,
         result=StandingOut,
-        installation=True,
         also=(409,),
+        installation=True,
     ),
     Route(
         method="POST",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from proxy.admin.api.models import (
+    LIMIT,
     At,
     Dollars,
     EntryId,
@@ -138,7 +139,9 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
     )
     return paged(
         call,
-        lambda page: ledger.page_of_entries(call.connection, wanted, page),
+        lambda page: ledger.page_of_entries(
+            call.connection, wanted, after=next(iter(page.after), 0), limit=page.limit or LIMIT
+        ),
         key=lambda one: (one.id,),
         kinds=(int,),
         show=lambda one: shown(one, call.caller.role),

@@ -57,7 +57,7 @@ def document(routes: Sequence[AnyRoute]) -> dict[str, Any]:
     """Return the description of `routes`."""
     wanted: list[tuple[Any, JsonSchemaMode]] = []
     for route in routes:
-        answers = (route.result, route.asked) if route.asked else (route.result,)
+        answers = () if route.media else (route.result, route.asked) if route.asked else (route.result,)
         wanted += [(model, "serialization") for model in answers]
         wanted += [(model, "validation") for model in (route.body, route.params) if model is not Nothing]
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
@@ -92,7 +92,7 @@ def _operation(
     who = ", ".join(sorted(route.roles))
     only = " Not for tokens that are confined to tenants." if route.installation else ""
     only += " Not for TALKMETER_ADMIN_TOKEN, which names nobody." if route.named else ""
-    answer = _answer("Done.", refs[route.result, "serialization"])
+    answer = _download(route) if route.media else _answer("Done.", refs[route.result, "serialization"])
     asked = {"202": _answer("Asked for.", refs[route.asked, "serialization"])} if route.asked else {}
     found: dict[str, Any] = {
         "operationId": _operation_id(route),
@@ -115,6 +115,11 @@ def _operation(
 
 def _answer(description: str, schema: Any) -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"schema": schema}}}
+
+
+def _download(route: AnyRoute) -> dict[str, Any]:
+    schema = {"type": "string", "format": "binary"}
+    return {"description": "Done.", "content": {name: {"schema": schema} for name in route.media}}
 
 
 def _operation_id(route: AnyRoute) -> str:

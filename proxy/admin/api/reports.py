@@ -74,6 +74,12 @@ class CostParams(FilterParams):
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
+    told = reports.run(call.context.engine, query_of(call), ROWS_MAX).as_json()
+    return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+
+
+def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:
+    """Return what a call asks for, as far as it may see it; raises Problem where a parameter cannot be."""
     zone = zone_of(call.params.tz, call.context.zone)
     months_of = months_asked(call.params.basis, call)
     start, end = period(call.params, months_of or zone, months_of=months_of)
@@ -83,9 +89,7 @@ def costs(call: Call[CostParams, Nothing]) -> Answer:
     asked = {name: getattr(call.params, name) for name in _FILTERS}
     filters = replace(filters_of(call), start=start, end=end, months_of=months_of, **asked)
     is_billed = call.caller.role is TokenRole.VIEWER
-    query = reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
-    told = reports.run(call.context.engine, query, ROWS_MAX).as_json()
-    return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+    return reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
 
 
 def months_asked(basis: Basis, call: Call[Any, Any]) -> ZoneInfo | None:

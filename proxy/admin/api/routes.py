@@ -12,6 +12,9 @@ from sqlalchemy import Connection, Engine
 
 from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
+from proxy.admin.reconciling import Reconciler
+from proxy.exports.formats import Format
+from proxy.exports.table import Table
 from proxy.store.audit import Act
 from proxy.store.four_eyes import FourEyes
 from proxy.store.pages import Within
@@ -49,6 +52,7 @@ class Context:
     aliases: dict[str, str]  # which model's prices a deployment's name has
     four_eyes: FourEyes
     pepper: Callable[[], bytes]
+    reconciler: Reconciler
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +101,39 @@ class Answer:
     secret: str | None = None
 
 
+Check = Callable[[], None]  # raises when nobody wants the rows any more
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What is sent while it is made. `make` returns the table, in a thread of its own."""
+
+    format: Format
+    name: str  # of the file
+    make: Callable[[Check], Table]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route(Generic[P, B]):
     """One method of one path.
 
-    `installation` is for tokens that are not confined to tenants; `named` is not for TALKMETER_ADMIN_TOKEN;
-    `creates` takes an Idempotency-Key; `edits` wants If-Match; `reasons` takes a reason in a header. `asked`
-    is answered, with 202, where a second person has to approve it.
+    `media` are the types of a download. `installation` is for tokens that are not confined to tenants;
+    `named` is not for TALKMETER_ADMIN_TOKEN; `creates` takes an Idempotency-Key; `edits` wants If-Match;
+    `reasons` takes a reason in a header. `asked` is answered, with 202, where a second person has to approve
+    it.
     """
 
     method: str
     path: str  # below /api/v1, with {names} of path parameters
     summary: str
     roles: frozenset[TokenRole]
-    handler: Callable[[Call[P, B]], Answer]
+    handler: Callable[[Call[P, B]], Answer | Download]
     result: type[BaseModel]
     params: type[P] = Nothing  # type: ignore[assignment]
     body: type[B] = Nothing  # type: ignore[assignment]
     status: int = 200
+    media: tuple[str, ...] = ()
     also: tuple[int, ...] = ()  # statuses that not every route may answer with
     opens: Opens | None = None
     asked: type[BaseModel] | None = None

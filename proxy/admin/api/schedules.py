@@ -1,5 +1,6 @@
 """`/schedules`: reports that are sent by themselves, and how that went."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -181,7 +182,7 @@ def run_schedule(call: Call[SchedulePath, Nothing]) -> Answer:
     engine = call.context.engine
     with reading(engine) as connection:
         found = _of_id(store.find_schedule(connection, call.params.schedule_id, within=call.within), call)
-    made = make_now(engine, found, call.act())
+    made = make_now(engine, found, call.act(), partial(call.context.reconciler.run_last, engine))
     return Answer(MadeOut(schedule_id=found.id, due_at=made.due_at, problem=made.problem), 202)
 
 

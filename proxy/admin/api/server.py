@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -22,12 +22,15 @@ from proxy.admin.api import problems, requests
 from proxy.admin.api.access import Caller, Door
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.repeats import Repeat, Repeats, Sent, sent
-from proxy.admin.api.routes import AnyRoute, Call, Context, Opens
+from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, Opens
+from proxy.admin.api.streams import Streams
+from proxy.exports.formats import write
 from proxy.store import StoreError
 from proxy.store.database import reading, writing
 
 THREADS = 6
 PENDING_MAX = 60  # requests that run or wait for a thread
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CALLER = web.RequestKey("caller", Caller)
 
 T = TypeVar("T")
@@ -48,6 +51,7 @@ class Api:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
         self._pending = 0
         self._repeats = Repeats()
+        self._streams = Streams()
 
     def application(self) -> web.Application:
         """Return the routes; every answer is JSON, problems included."""
@@ -60,6 +64,7 @@ class Api:
     async def _running(self, application: web.Application) -> AsyncIterator[None]:
         yield
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._streams.shut_down()
 
     def _middleware(self) -> Middleware:
         @web.middleware
@@ -73,14 +78,13 @@ class Api:
                 if problem.kind == "internal":
                     logger.exception("a request to the API failed", extra={"route": _route_of(request)})
                 response = problem.response()
-            response.headers["Cache-Control"] = "no-store"
-            response.headers["X-Content-Type-Options"] = "nosniff"
+            response.headers.update(_HEADERS)
             return response
 
         return guard
 
     def _handler(self, route: AnyRoute) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
+        async def handle(request: web.Request) -> web.StreamResponse:
             caller = request[_CALLER]
             _refuse_role(route, caller)
             params = requests.params_of(route, request)
@@ -94,6 +98,8 @@ class Api:
                 if_match=request.headers.get("If-Match"),
                 reason=requests.reason_of(request) if route.reasons else None,
             )
+            if route.media:
+                return await self._download(request, route, call)
             key = requests.idempotency_key(request) if route.creates else None
             if key is None:
                 return (await self._in_thread(self._perform, route, call, None)).response()
@@ -102,6 +108,21 @@ class Api:
                 return (await self._in_thread(self._perform, route, call, repeat)).response()
 
         return handle
+
+    async def _download(
+        self, request: web.Request, route: AnyRoute, call: Call[Any, Any]
+    ) -> web.StreamResponse:
+        """Send a table while it is made."""
+        found: Any = await self._in_thread(route.handler, call)
+        headers = {
+            **_HEADERS,
+            **found.headers,
+            "Content-Type": found.format.content_type,
+            "Content-Disposition": f'attachment; filename="{found.name}"',
+        }
+        return await self._streams.send(
+            request, headers, lambda pipe: write(found.make(pipe.check), found.format, pipe)
+        )
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         if self._pending >= PENDING_MAX:
@@ -115,13 +136,19 @@ class Api:
     def _perform(self, route: AnyRoute, call: Call, repeat: Repeat | None) -> Sent:  # type: ignore[type-arg]
         """In a thread: handle a call in the transaction that its route asks for."""
         if route.transaction is Opens.NOTHING:
-            return sent(route.handler(call))
+            return sent(_answer(route, call))
         opened = reading if route.transaction is Opens.READING else writing
         with opened(self._context.engine) as connection:
             call = replace(call, transaction=connection)
             if repeat is None:
-                return sent(route.handler(call))
-            return repeat.perform(connection, call.at, lambda: route.handler(call))
+                return sent(_answer(route, call))
+            return repeat.perform(connection, call.at, lambda: _answer(route, call))
+
+
+def _answer(route: AnyRoute, call: Call[Any, Any]) -> Answer:
+    answer = route.handler(call)
+    assert isinstance(answer, Answer), "a download has media"
+    return answer
 
 
 def _refuse_role(route: AnyRoute, caller: Caller) -> None:

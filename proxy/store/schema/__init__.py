@@ -32,6 +32,12 @@ from proxy.store.schema.limits import limit_rule, model_rule
 from proxy.store.schema.payers import api_key, end_user, project, tenant
 from proxy.store.schema.periods import ledger_period, statement, statement_line
 from proxy.store.schema.prices import markup, rate_card, rate_price
+from proxy.store.schema.reconciliation import (
+    line_item,
+    reconciliation,
+    reconciliation_day,
+    reconciliation_row,
+)
 from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_month, rollup_quarter, rollup_zone
 from proxy.store.schema.schedules import saved_report, schedule, schedule_receiver
 
@@ -60,6 +66,7 @@ __all__ = [
     "ledger_line",
     "ledger_period",
     "limit_rule",
+    "line_item",
     "live_session",
     "markup",
     "model_rule",
@@ -67,6 +74,9 @@ __all__ = [
     "project",
     "rate_card",
     "rate_price",
+    "reconciliation",
+    "reconciliation_day",
+    "reconciliation_row",
     "rollup_day",
     "rollup_group",
     "rollup_month",

@@ -15,6 +15,7 @@ from proxy.admin.config import ControlConfig
 from proxy.admin.control import serve
 from proxy.admin.listen import bind
 from proxy.admin.webhooks import utc_now
+from proxy.exports.formats import CONTENT_TYPES
 from proxy.store import tokens
 from proxy.store.audit import Act
 from proxy.store.database import open_database, writing
@@ -22,13 +23,15 @@ from proxy.store.tokens import TokenRole
 from tests.ledgers import PEPPER, Books
 
 ADMIN_TOKEN = "an admin token for tests"
+ISSUER = "Voices Ltd"
 PROBLEM = "application/problem+json"
+DOWNLOADS = set(CONTENT_TYPES.values())
 UNSAID: Any = object()
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer: its status, its JSON and its headers."""
+    """An answer: its status, its JSON (of a download its bytes) and its headers."""
 
     status: int
     json: Any
@@ -69,12 +72,20 @@ class Asking:
             sent.setdefault("Content-Type", "application/json")
         url = f"{self.url}/api/v1{path}"
         async with self.http.request(method, url, data=data, headers=sent, params=params) as answer:
-            answered = Answered(answer.status, await answer.json(content_type=None), answer.headers)
+            is_json = answer.content_type in (PROBLEM, "application/json")
+            told = await (answer.json(content_type=None) if is_json else answer.read())
+            answered = Answered(answer.status, told, answer.headers)
         assert answered.headers["Cache-Control"] == "no-store", answered
         assert answered.headers["X-Content-Type-Options"] == "nosniff"
         assert not [name for name in answered.headers if name.startswith("Access-Control")]
-        kind = PROBLEM if answered.status >= 400 else "application/json"
-        assert answered.headers["Content-Type"].partition(";")[0] == kind, answered
+        kinds = (
+            {PROBLEM}
+            if answered.status >= 400
+            else DOWNLOADS
+            if "/exports/" in path
+            else {"application/json"}
+        )
+        assert answered.headers["Content-Type"].partition(";")[0] in kinds, answered
         if answered.status >= 400:
             assert answered.json["status"] == answered.status and answered.json["detail"], answered
             assert answered.json["type"].startswith("urn:talkmeter:") and answered.json["title"]
@@ -138,6 +149,7 @@ async def asking(folder: Path, database_url: str, **changes: Any) -> AsyncIterat
         "database_url": database_url,
         "admin_token": ADMIN_TOKEN,
         "key_pepper": PEPPER.decode(),
+        "statement_issuer": ISSUER,
     }
     listener = bind("127.0.0.1", 0, "ADMIN_LISTEN")
     runner = await serve(ControlConfig(**(facts | changes)), listener)

@@ -1,11 +1,12 @@
 """A filled database to ask about, and one request for every route."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert
 
+from proxy.core.reconcile import Threshold
 from proxy.core.records import Kind
 from proxy.core.usage import Meter
 from proxy.store.adjustments import Adjustment
@@ -15,6 +16,7 @@ from proxy.store.chain import chain
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import fan_out
 from proxy.store.four_eyes import FourEyes, book_or_ask
+from proxy.store.reconciliations import Scope, Terms, TheirSide, compare_bill, record
 from proxy.store.schema import live_session, outbox
 from tests.admin.api.asking import UNSAID, Asking
 from tests.closing import close_month
@@ -48,6 +50,7 @@ class World:
     report: str
     schedule: str
     approval: str
+    reconciliation: str = "rec_1"
 
     def asks(self) -> dict[str, Ask]:
         """Return a request for each route, by its name."""
@@ -70,6 +73,7 @@ class World:
         schedule = {"name": "new", "content": "digest", "every": "week", "to": ["mailto:ann@example.com"]}
         saved, scheduled = f"/saved-reports/{self.report}", f"/schedules/{self.schedule}"
         approval = f"/approvals/{self.approval}"
+        compared = f"/reconciliations/{self.reconciliation}"
         deliveries = f"/webhooks/{self.webhook}/deliveries"
         return {
             "GET /me": Ask("/me", names_acme=False),
@@ -109,6 +113,8 @@ class World:
             "POST /rate-cards/prices": Ask(
                 "/rate-cards/prices", {"model": "n", "meter": "text_in", "usd": "1"}, names_acme=False
             ),
+            "GET /markups": Ask("/markups", params={"tenant": of}),
+            "POST /markups": Ask("/markups", {"tenant": of, "basis_points": 1_500}),
             "GET /sessions": Ask("/sessions", params={"tenant": of}),
             "GET /sessions/{session_id}": Ask("/sessions/s1"),
             "GET /sessions/{session_id}/account": Ask("/sessions/s1/account"),
@@ -131,6 +137,10 @@ class World:
             "GET /schedules/{schedule_id}/deliveries": Ask(f"{scheduled}/deliveries"),
             "GET /reports/forecast": Ask("/reports/forecast", params={"tenant": of}),
             "GET /reports/comparison": Ask("/reports/comparison", params={"tenant": of, "group_by": "model"}),
+            "GET /exports/ledger": Ask("/exports/ledger", params={"tenant": of}),
+            "GET /exports/costs": Ask("/exports/costs", params={"tenant": of, "group_by": "model"}),
+            "GET /exports/focus": Ask("/exports/focus", params={"tenant": of}),
+            "GET /exports/focus/unrated": Ask("/exports/focus/unrated", params={"tenant": of}),
             "POST /adjustments": Ask("/adjustments", booked),
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
             "POST /reratings": Ask("/reratings", {"tenant": of, "reason": "late"}),
@@ -139,6 +149,15 @@ class World:
             "GET /periods": Ask("/periods", names_acme=False),
             "GET /periods/{period}": Ask("/periods/2026-11", names_acme=False),
             "POST /periods/{period}/close": Ask("/periods/2026-11/close", {}, names_acme=False),
+            "GET /reconciliations": Ask("/reconciliations", names_acme=False),
+            "POST /reconciliations": Ask(
+                "/reconciliations", {"from": "2026-11-01", "to": "2026-11-02"}, names_acme=False
+            ),
+            "GET /reconciliations/{reconciliation_id}": Ask(compared, names_acme=False),
+            "GET /reconciliations/{reconciliation_id}/rows": Ask(f"{compared}/rows", names_acme=False),
+            "GET /line-items": Ask("/line-items", names_acme=False),
+            "PUT /line-items": Ask("/line-items", {"name": "gpt-4o*", "meter": None}, names_acme=False),
+            "DELETE /line-items": Ask("/line-items", params={"name": "*, duration"}, names_acme=False),
             "GET /statements": Ask("/statements", params={"tenant": of}),
             "GET /statements/{number}": Ask("/statements/2026-10-0001"),
             "GET /approvals": Ask("/approvals", names_acme=False),
@@ -194,6 +213,11 @@ async def fill(api: Asking) -> World:
         credit = Adjustment("large", Kind.CREDIT, "acme", 0, -5, occurred_at=now)
         approval = book_or_ask(connection, credit, Act("api:carol", now, "sorry"), UTC, FourEyes(on=True))
         assert isinstance(approval, Approval)
+    scope = Scope(OCTOBER.date(), OCTOBER.date() + timedelta(days=1))
+    terms, said = Terms(timedelta(), Threshold(0, 0)), TheirSide((), (), now)
+    with writing(api.engine) as connection:
+        rows = compare_bill(connection, scope, terms, said, {})
+        compared = record(connection, scope, terms, said, rows, Act("test", now))
     with reading(api.engine) as connection:
         assert chain(connection).closed_through == "2026-10"
     return World(
@@ -208,4 +232,5 @@ async def fill(api: Asking) -> World:
         report["id"],
         schedule["id"],
         approval.id,
+        compared.id,
     )

@@ -1,0 +1,129 @@
+"""What settings may hold: from the text of an environment variable to a value, or to what it should be."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import SecretStr
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from proxy.core.mail_relay import parse_relay
+
+ISSUER_CHARS_MAX = 200
+TOKEN_CHARS_MIN = 16
+IDS_MAX = 100
+
+
+class Address(NamedTuple):
+    """Where to listen. Port 0 lets the system choose one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(value: object) -> Address:
+    """Return the address that `HOST:PORT` or `[IPv6]:PORT` names.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, Address):
+        return value
+    host, _, port = str(value).strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    good_host = bool(host.strip("[]")) and (bracketed or ":" not in host) and " " not in host
+    if not good_host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("it should be HOST:PORT, such as 127.0.0.1:8080 or 0.0.0.0:8080")
+    return Address(host.strip("[]"), int(port))
+
+
+def parse_database_url(value: object) -> URL:
+    if isinstance(value, URL):
+        return value
+    shape = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        url = make_url(str(value).strip())
+    except (ArgumentError, ValueError):
+        raise ValueError(shape) from None
+    if url.drivername == "postgres":  # as some hosts still write it
+        url = url.set(drivername="postgresql")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ValueError(shape)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ValueError("it should name a file, since two processes share it: sqlite:///FILE")
+    return url
+
+
+def parse_upstream_url(value: object) -> str:
+    url = str(value).strip().rstrip("/")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.username or parts.query or parts.fragment:
+        raise ValueError("it should be a URL without a query, such as https://api.openai.com/v1")
+    return url
+
+
+def parse_timezone(value: object) -> str:
+    try:
+        ZoneInfo(str(value))
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise ValueError("it should be an IANA time zone, such as UTC or Europe/Berlin") from None
+    return str(value)
+
+
+def parse_aliases(value: object) -> Mapping[str, str]:
+    shape = 'it should be a JSON object of strings, such as {"my-deployment": "gpt-realtime"}'
+    try:
+        aliases = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError(shape) from None
+    if not isinstance(aliases, dict) or not all(isinstance(v, str) and v for v in aliases.values()):
+        raise ValueError(shape)
+    return {str(name): model for name, model in aliases.items()}
+
+
+def parse_issuer(value: object) -> str:
+    name = str(value).strip()
+    if len(name) > ISSUER_CHARS_MAX or not name.isprintable():
+        raise ValueError(f"it should have at most {ISSUER_CHARS_MAX} printable characters")
+    return name
+
+
+def good_relay(url: SecretStr) -> SecretStr:
+    parse_relay(url.get_secret_value())
+    return url
+
+
+def strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def long_enough(token: SecretStr) -> SecretStr:
+    if not token.get_secret_value().isascii() or len(token.get_secret_value()) < TOKEN_CHARS_MIN:
+        raise ValueError(
+            f"it should have at least {TOKEN_CHARS_MIN} ASCII characters, as `openssl rand -hex 32` prints"
+        )
+    return token
+
+
+def lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def parse_ids(value: object) -> tuple[str, ...]:
+    """Return the ids that stand in a list with commas."""
+    if not isinstance(value, str):
+        return tuple(value) if isinstance(value, list | tuple) else ()
+    found = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+    if len(found) > IDS_MAX or not all(one.isprintable() and " " not in one for one in found):
+        raise ValueError(f"it should be at most {IDS_MAX} ids with commas between them")
+    return found
