@@ -30,6 +30,7 @@ from proxy.admin.api import (
     sessions,
     tenants,
     tokens,
+    verification,
     webhooks,
 )
 from proxy.admin.api.routes import AnyRoute
@@ -46,6 +47,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     *markups.ROUTES,
     *sessions.ROUTES,
     *session_accounts.ROUTES,
+    *verification.ROUTES,
     *entries.ROUTES,
     *reports.ROUTES,
     *comparisons.ROUTES,

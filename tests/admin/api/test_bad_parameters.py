@@ -73,6 +73,9 @@ def is_told(answered: Answered, name: str) -> bool:
 
 
 def is_empty(answer: Any) -> bool:
+    """Return whether an answer has no row; a file has its headings, or nothing."""
+    if isinstance(answer, bytes):
+        return answer.count(b"\n") <= 1
     return not (answer["data"] if "data" in answer else answer["rows"] or answer["total"].get("entries"))
 
 
