@@ -230,7 +230,9 @@ def _project_id(connection: Connection, within: Within, name_or_id: str) -> str:
         query = query.where(project.c.tenant_id.in_(within))
     rows = connection.execute(query).all()
     if not rows:
-        raise NotFound(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
+        raise NotFound(
+            f"There is no project {name_or_id[:100]!r}: the list of projects says which there are."
+        )
     if len(rows) > 1:
         owners = ", ".join(sorted(row.name for row in rows)[:10])
         raise StoreError(
