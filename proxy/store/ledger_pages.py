@@ -45,9 +45,9 @@ def count(connection: Connection, filters: Filters, through: int) -> int:
 
 
 def accounted_late(engine: Engine, filters: Filters, month: str, through: int) -> Iterator[Booked]:
-    """Yield, in the order of the chain, what is accounted in a month and occurred before that month in UTC.
+    """Yield, in the order it occurred, what is accounted in a month and occurred before that month in UTC.
 
-    It was booked behind the first close, which gives the way a start.
+    It was booked behind the first close: without one there is none.
     """
     with reading(engine) as connection:
         first = next(iter(load_closes(connection)), None)
@@ -58,7 +58,8 @@ def accounted_late(engine: Engine, filters: Filters, month: str, through: int) -
         _of.occurred_at < span_of(month, UTC).start,
         _of.id.between(first.entries + 1, through),
     ]
-    yield from _pages(engine, filters, wanted, (_of.id,), _behind)
+    for one in _by_tenant(filters):
+        yield from _pages(engine, one, wanted, (_of.occurred_at, _of.id), _later)
 
 
 def unrated(engine: Engine, filters: Filters, through: int) -> Iterator[Booked]:
