@@ -1,6 +1,8 @@
 """`talkmeter report compare`: one time against another."""
 
+from collections.abc import Sequence
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -11,7 +13,6 @@ from proxy.cli.output import (
     Column,
     JsonOption,
     database,
-    fail,
     instant,
     note,
     now,
@@ -21,8 +22,9 @@ from proxy.cli.output import (
     settings,
 )
 from proxy.core.money import format_usd
+from proxy.core.windows import Span
 from proxy.store import StoreError
-from proxy.store.comparison import GROUPS, Compared, Comparison, compare, spans_to_compare
+from proxy.store.comparison import GROUPS, Compared, Comparison, check_compared, compare, spans_to_compare
 from proxy.store.filters import Filters
 from proxy.store.reports import Basis, CostQuery
 
@@ -60,35 +62,39 @@ def compare_costs(
 ) -> None:
     """Compare costs with those of another time, split into price, volume and mix."""
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     months_of = query.months_of(basis, given.period_timezone)
-    own = months_of or zone
-    first, last = period(start, end, zone, months_of)
-    others = (
-        instant("--with-from", with_start, own, months_of),
-        instant("--with-to", with_end, own, months_of),
+    before, after = _spans(months_of or zone, (start, end, with_start, with_end), months_of)
+    filters = query.checked(
+        Filters(
+            tenant=tenant,
+            project=project,
+            key=key,
+            model=model,
+            end_user=end_user,
+            tag=tag,
+            kind=kind,
+            status=status,
+            meter=meter,
+            modality=modality,
+            months_of=months_of,
+        )
     )
-    try:
-        before, after = spans_to_compare(now(), own, first, last, *others)
-    except StoreError as problem:
-        fail(problem)
-    filters = Filters(
-        tenant=tenant,
-        project=project,
-        key=key,
-        model=model,
-        end_user=end_user,
-        tag=tag,
-        kind=kind,
-        status=status,
-        meter=meter,
-        modality=modality,
-        months_of=months_of,
-    )
-    asked = CostQuery(query.groups_of(group_by), filters, zone, is_billed=billed)
+    asked = CostQuery(query.groups_of(group_by, check_compared), filters, zone, is_billed=billed)
     with database(given) as engine:
         found = compare(engine, asked, before, after)
     print_json(found.as_json()) if json else _print(found)
+
+
+def _spans(zone: ZoneInfo, given: Sequence[str | None], months_of: ZoneInfo | None) -> tuple[Span, Span]:
+    """Return the times of --from, --to, --with-from and --with-to; what cannot be ends the command with 2."""
+    first, last = period(given[0], given[1], zone, months_of)
+    with_first = instant("--with-from", given[2], zone, months_of)
+    with_last = instant("--with-to", given[3], zone, months_of)
+    try:
+        return spans_to_compare(now(), zone, first, last, with_first, with_last)
+    except StoreError as problem:
+        raise typer.BadParameter(str(problem)) from None
 
 
 def _print(found: Comparison) -> None:

@@ -74,27 +74,29 @@ def show_report(
         refuse_options(context)
         return
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     months_of = query.months_of(basis, given.period_timezone)
     first, last = period(start, end, zone, months_of)
-    filters = Filters(
-        start=first,
-        end=last,
-        tenant=tenant,
-        project=project,
-        key=key,
-        model=model,
-        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
-        months_of=months_of,
-        session=session,
-        end_user=end_user,
-        tag=tag,
-        kind=kind,
-        status=status,
-        meter=meter,
-        modality=modality,
-        unrated=unrated,
-        estimated=estimated,
+    filters = query.checked(
+        Filters(
+            start=first,
+            end=last,
+            tenant=tenant,
+            project=project,
+            key=key,
+            model=model,
+            period=accounted_in(accounted, months_of is not None and (start or end) is not None),
+            months_of=months_of,
+            session=session,
+            end_user=end_user,
+            tag=tag,
+            kind=kind,
+            status=status,
+            meter=meter,
+            modality=modality,
+            unrated=unrated,
+            estimated=estimated,
+        )
     )
     groups = query.groups_of(group_by)
     with database(given) as engine:

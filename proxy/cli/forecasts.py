@@ -23,7 +23,7 @@ def show_forecasts(
 ) -> None:
     """Forecast what budgets and tenants will have spent at the end of the window that is now."""
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     with database(given) as engine, reading(engine) as connection:
         within = frozenset(find_tenant(connection, name).id for name in tenant) if tenant else None
         found = forecasts(connection, now(), zone, within)

@@ -1,13 +1,14 @@
 """The options that say what a report is about: the same for `report` and for `report save`."""
 
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
-from proxy.cli.output import fail
 from proxy.store import StoreError
-from proxy.store.groups import GROUPS
+from proxy.store.filters import Filters, check_filters
+from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
 from proxy.store.reports import Basis
 
@@ -38,9 +39,23 @@ SessionsOption = Annotated[bool, typer.Option("--sessions", help="Count sessions
 GROUP_BY = "tenant,model"
 
 
-def groups_of(text: str) -> tuple[str, ...]:
-    """Return the names in a list with commas between."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def groups_of(text: str, check: Callable[[Sequence[str]], None] = check_groups) -> tuple[str, ...]:
+    """Return the names in a list with commas between; what cannot be grouped by ends the command with 2."""
+    groups = tuple(name.strip() for name in text.split(",") if name.strip())
+    try:
+        check(groups)
+    except StoreError as problem:
+        raise typer.BadParameter(str(problem), param_hint="--group-by") from None
+    return groups
+
+
+def checked(filters: Filters) -> Filters:
+    """Return filters that can be meant; others end the command with 2."""
+    try:
+        check_filters(filters)
+    except StoreError as problem:
+        raise typer.BadParameter(str(problem)) from None
+    return filters
 
 
 def months_of(basis: Basis, ledger_zone: str) -> ZoneInfo | None:
@@ -49,8 +64,8 @@ def months_of(basis: Basis, ledger_zone: str) -> ZoneInfo | None:
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Return the time zone of this name; what is none ends the command."""
+    """Return the time zone of this name; what is none ends the command with 2."""
     try:
         return parse_zone(name)
     except StoreError as problem:
-        fail(problem)
+        raise typer.BadParameter(str(problem), param_hint="--tz") from None

@@ -55,20 +55,22 @@ def save_report(
 ) -> None:
     """Save a report by name, in the place of the one that has it: with the options of `report` and a span."""
     given = settings()
-    filters = Filters(
-        project=project,
-        key=key,
-        model=model,
-        end_user=end_user,
-        tag=tag,
-        kind=kind,
-        status=status,
-        meter=meter,
-        modality=modality,
-        unrated=unrated,
-        estimated=estimated,
+    filters = query.checked(
+        Filters(
+            project=project,
+            key=key,
+            model=model,
+            end_user=end_user,
+            tag=tag,
+            kind=kind,
+            status=status,
+            meter=meter,
+            modality=modality,
+            unrated=unrated,
+            estimated=estimated,
+        )
     )
-    zone = query.zone_of(tz or given.period_timezone)
+    zone = query.zone_of(given.period_timezone if tz is None else tz)
     asked = CostQuery(query.groups_of(group_by), filters, zone, count_sessions=count_sessions)
     with database(given) as engine, writing(engine) as connection:
         saved = saved_reports.save_report(connection, Wanted(name, asked, span), act(reason), tenant=tenant)

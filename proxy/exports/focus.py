@@ -156,7 +156,7 @@ def _check(entry: Booked) -> None:
     meters = {line.meter for line in entry.lines}
     sums = (sum(getattr(line, name) or 0 for line in entry.lines) for name in _AMOUNTS)
     if list(sums) != [getattr(entry, name) for name in _AMOUNTS] or not meters <= _METERS:
-        raise StoreError(f"Entry {entry.id} is not what its lines add up to: see `talkmeter ledger verify`.")
+        raise StoreError(f"Entry {entry.id} is not what its lines add up to: verifying the ledger says more.")
 
 
 def _unrated_rows(entry: Booked) -> Iterable[Row]:

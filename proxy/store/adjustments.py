@@ -210,4 +210,6 @@ def _check_corrected(connection: Connection, corrects: int | None, tenant_id: st
         select(ledger_entry.c.tenant_id).where(ledger_entry.c.id == corrects)
     ).scalar_one_or_none()
     if owner != tenant_id:
-        raise NotFound(f"The tenant has no entry {corrects} in the ledger: see `talkmeter ledger list`.")
+        raise NotFound(
+            f"The tenant has no entry {corrects} in the ledger: the ledger's list says which there are."
+        )

@@ -148,7 +148,7 @@ def find_approval(connection: Connection, id: str, now: datetime, within: Within
     """Raises StoreError: there is no such request, or it may not be seen."""
     found = _approvals(connection, now, approval_request.c.id == id)
     if not found or not is_within(found[0].tenant_id, within):
-        raise NotFound(f"There is no request {id[:60]!r}: see `talkmeter approval list` for ids.")
+        raise NotFound(f"There is no request {id[:60]!r}: the list of requests says which there are.")
     return found[0]
 
 

@@ -179,7 +179,7 @@ def find_budget(connection: Connection, budget_id: str, now: datetime, within: W
     """
     found = _listed(connection, budget.c.id == budget_id, now)
     if not found or not is_within(found[0].rule.tenant_id, within):
-        raise NotFound(f"There is no budget {budget_id[:60]!r}: see `talkmeter budget list` for ids.")
+        raise NotFound(f"There is no budget {budget_id[:60]!r}: the list of budgets says which there are.")
     return found[0]
 
 

@@ -63,7 +63,7 @@ def parse_seal(text: str) -> str:
     """Return `text` if it can be a seal. Raises ValueError."""
     if not _SEAL.fullmatch(text):
         raise ValueError(
-            f"{text!r} is no digest of a ledger, like 1234:9f86…: give what `talkmeter ledger verify` printed"
+            f"{text!r} is no digest of a ledger, like 1234:9f86…: give what an earlier verify told"
         )
     return text
 

@@ -68,7 +68,9 @@ def _check_order(
     if oldest is not None and oldest < period:
         raise Conflict(f"{oldest} has entries and is open: close it first.")
     if oldest != period and periods.closed_through is None:
-        raise NotFound(f"The ledger has nothing in or before {period}: see `talkmeter period list`.")
+        raise NotFound(
+            f"The ledger has nothing in or before {period}: the list of periods says which there are."
+        )
 
 
 def close(
@@ -168,7 +170,7 @@ def _sums(name: str, stated: Stated) -> dict[str, int]:
     billed = stated.billed_nanousd
     if billed != sum(line.billed_nanousd or 0 for line in stated.lines):
         raise StoreError(
-            f"The entries of {name} do not add up to their lines: see `talkmeter ledger verify`."
+            f"The entries of {name} do not add up to their lines: verifying the ledger says more."
         )
     if abs(billed) > AMOUNT_NANOUSD_MAX:
         raise StoreError(f"What {name} owes is more than a statement can hold: book a credit against it.")

@@ -6,7 +6,7 @@ model and meter within the groups that are asked for; what has no price is left 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -18,7 +18,7 @@ from proxy.core.windows import Span, Window, span_at
 from proxy.store import StoreError
 from proxy.store.budget_list import usd
 from proxy.store.database import reading
-from proxy.store.groups import METER, TAG
+from proxy.store.groups import METER, is_tag
 from proxy.store.instants import format_instant
 from proxy.store.reports import Basis, CostQuery, ReportRow, answer
 from proxy.store.totals import FIGURES
@@ -27,6 +27,7 @@ GROUPS = ("tenant", "project", "key", "end_user", "model", "kind", "status", "me
 GROUPS_MAX = 4
 COMPARED_ROWS_MAX = 10_000
 _SKU = ("model", METER)
+_MOMENT = timedelta(microseconds=1)
 
 Group = tuple[tuple[str, Any], ...]  # the columns of a group with their values
 Figures = Mapping[Group, ReportRow]
@@ -92,13 +93,13 @@ def spans_to_compare(
     with_start: datetime | None = None,
     with_end: datetime | None = None,
 ) -> tuple[Span, Span]:
-    """Return the time before and the time after; what is not given is the month so far and what was before.
+    """Return the time before and the time after; else the month up to the end, and what was before.
 
     Raises:
         StoreError: one of them ends before it begins, or half of one was given.
     """
     if start is None:
-        this = span_at(Window.MONTH, zone, end or now)
+        this = span_at(Window.MONTH, zone, now if end is None else end - _MOMENT)
         assert this is not None, "a month has a place in the calendar"
         start = this.start
     after = _span(start, end or max(now, start), "the time asked about")
@@ -155,13 +156,13 @@ def check_compared(names: Iterable[str]) -> None:
     """Raises StoreError: one of `names` is nothing to compare by, or there are too many."""
     names = list(names)
     for name in names:
-        if name not in GROUPS and not name.startswith(TAG):
+        if name not in GROUPS and not is_tag(name):
             raise StoreError(
                 f"{name[:60]!r} is nothing to compare by: use {', '.join(GROUPS)} or tag:NAME. Times and"
                 " sessions are not the same in both times."
             )
-    if len(names) > GROUPS_MAX:
-        raise StoreError(f"Compare by at most {GROUPS_MAX} things.")
+    if len(names) > GROUPS_MAX or len(set(names)) < len(names):
+        raise StoreError(f"Compare by at most {GROUPS_MAX} things, each once.")
 
 
 def _size(one: Compared) -> tuple[int, str]:

@@ -289,11 +289,13 @@ def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act)
     there = (webhook.c.id == webhook_id) & webhook.c.deleted_at.is_(None)
     hook = connection.execute(select(webhook.c.id, webhook.c.tenant_id).where(there)).first()
     if hook is None:
-        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook deliveries`.")
+        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: the list of webhooks says which there are.")
     mine = (delivery.c.outbox_id == outbox_id) & (delivery.c.webhook_id == hook.id)
     row = connection.execute(select(delivery.c.next_at).where(mine)).first()
     if row is None:
-        raise NotFound(f"Webhook {hook.id} has no delivery {outbox_id}: see `talkmeter webhook deliveries`.")
+        raise NotFound(
+            f"Webhook {hook.id} has no delivery {outbox_id}: the list of deliveries says which there are."
+        )
     again = mine & delivery.c.next_at.is_(None)
     fresh = {"attempts": 0, "next_at": act.at, "delivered_at": None, "status": None, "error": None}
     if not connection.execute(update(delivery).where(again).values(**fresh)).rowcount:

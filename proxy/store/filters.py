@@ -97,6 +97,16 @@ def line_conditions(filters: Filters) -> list[Condition]:
     return [ledger_line.c.meter.in_(meters_of(modality))] if modality is not None else []
 
 
+def check_filters(filters: Filters) -> None:
+    """Raises StoreError: a filter says what cannot be, whatever there is in the database."""
+    _check_order(filters)
+    accounted_months(filters)
+    line_conditions(filters)
+    _one_of(Kind, "kind", filters.kind)
+    if filters.tag is not None:
+        _tag(filters.tag)
+
+
 def group_conditions(connection: Connection, filters: Filters) -> list[Condition]:
     """Return which groups of the rollups are meant, but for parts, meters and modalities.
 
@@ -108,13 +118,17 @@ def group_conditions(connection: Connection, filters: Filters) -> list[Condition
 
 
 def _times(filters: Filters, by_id: bool) -> list[Condition]:
-    if filters.start is not None and filters.end is not None and filters.end <= filters.start:
-        raise StoreError("The time asked about ends before it begins: give an end after its start.")
+    _check_order(filters)
     at, period = ledger_entry.c.occurred_at, _unless(by_id, ledger_entry.c.period)
     found = [period == filters.period] if filters.period is not None else []
     if filters.months_of is None:
         return [*found, *_between(at, filters.start, filters.end)]
     return [*found, *_between(period, *accounted_months(filters))]
+
+
+def _check_order(filters: Filters) -> None:
+    if filters.start is not None and filters.end is not None and filters.end <= filters.start:
+        raise StoreError("The time asked about ends before it begins: give an end after its start.")
 
 
 def _between(column: ColumnElement[Any], first: object, end: object) -> list[Condition]:
@@ -131,9 +145,7 @@ def accounted_months(filters: Filters) -> tuple[str | None, str | None]:
         return (filters.period, month_after(filters.period)) if filters.period is not None else (None, None)
     first, end = (month_from(at, filters.months_of) for at in (filters.start, filters.end))
     if filters.period is not None and (first, end) != (None, None):
-        raise StoreError(
-            "A period is given, and accounting months from a start to an end: give one of the two."
-        )
+        raise StoreError("One period is given, and a start or an end of periods too: give one of the two.")
     return (filters.period, month_after(filters.period)) if filters.period is not None else (first, end)
 
 
@@ -159,11 +171,13 @@ def _who_and_what(
     """Return the conditions on what both entries and groups of the rollups know."""
     columns = table.c
     found: list[Condition] = []
-    tenant_id = find_tenant(connection, filters.tenant, filters.within).id if filters.tenant else None
+    tenant_id = (
+        find_tenant(connection, filters.tenant, filters.within).id if filters.tenant is not None else None
+    )
     within = filters.within if tenant_id is None else frozenset({tenant_id})
     if within is not None:
         found.append(_unless(by_id, columns.tenant_id).in_(within))
-    if filters.project:
+    if filters.project is not None:
         found.append(columns.project_id == _project_id(connection, within, filters.project))
     if filters.kinds is not None:
         found.append(columns.kind.in_(filters.kinds))
@@ -216,7 +230,9 @@ def _project_id(connection: Connection, within: Within, name_or_id: str) -> str:
         query = query.where(project.c.tenant_id.in_(within))
     rows = connection.execute(query).all()
     if not rows:
-        raise NotFound(f"There is no project {name_or_id[:100]!r}: see `talkmeter project list`.")
+        raise NotFound(
+            f"There is no project {name_or_id[:100]!r}: the list of projects says which there are."
+        )
     if len(rows) > 1:
         owners = ", ".join(sorted(row.name for row in rows)[:10])
         raise StoreError(

@@ -127,7 +127,7 @@ def reject(connection: Connection, id: str, approver: Approver, act: Act) -> App
 
 def _check_named(approver: Approver) -> None:
     if approver.token is None:
-        raise Forbidden("This takes an API token of a person's own: `talkmeter token create` makes one.")
+        raise Forbidden("This takes an API token of a person's own: have an administrator make one.")
 
 
 def _close(

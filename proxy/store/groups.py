@@ -103,13 +103,14 @@ def month_in(
 def check_groups(names: Sequence[str]) -> None:
     """Raises StoreError: one of `names` is nothing to group by, or there are too many."""
     for name in names:
-        if name not in GROUPS and not _is_tag(name):
+        if name not in GROUPS and not is_tag(name):
             raise StoreError(f"{name[:60]!r} is nothing to group by: use {', '.join(GROUPS)} or tag:NAME.")
     if len(set(names)) < len(names) or len(names) > GROUPS_MAX:
         raise StoreError(f"Group by at most {GROUPS_MAX} things, each once.")
 
 
-def _is_tag(name: str) -> bool:
+def is_tag(name: str) -> bool:
+    """Return whether a name means a tag to group by."""
     tag = name.removeprefix(TAG)
     return tag != name and 0 < len(tag) <= TAG_CHARS_MAX and tag.isprintable()
 

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 from proxy.store import StoreError
 
+YEAR_MIN, YEAR_MAX = 1800, 8999  # so that a zone, or a window around it, is still in the calendar
 _SHAPE = "write a day such as 2026-12-01 or an instant such as 2026-12-01T08:30:00Z"
 
 
@@ -12,7 +13,7 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> datetime:
     """Return the instant that `text` names, in UTC. A day means its first moment in `zone`.
 
     Raises:
-        ValueError: it is neither a day nor an instant, or cannot be told apart in `zone`.
+        ValueError: it is neither a day nor an instant, or of a year that nothing can be of.
     """
     text = text.strip()
     try:
@@ -21,9 +22,12 @@ def parse_instant(text: str, zone: tzinfo = UTC) -> datetime:
         else:
             at = datetime.fromisoformat(text)
             at = at if at.tzinfo else at.replace(tzinfo=zone)
-        return at.astimezone(UTC)
+        at = at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{text[:40]!r} is not a time: {_SHAPE}") from None
+    if not YEAR_MIN <= at.year <= YEAR_MAX:
+        raise ValueError(f"{text[:40]!r} is too far away: give a year from {YEAR_MIN} to {YEAR_MAX}")
+    return at
 
 
 def format_instant(at: datetime) -> str:

@@ -266,7 +266,7 @@ def write_off(connection: Connection, instance_id: str, act: Act) -> int:
     """
     seen_at = connection.execute(select(instance.c.seen_at).where(instance.c.id == instance_id)).scalar()
     if seen_at is None:
-        raise NotFound(f"There is no instance {instance_id}: see `talkmeter lease list`.")
+        raise NotFound(f"There is no instance {instance_id}: the list of leases says which there are.")
     if seen_at > act.at - LIVE_FOR:
         raise Conflict(
             f"Instance {instance_id} still runs, seen less than {LIVE_FOR.seconds} s ago: stop it first."

@@ -205,7 +205,7 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
         wanted.append(ledger_entry.c.tenant_id.in_(within))
     found = with_lines(connection, booked().where(*wanted))
     if not found:
-        raise NotFound(f"There is no entry {entry_id} in the ledger: see `talkmeter ledger list`.")
+        raise NotFound(f"There is no entry {entry_id} in the ledger: its list says which there are.")
     return found[0]
 
 

@@ -85,7 +85,7 @@ def find_owner(connection: Connection, tenant_name: str, key_id: str | None = No
         if connection.execute(select(api_key.c.id).where(mine)).first() is None:
             raise NotFound(
                 f"Tenant {found.name!r} has no key {key_id[:NAME_CHARS_MAX]!r}:"
-                " see `talkmeter key list` for ids."
+                " the list of keys says which there are."
             )
     return Owner(found.id, found.name, key_id)
 
@@ -121,7 +121,7 @@ def parse_value(name: LimitName, text: str) -> int:
     except ValueError as problem:
         raise StoreError(f"{name}: {problem}.") from None
     if not 0 < value <= AMOUNT_NANOUSD_MAX:
-        raise StoreError(f"{name}: give a value above 0, or `talkmeter limit remove` it.")
+        raise StoreError(f"{name}: give a value above 0, or remove it.")
     return value
 
 
@@ -164,7 +164,7 @@ def set_limit(
     """
     owner = find_owner(connection, tenant_name, key_id)
     if not 0 < value <= AMOUNT_NANOUSD_MAX:
-        raise StoreError(f"{name}: give a value above 0, or `talkmeter limit remove` it.")
+        raise StoreError(f"{name}: give a value above 0, or remove it.")
     old = connection.execute(select(limit_rule.c.value).where(_limit(owner, name))).scalar_one_or_none()
     if old == value:
         return _limit_row(owner, name, value)
@@ -205,7 +205,7 @@ def find_limit(connection: Connection, owner: Owner, name: LimitName) -> LimitRo
     """Raises StoreError: it is not set."""
     found = limit_of(connection, owner, name)
     if found is None:
-        raise NotFound(f"No limit {name} is set for {owner.label}: see `talkmeter limit list`.")
+        raise NotFound(f"No limit {name} is set for {owner.label}: the list of limits says which there are.")
     return found
 
 
@@ -305,7 +305,7 @@ def find_model(connection: Connection, owner: Owner, model: str) -> ModelRow:
     found = model_of(connection, owner, model)
     if found is None:
         raise NotFound(
-            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: see `talkmeter model list`."
+            f"No rule about {model[:NAME_CHARS_MAX]!r} is set for {owner.label}: a list says which are."
         )
     return found
 

@@ -44,7 +44,7 @@ def find_rule(connection: Connection, name: str) -> StoredRule:
     """Raises StoreError: there is no such rule."""
     row = connection.execute(select(line_item).where(line_item.c.name == name)).first()
     if row is None:
-        raise NotFound(f"There is no rule {name[:100]!r}: see `talkmeter reconcile rules`.")
+        raise NotFound(f"There is no rule {name[:100]!r}: the list of rules says which there are.")
     return StoredRule(_rule(row), row.set_at)
 
 

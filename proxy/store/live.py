@@ -133,6 +133,6 @@ def request_stop(engine: Engine, session_id: str, act: Act) -> None:
 
 
 def _not_live(connection: Connection, session_id: str) -> StoreError:
-    said = f"No session {session_id[:60]!r} is live: see `talkmeter session list --live`."
+    said = f"No session {session_id[:60]!r} is live: the list of live sessions says which there are."
     is_past = connection.execute(select(session.c.id).where(session.c.id == session_id)).first()
     return Conflict(said) if is_past else NotFound(said)

@@ -6,15 +6,17 @@ was rated with until it is rated again.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, insert, select
 
 from proxy.core.rating import BASIS_POINTS, Markup
 from proxy.ids import new_id
-from proxy.store import StoreError
+from proxy.store import Conflict, StoreError
 from proxy.store.audit import Act
 from proxy.store.changes import bump
 from proxy.store.instants import format_instant
+from proxy.store.pages import Page
 from proxy.store.schema import markup, tenant
 from proxy.store.tenants import find_tenant
 
@@ -47,11 +49,23 @@ def load_markups(connection: Connection) -> tuple[Markup, ...]:
 
 def list_markups(connection: Connection) -> list[MarkupRow]:
     """Return all markups: those of all tenants first, then by tenant and instant."""
+    found = [MarkupRow(**row._mapping) for row in connection.execute(_markups())]
+    return sorted(found, key=lambda one: (one.tenant is not None, one.tenant or "", one.effective_from))
+
+
+def page_of_markups(connection: Connection, tenant_id: str | None, page: Page) -> list[MarkupRow]:
+    """Return a page of markups, by id: a tenant's, or those of all that may be seen."""
+    query = _markups()
+    if tenant_id is not None:
+        query = query.where(markup.c.tenant_id == tenant_id)
+    rows = connection.execute(page.of(query, markup.c.id, tenant_id=markup.c.tenant_id))
+    return [MarkupRow(**row._mapping) for row in rows]
+
+
+def _markups() -> Select[Any]:
     columns = (markup.c.basis_points, markup.c.effective_from, markup.c.created_at)
     query = select(markup.c.id, tenant.c.name.label("tenant"), *columns)
-    rows = connection.execute(query.join(tenant, tenant.c.id == markup.c.tenant_id, isouter=True))
-    found = [MarkupRow(**row._mapping) for row in rows]
-    return sorted(found, key=lambda one: (one.tenant is not None, one.tenant or "", one.effective_from))
+    return query.join(tenant, tenant.c.id == markup.c.tenant_id, isouter=True)
 
 
 def set_markup(
@@ -72,7 +86,7 @@ def set_markup(
     name = owner.name if owner else None
     if there is not None:
         if there.basis_points != basis_points:
-            raise StoreError(
+            raise Conflict(
                 f"Another markup starts at {format_instant(effective_from)}, and none is ever edited:"
                 " give this one a later instant."
             )

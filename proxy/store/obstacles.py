@@ -130,7 +130,7 @@ def _unrated(closing: Closing) -> Obstacle | None:
         UNRATED,
         count,
         "entries have no price, and would be stated without an amount",
-        "give their models prices (`talkmeter prices import`), then `talkmeter prices rerate --unrated`",
+        "give their models prices, then rate again what is unrated",
         [f"entry {row.id}: {row.model or 'no model'}" for row in examples],
     )
 
@@ -192,7 +192,7 @@ def _days(closing: Closing) -> Obstacle | None:
         DAYS,
         len(found),
         "days do not agree with the provider's bill, or were not compared with it",
-        "`talkmeter reconcile` them once the provider's delay has passed, and book what differs or say why",
+        "reconcile them once the provider's delay has passed, and book what differs or say why",
         found[:EXAMPLES_MAX],
     )
 

@@ -58,7 +58,9 @@ def find_card(connection: Connection, card_id: str, within: Within = None) -> Ra
     """Raises StoreError: there is no such card, or it is not for tenants `within` to see."""
     row = connection.execute(select(rate_card).where(rate_card.c.id == card_id)).first()
     if row is None or not (row.owner == PUBLIC or is_within(row.owner, within)):
-        raise NotFound(f"There is no rate card {card_id[:60]!r}: see `talkmeter prices list --json`.")
+        raise NotFound(
+            f"There is no rate card {card_id[:60]!r}: the list of rate cards says which there are."
+        )
     return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
 
 

@@ -214,7 +214,9 @@ def find_reconciliation(connection: Connection, id: str) -> Reconciliation:
     """Raises StoreError: there is no such reconciliation."""
     row = connection.execute(select(reconciliation).where(reconciliation.c.id == id)).first()
     if row is None:
-        raise NotFound(f"There is no reconciliation {id[:60]!r}: see `talkmeter reconcile list`.")
+        raise NotFound(
+            f"There is no reconciliation {id[:60]!r}: the list of reconciliations says which there are."
+        )
     of_day = reconciliation_day.c
     query = select(reconciliation_day).where(of_day.reconciliation_id == id).order_by(of_day.on_day)
     return _read(row, [_read_day(one) for one in connection.execute(query)])

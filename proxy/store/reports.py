@@ -44,7 +44,7 @@ from proxy.store.schema import ledger_entry, rollup_group
 from proxy.store.totals import Totals, TotalsBy
 
 ROWS_MAX = 100_000
-ELSEWHERE = ", or take it as an export or with `talkmeter report --format csv`, which have more"
+ELSEWHERE = ", or take it as an export or as CSV, which have more"
 LINES_DAYS_MAX = 100  # a quarter of a year, in every zone
 SESSIONS_ENTRIES_MAX = 50_000  # among so many entries sessions are counted unasked
 

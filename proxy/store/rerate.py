@@ -123,20 +123,30 @@ class Rerating:
         book = BudgetCache().read(connection)
         charged = charge(connection, book, rows, instance_id="", booked=head.entries)
         announce_thresholds(connection, book.budgets, charged, act.at)
-        changes = [_change(old, new) for old, new in pairs]
+        corrections = f"{rows[0]['id']}-{rows[-1]['id']}"
+        _note(connection, act, corrections, [_change(old, new) for old, new in pairs])
+
+
+def _note(connection: Connection, act: Act, corrections: str, changes: list[Change]) -> None:
+    """Leave a row for each tenant that is concerned: no other tenant's people read it."""
+    by_tenant: dict[str, list[Change]] = {}
+    for change in changes:
+        by_tenant.setdefault(change.tenant_id, []).append(change)
+    for tenant_id, own in sorted(by_tenant.items()):
         act.note(
             connection,
             "prices.rerate",
-            f"{rows[0]['id']}-{rows[-1]['id']}",  # the corrections
+            corrections,  # the page's: from the first to the last
+            tenant_id=tenant_id,
             before={
-                "entries": len(pairs),
-                "cost_nanousd": sum(one.before_nanousd or 0 for one in changes),
-                "billed_nanousd": sum(one.billed_before_nanousd or 0 for one in changes),
+                "entries": len(own),
+                "cost_nanousd": sum(one.before_nanousd or 0 for one in own),
+                "billed_nanousd": sum(one.billed_before_nanousd or 0 for one in own),
             },
             after={
-                "entries": len(pairs),
-                "cost_nanousd": sum(one.after_nanousd or 0 for one in changes),
-                "billed_nanousd": sum(one.billed_after_nanousd or 0 for one in changes),
+                "entries": len(own),
+                "cost_nanousd": sum(one.after_nanousd or 0 for one in own),
+                "billed_nanousd": sum(one.billed_after_nanousd or 0 for one in own),
             },
         )
 

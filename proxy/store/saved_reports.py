@@ -167,7 +167,9 @@ def find_report(
     found = [_report(row) for row in connection.execute(query) if is_within(row.tenant_id, within)]
     by_id = [one for one in found if one.id == name_or_id]
     if not found:
-        raise NotFound(f"There is no saved report {name_or_id[:100]!r}: see `talkmeter report saved`.")
+        raise NotFound(
+            f"There is no saved report {name_or_id[:100]!r}: the list of saved reports says which there are."
+        )
     if len(found) > 1 and not by_id:
         owners = ", ".join(sorted(one.tenant or "the installation" for one in found)[:10])
         raise StoreError(f"Several saved reports are called {name_or_id[:100]!r} ({owners}): give the id.")

@@ -156,7 +156,9 @@ def find_schedule(
     found = [one for one in _listed(connection, wanted) if is_within(one.tenant_id, within)]
     by_id = [one for one in found if one.id == name_or_id]
     if not found:
-        raise NotFound(f"There is no schedule {name_or_id[:100]!r}: see `talkmeter schedule list`.")
+        raise NotFound(
+            f"There is no schedule {name_or_id[:100]!r}: the list of schedules says which there are."
+        )
     if len(found) > 1 and not by_id:
         owners = ", ".join(sorted(one.tenant or "the installation" for one in found)[:10])
         raise StoreError(f"Several schedules are called {name_or_id[:100]!r} ({owners}): give the id.")

@@ -67,12 +67,14 @@ def session_account(
     with reading(engine) as connection:
         owner = connection.execute(select(session.c.tenant_id).where(session.c.id == session_id)).scalar()
         if owner is None or not is_within(owner, within):
-            raise NotFound(f"There is no session {session_id[:60]!r}: see `talkmeter session list`.")
+            raise NotFound(
+                f"There is no session {session_id[:60]!r}: the list of sessions says which there are."
+            )
         entries = entries_of_session(connection, session_id, ENTRIES_MAX + 1)
         if len(entries) > ENTRIES_MAX:
             raise StoreError(
                 f"This session has more than {ENTRIES_MAX:,} entries: its sums are in a report about it,"
-                " and the entries in `talkmeter ledger list --session`."
+                " and its entries in the list of the ledger's."
             )
         need_lines(connection, Filters(session=session_id), "the account of a session")
         things = _things(connection, entries)

@@ -176,7 +176,7 @@ def find_statement(connection: Connection, number: str, within: Within = None) -
     """
     row = connection.execute(_heads().where(statement.c.number == number)).one_or_none()
     if row is None or not is_within(row.tenant_id, within):
-        raise NotFound(f"There is no statement {number[:40]!r}: see `talkmeter statement list`.")
+        raise NotFound(f"There is no statement {number[:40]!r}: the list of statements says which there are.")
     return Whole(_head(row), stated_lines(connection, number))
 
 

@@ -98,7 +98,9 @@ def find_tenant(connection: Connection, name_or_id: str, within: Within = None) 
     query = select(tenant).where(named, _one_of(tenant.c.id, within))
     row = connection.execute(query.order_by((tenant.c.id == name_or_id).desc())).first()
     if row is None:
-        raise NotFound(f"There is no tenant {name_or_id[:NAME_CHARS_MAX]!r}: see `talkmeter tenant list`.")
+        raise NotFound(
+            f"There is no tenant {name_or_id[:NAME_CHARS_MAX]!r}: the list of tenants says which there are."
+        )
     return Tenant(**row._mapping)
 
 
@@ -145,7 +147,9 @@ def project_of_id(connection: Connection, project_id: str, within: Within = None
     query = _projects().where(project.c.id == project_id, _one_of(project.c.tenant_id, within))
     row = connection.execute(query).first()
     if row is None:
-        raise NotFound(f"There is no project {project_id[:NAME_CHARS_MAX]!r}: see `talkmeter project list`.")
+        raise NotFound(
+            f"There is no project {project_id[:NAME_CHARS_MAX]!r}: the list of projects says which there are."
+        )
     return Project(**row._mapping)
 
 
@@ -170,7 +174,7 @@ def find_project(connection: Connection, owner: Tenant, name_or_id: str) -> Proj
     if found is None:
         raise NotFound(
             f"Tenant {owner.name!r} has no project {name_or_id[:NAME_CHARS_MAX]!r}:"
-            " see `talkmeter project list`."
+            " the list of projects says which there are."
         )
     return found
 
@@ -269,7 +273,7 @@ def find_key(connection: Connection, key_id: str, within: Within = None) -> Key:
     query = _keys().where(api_key.c.id == key_id, _one_of(api_key.c.tenant_id, within))
     row = connection.execute(query).first()
     if row is None:
-        raise NotFound(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: see `talkmeter key list` for ids.")
+        raise NotFound(f"There is no key {key_id[:NAME_CHARS_MAX]!r}: the list of keys says which there are.")
     return _key(row)
 
 

@@ -105,7 +105,7 @@ def find_token(connection: Connection, token_id: str) -> Token:
     """Raises StoreError: there is no such token."""
     found = _tokens(connection, api_token.c.id == token_id)
     if not found:
-        raise NotFound(f"There is no token {token_id[:60]!r}: see `talkmeter token list` for ids.")
+        raise NotFound(f"There is no token {token_id[:60]!r}: the list of tokens says which there are.")
     return found[0]
 
 

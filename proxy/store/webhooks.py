@@ -86,7 +86,7 @@ def find_webhook(connection: Connection, webhook_id: str, within: Within = None)
     """Raises StoreError: there is no such webhook, or it is of no tenant `within`."""
     row = connection.execute(_webhooks().where(webhook.c.id == webhook_id)).first()
     if row is None or not is_within(row.tenant_id, within):
-        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: see `talkmeter webhook list`.")
+        raise NotFound(f"There is no webhook {webhook_id[:60]!r}: the list of webhooks says which there are.")
     return _webhook(row)
 
 

@@ -29,6 +29,11 @@ class Ran:
         return json.loads(self.out)
 
 
+def said(text: str) -> str:
+    """Return an error as one line, out of its frame."""
+    return " ".join(text.replace("│", " ").split())
+
+
 class Talkmeter:
     """Runs `talkmeter` commands."""
 

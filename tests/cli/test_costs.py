@@ -98,8 +98,8 @@ def test_the_table_shows_what_there_is_and_what_is_missing(talkmeter: Talkmeter,
     ("words", "problem", "code"),
     [
         (("--from", "soon"), "'soon' is not a time", 2),
-        (("--group-by", "colour"), "'colour' is nothing to group by", 1),
-        (("--tz", "Mars"), "'Mars' is not a time zone", 1),
+        (("--group-by", "colour"), "'colour' is nothing to group by", 2),
+        (("--tz", "Mars"), "'Mars' is not a time zone", 2),
         (("--tenant", "none"), "no tenant 'none'", 1),
         (("--format", "pdf"), "'pdf' is not one of", 2),
     ],
@@ -112,5 +112,5 @@ def test_what_cannot_be_meant_is_said(talkmeter: Talkmeter) -> None:
     """A time that ends before it begins would report nothing, and look like a month without costs."""
     words = ("report", "--from", "2026-12-01", "--to", "2026-12-01")
     assert "--to" in talkmeter.fails(*words, code=2)
-    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:\udcff")
-    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:a\nb")
+    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:\udcff", code=2)
+    assert "nothing to group by" in talkmeter.fails("report", "--group-by", "tag:a\nb", code=2)

@@ -32,7 +32,7 @@ def test_a_forecast_for_budgets_and_tenants(talkmeter: Talkmeter, books: Books) 
 @pytest.mark.parametrize(
     ("words", "problem", "code"),
     [
-        (("report", "forecast", "--tz", "Mars"), "'Mars' is not a time zone", 1),
+        (("report", "forecast", "--tz", "Mars"), "'Mars' is not a time zone", 2),
         (("report", "forecast", "--tenant", "none"), "no tenant 'none'", 1),
         (("budget", "set", "--organisation", "--window", "day", "--forecast-thresholds", "80"), "week", 1),
         (

@@ -51,9 +51,9 @@ def test_the_report_itself_is_as_it_was(talkmeter: Talkmeter, spent: Books) -> N
 @EMBEDDED
 def test_what_is_refused(talkmeter: Talkmeter) -> None:
     assert "no span" in talkmeter.fails("report", "save", "x", "--span", "last-year")
-    assert "nothing to group by" in talkmeter.fails("report", "save", "x", "--group-by", "zodiac")
+    assert "nothing to group by" in talkmeter.fails("report", "save", "x", "--group-by", "zodiac", code=2)
     assert "no tenant 'none'" in talkmeter.fails("report", "save", "x", "--tenant", "none")
-    assert "not a time zone" in talkmeter.fails("report", "save", "x", "--tz", "Mars")
+    assert "not a time zone" in talkmeter.fails("report", "save", "x", "--tz", "Mars", code=2)
     assert "stand behind `report saved`" in talkmeter.fails("report", "--tenant", "acme", "saved", code=2)
     for command in ("run", "forget"):
         assert "no saved report 'x'" in talkmeter.fails("report", command, "x")

@@ -78,7 +78,7 @@ def test_an_alarm_and_what_cannot_be_run(talkmeter: Talkmeter) -> None:
         (("--to", SLACK, *DIGEST, "--at", "8"), 2, "HH:MM"),
         (("--to", SLACK, *DIGEST, "--on", "1"), 2, "weekday"),
         (("--to", SLACK, "--anomaly", "--on", "monday"), 2, "needs --every"),
-        (("--to", SLACK, *DIGEST, "--tz", "Mars"), 1, "not a time zone"),
+        (("--to", SLACK, *DIGEST, "--tz", "Mars"), 2, "not a time zone"),
         (("--to", "ann@example.com", *DIGEST), 1, "is written mailto:"),
         (("--to", "slack:http://example.com", *DIGEST), 1, "has to be https"),
         (("--to", "webhook:none", *DIGEST), 1, "no webhook"),

@@ -220,7 +220,7 @@ def test_pages_leave_nothing_out(engine: Engine, monkeypatch: pytest.MonkeyPatch
 def test_lines_that_do_not_add_up_make_no_file(engine: Engine) -> None:
     with tampering(engine) as connection:
         connection.execute(update(ledger_line).where(ledger_line.c.entry_id == 1).values(billed_nanousd=1))
-    with pytest.raises(StoreError, match="Entry 1 is not what its lines add up to: see `talkmeter ledger"):
+    with pytest.raises(StoreError, match="Entry 1 is not what its lines add up to: verifying the ledger"):
         rows(export(engine))
 
 

@@ -117,7 +117,7 @@ def test_lists_are_by_state_and_by_tenant(database: Engine) -> None:
             (second.id, frozenset(["ten_b"])),
             (first.id, frozenset(["ten_a"])),
         ):
-            with pytest.raises(NotFound, match="see `talkmeter approval list`"):
+            with pytest.raises(NotFound, match="the list of requests"):
                 find_approval(connection, id, NOW, within)
 
 

@@ -121,6 +121,7 @@ def test_which_times_are_compared() -> None:
     assert spans_to_compare(NOW, UTC) == (Span(month - (NOW - month), month), Span(month, NOW))
     october, december = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
     assert spans_to_compare(NOW, UTC, month, december) == (Span(october, month), Span(month, december))
+    assert spans_to_compare(NOW, UTC, end=december) == (Span(october, month), Span(month, december))
     given = spans_to_compare(NOW, UTC, october, month, month, december)
     assert given == (Span(month, december), Span(october, month))
 

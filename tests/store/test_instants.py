@@ -38,6 +38,12 @@ def test_other_texts_are_told_what_is_expected(text: str) -> None:
         parse_instant(text)
 
 
+@pytest.mark.parametrize("text", ["1799-12-31", "9000-01-01", "0001-01-01", "9999-12-31T23:59:59-23:59"])
+def test_times_at_the_ends_of_the_calendar(text: str) -> None:
+    with pytest.raises(ValueError, match=r"give a year from 1800 to 8999|such as 2026-12-01"):
+        parse_instant(text)
+
+
 @pytest.mark.parametrize("text", ["2026-12-01T08:30:00Z", "2026-12-01T08:30:00.250000Z"])
 def test_what_is_written_can_be_read(text: str) -> None:
     assert format_instant(parse_instant(text)) == text

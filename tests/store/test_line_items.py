@@ -48,7 +48,7 @@ def test_what_cannot_be(database: Engine, monkeypatch: pytest.MonkeyPatch) -> No
     with writing(database) as connection:
         with pytest.raises(StoreError, match="which model"):
             set_rule(connection, Rule("audio", Meter.AUDIO_IN), ACT)
-        with pytest.raises(NotFound, match="no rule 'audio': see `talkmeter reconcile rules`"):
+        with pytest.raises(NotFound, match="no rule 'audio': the list of rules"):
             remove_rule(connection, "audio", ACT)
         with pytest.raises(NotFound):
             find_rule(connection, "audio")

@@ -1,7 +1,11 @@
 """Rating again: a diff first, then reversals and replacements, which verify, budgets and reports agree on."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +104,7 @@ def test_a_correction_is_a_reversal_and_a_replacement(books: Books) -> None:
         [("audio_out", 3), ("text_in", 10)],
     ]
     assert (noted.object, noted.reason) == ("4-5", "the card came late")
+    assert noted.tenant_id == old["tenant_id"]
     assert noted.after == {"entries": 1, "cost_nanousd": 262_000, "billed_nanousd": 262_000}
     assert verify(books.engine, UTC).fault is None
     assert changes(books.engine) == []
@@ -276,3 +281,50 @@ def test_reversing_twice_gives_what_was_there(books: Books) -> None:
     for one in everything:
         twice = reversal(reversal(one.record))
         assert (twice.lines, twice.cost_nanousd) == (one.record.lines, one.record.cost_nanousd)
+
+
+def test_each_tenant_has_a_row_of_its_own_in_the_audit_log(books: Books) -> None:
+    books.open("s2", "globex")
+    for number in range(2):
+        books.bill("s2", f"g{number}", {Meter.TEXT_IN: 10}, model=NEW)
+    price(books.engine, CARD)
+    changes(books.engine, act=BECAUSE)
+    with reading(books.engine) as connection:
+        noted = [one for one in list_audit(connection) if one.action == "prices.rerate"]
+    sums = {one.tenant_id: (one.after["entries"], one.after["cost_nanousd"]) for one in noted if one.after}
+    own, others = (entries(books.engine)[number]["tenant_id"] for number in (0, 3))
+    assert sums == {own: (1, 262_000), others: (2, 140_000)}
+
+
+# --- kill -9
+
+
+def kill_at(url: str, number: int) -> bool:
+    """Rate again in a process that dies before a statement; return whether it came so far."""
+    command = [sys.executable, "-m", "tests.store.rerate_worker", url, str(number)]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
+    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr.decode()
+    return ran.returncode != 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_before_any_statement_nothing_is_half_done(books: Books, database_url: str) -> None:
+    """Each run goes on where the one before was killed: what a page has booked is whole, or not there."""
+    for number in range(4):
+        books.bill("s1", f"more{number}", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3}, model=NEW)
+    price(books.engine, CARD)
+    number, step, left = 0, 2 if books.engine.dialect.name == "sqlite" else 5, set()
+    while kill_at(database_url, number):
+        booked = entries(books.engine)
+        roles = [one["role"] for one in booked[7:]]
+        assert roles == ["reversal", "replacement"] * (len(roles) // 2), number
+        with reading(books.engine) as connection:
+            noted = [one for one in list_audit(connection) if one.action == "prices.rerate"]
+        assert sum(one.after["entries"] for one in noted if one.after) == len(roles) // 2, number
+        assert verify(books.engine, UTC).fault is None, number
+        left.add(len(roles) // 2)
+        number += step
+    assert number > 10 and len(left) > 1
+    assert changes(books.engine) == [] and verify(books.engine, UTC).fault is None
+    assert len(entries(books.engine)) == 7 + 2 * 5

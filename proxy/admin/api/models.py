@@ -24,6 +24,7 @@ ENTRY_ID_MAX = 2**63 - 1
 TIME_CHARS_MAX = 40
 ZONE_CHARS_MAX = 60
 USD_PATTERN = r"^-?[0-9]{1,10}(\.[0-9]{1,9})?$"
+CURSOR_PATTERN = r"^[A-Za-z0-9_-]*$"
 PRINTABLE = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 MONTH_PATTERN = r"^(1969|19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$"
 
@@ -61,6 +62,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _cursor(text: str) -> str:
+    if not re.fullmatch(CURSOR_PATTERN, text):
+        raise ValueError("it should be `next` of an answer to this very list")
+    return text
+
+
 def _usd(text: str) -> str:
     parse_usd(text)
     return text
@@ -94,6 +101,9 @@ def described(pattern: str) -> Any:
 
 
 Text = Annotated[str, described(PRINTABLE), AfterValidator(_printable), AfterValidator(_encodable)]
+Cursor = Annotated[
+    str, Field(max_length=CURSOR_CHARS_MAX), described(CURSOR_PATTERN), AfterValidator(_cursor)
+]
 Month = Annotated[Text, described(MONTH_PATTERN), AfterValidator(parse_period)]
 Name = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX, description="A name.")]
 NameOrId = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX, description="A name or an id.")]
@@ -126,14 +136,7 @@ class PageParams(Input):
     """Which page of a list."""
 
     limit: Annotated[Whole, Field(ge=1, le=LIMIT_MAX, description="How many rows at most.")] = LIMIT
-    after: Annotated[
-        str | None,
-        Field(
-            max_length=CURSOR_CHARS_MAX,
-            pattern=r"^[A-Za-z0-9_-]*$",
-            description="`next` of the page before.",
-        ),
-    ] = None
+    after: Annotated[Cursor | None, Field(description="`next` of the page before.")] = None
 
 
 class TenantPageParams(PageParams):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -37,6 +38,12 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "too-many": (429, "Too many attempts"),
     "internal": (500, "This failed"),
     "unavailable": (503, "This cannot be answered now"),
+}
+
+# What pydantic says of these tells nobody what to do.
+_INSTEAD: Mapping[str, str] = {
+    "extra_forbidden": "it is unknown here: leave it out; /openapi.json lists what there is",
+    "missing": "it is missing: give it",
 }
 
 Where = Literal["path", "query", "body", "header"]
@@ -97,7 +104,7 @@ def of_validation(where: Where, error: ValidationError) -> Problem:
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if where == "body" and found[0]["type"] == "json_invalid":
         return Problem("malformed", f"The body is not JSON: {found[0]['msg']}.")
-    errors = [FieldError(where, _pointer(one["loc"]), _said(one["msg"])) for one in found]
+    errors = [FieldError(where, _pointer(one["loc"]), _said(one)) for one in found]
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem("invalid", f"{where} {first.pointer}: {first.detail}{more}", errors)
@@ -108,7 +115,8 @@ def _pointer(loc: Sequence[str | int]) -> str:
     return "#" + "".join(f"/{part}" for part in parts)
 
 
-def _said(message: str) -> str:
+def _said(error: ErrorDetails) -> str:
+    message = _INSTEAD.get(error["type"], error["msg"])
     return message.removeprefix(VALUE_ERROR).encode("utf-8", "replace").decode()
 
 

@@ -1,11 +1,12 @@
 """`/rate-cards`: prices. A price change is a new card, from an instant on."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from proxy.admin.api.models import (
     At,
@@ -19,6 +20,7 @@ from proxy.admin.api.models import (
     PageParams,
     Text,
     Time,
+    described,
 )
 from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import instant
@@ -43,9 +45,16 @@ IMPORT_CARDS_MAX = 10_000
 
 Per = Literal["million", "minute", "each"]
 CardName = Annotated[Text, Field(min_length=1, max_length=NAME_CHARS_MAX)]
-PriceUsd = Annotated[
-    str, StringConstraints(pattern=r"^[0-9]{1,10}(\.[0-9]{1,15})?$"), Field(examples=["32.00"])
-]
+PRICE_PATTERN = r"^[0-9]{1,10}(\.[0-9]{1,15})?$"
+
+
+def _price(text: str) -> str:
+    if not re.fullmatch(PRICE_PATTERN, text):
+        raise ValueError("it should be dollars, such as 32.00, in a string")
+    return text
+
+
+PriceUsd = Annotated[str, described(PRICE_PATTERN), AfterValidator(_price), Field(examples=["32.00"])]
 
 
 class PriceOut(Output):

@@ -27,7 +27,7 @@ def params_of(route: AnyRoute, request: web.Request) -> Input:
     Raises:
         Problem: one of them is unknown, given twice, or cannot be used.
     """
-    twice = [name for name, count in Counter(request.query.keys()).items() if count > 1]
+    twice = [name for name, count in Counter(name for name, _ in request.query.items()).items() if count > 1]
     in_path = [name for name in request.query if name in route.path_names]
     if twice or in_path:
         name = (twice or in_path)[0]

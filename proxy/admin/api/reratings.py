@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from proxy.admin.api.models import (
-    CURSOR_CHARS_MAX,
     At,
+    Cursor,
     Dollars,
     Flag,
     Id,
@@ -74,12 +74,7 @@ class Which(PeriodParams):
     model: Annotated[Model | None, Field(description="Only of this model.")] = None
     session: Annotated[Id | None, Field(description="Only of this session.")] = None
     unrated: Annotated[Flag, Field(description="Only entries without a price.")] = False
-    after: Annotated[
-        str | None,
-        Field(
-            max_length=CURSOR_CHARS_MAX, pattern=r"^[A-Za-z0-9_-]*$", description="`next` of the one before."
-        ),
-    ] = None
+    after: Annotated[Cursor | None, Field(description="`next` of the one before.")] = None
 
 
 class RerateNew(Which):

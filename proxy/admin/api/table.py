@@ -16,6 +16,7 @@ from proxy.admin.api import (
     leases,
     limits,
     line_items,
+    markups,
     me,
     model_rules,
     projects,
@@ -29,6 +30,7 @@ from proxy.admin.api import (
     sessions,
     tenants,
     tokens,
+    verification,
     webhooks,
 )
 from proxy.admin.api.routes import AnyRoute
@@ -42,8 +44,10 @@ ROUTES: tuple[AnyRoute, ...] = (
     *limits.ROUTES,
     *model_rules.ROUTES,
     *rate_cards.ROUTES,
+    *markups.ROUTES,
     *sessions.ROUTES,
     *session_accounts.ROUTES,
+    *verification.ROUTES,
     *entries.ROUTES,
     *reports.ROUTES,
     *comparisons.ROUTES,

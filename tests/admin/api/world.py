@@ -113,11 +113,14 @@ class World:
             "POST /rate-cards/prices": Ask(
                 "/rate-cards/prices", {"model": "n", "meter": "text_in", "usd": "1"}, names_acme=False
             ),
+            "GET /markups": Ask("/markups", params={"tenant": of}),
+            "POST /markups": Ask("/markups", {"tenant": of, "basis_points": 1_500}),
             "GET /sessions": Ask("/sessions", params={"tenant": of}),
             "GET /sessions/{session_id}": Ask("/sessions/s1"),
             "GET /sessions/{session_id}/account": Ask("/sessions/s1/account"),
             "DELETE /sessions/{session_id}": Ask("/sessions/s1"),
             "GET /ledger": Ask("/ledger", params={"tenant": of}),
+            "GET /ledger/verify": Ask("/ledger/verify", names_acme=False),
             "GET /ledger/{entry_id}": Ask("/ledger/1"),
             "GET /reports/costs": Ask("/reports/costs", params={"tenant": of, "group_by": "model,meter"}),
             "GET /saved-reports": Ask("/saved-reports", params={"tenant": of}),
