@@ -17,7 +17,7 @@ from proxy.store.columns import from_micros, to_micros
 from proxy.store.corrections import CURRENT
 from proxy.store.periods import Close, load_closes
 from proxy.store.roles import is_protected
-from proxy.store.rollup_check import CellRow, line_cells
+from proxy.store.rollup_check import CellRow
 from proxy.store.schema import (
     ledger_archive,
     ledger_archive_block,
@@ -31,6 +31,7 @@ from proxy.store.spend import chunks
 
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
+_LEFT = ("blocks", "cells", "archives")  # of a Content: what is no fact about the file
 _old = ledger_entry.alias("old")
 
 
@@ -89,7 +90,10 @@ def _check_corrected(connection: Connection, period: str, closed_through: str) -
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the file holds, and what will be left of each block: its id, and its digest without the lines."""
+    """What the file holds, and what will be left: of each block its id, and its digest without the lines.
+
+    `cells` are what the lines come to. Whoever seals waits for none of it: what is closed does not change.
+    """
 
     period: str
     file: str
@@ -100,6 +104,7 @@ class Content:
     last_entry: int
     sums: Mapping[str, str]
     blocks: Sequence[tuple[int, str]]
+    cells: Sequence[CellRow]
     archives: int  # that there were when it was read
 
 
@@ -113,21 +118,20 @@ def seal(connection: Connection, content: Content, act: Act) -> Archive:
     archivable(connection, content.period)
     if len(load_archives(connection)) != content.archives:
         raise Conflict("Another period was archived meanwhile: archive this one again.")
-    facts = {name: getattr(content, name) for name in Content.__slots__ if name not in ("blocks", "archives")}
+    facts = {name: getattr(content, name) for name in Content.__slots__ if name not in _LEFT}
     facts |= {
         "number": content.archives + 1,
         "archived_at": act.at,
         "archived_by": act.actor,
         "statements_digest": statements_digest(connection, content.period),
     }
-    cells = line_cells(connection, content.period)
-    digest = _seal_of(Archive(**facts, digest=""), content.blocks, _ordered(cells))
+    digest = _seal_of(Archive(**facts, digest=""), content.blocks, _ordered(content.cells))
     connection.execute(insert(ledger_archive).values(**facts, digest=digest))
     period = {"period": content.period}
     for some in chunks(content.blocks, ROWS_AT_ONCE):
         rows = [{**period, "block_id": block_id, "digest": left} for block_id, left in some]
         connection.execute(insert(ledger_archive_block), rows)
-    for some in chunks(cells, ROWS_AT_ONCE):
+    for some in chunks(content.cells, ROWS_AT_ONCE):
         connection.execute(insert(ledger_archive_cell), [{**period, **_row(one)} for one in some])
     _remove(connection, content)
     after = {name: value for name, value in facts.items() if name not in ("archived_at", "archived_by")}

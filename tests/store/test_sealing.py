@@ -109,7 +109,7 @@ def test_what_is_sealed_is_what_was_read(database: Engine) -> None:
         (1, 0, "nothing was removed"),
         (0, 1, "Another period was archived meanwhile"),
     ):
-        content = Content("2026-10", "f", "d", 1, lines + more, 1, 1, {}, [], archives)
+        content = Content("2026-10", "f", "d", 1, lines + more, 1, 1, {}, [], [], archives)
         with owner_of(database) as owner, pytest.raises(StoreError, match=said), writing(owner) as connection:
             seal(connection, content, ARCHIVING)
     assert (archived(database), lines_of(database, "2026-10")) == ([], lines)
