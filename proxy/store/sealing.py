@@ -3,19 +3,23 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
+from proxy.core.periods import month_after, span_of
 from proxy.store import Conflict, StoreError
 from proxy.store.archives import Archive, load_archives
 from proxy.store.audit import Act
 from proxy.store.chain import lock_chain, stored_columns
 from proxy.store.columns import from_micros, to_micros
 from proxy.store.corrections import CURRENT
+from proxy.store.instants import parse_zone
 from proxy.store.periods import Close, load_closes
+from proxy.store.reconciliations import reconciled_since, verdicts
 from proxy.store.roles import is_protected
 from proxy.store.rollup_check import CellRow
 from proxy.store.schema import (
@@ -32,6 +36,7 @@ from proxy.store.spend import chunks
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
 _LEFT = ("blocks", "cells", "archives")  # of a Content: what is no fact about the file
+_DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
 _old = ledger_entry.alias("old")
 
 
@@ -56,8 +61,11 @@ def archivable(connection: Connection, period: str) -> Close:
     close = closes.find(period)
     if close is None:
         raise Conflict(f"{period} is not closed: `talkmeter period close {period}` comes first.")
+    closed_through = max(one.period for one in closes)
     _check_unrated(connection, period)
-    _check_corrected(connection, period, max(one.period for one in closes))
+    _check_corrected(connection, period, closed_through)
+    if month_after(period) > closed_through:
+        _check_compared(connection, close)
     return close
 
 
@@ -83,6 +91,21 @@ def _check_corrected(connection: Connection, period: str, closed_through: str) -
             f"Entry {row.id} of {row.period} corrects an entry of {period}, and {row.period} is open: close"
             " it first, so that the correction is final."
         )
+
+
+def _check_compared(connection: Connection, close: Close) -> None:
+    """See that days of the next month, which is open, are compared: that takes lines of the day before."""
+    since = reconciled_since(connection)
+    end = span_of(close.period, parse_zone(close.zone)).end
+    on, last = end.date(), (end - _MOMENT).date() + _DAY
+    said = verdicts(connection, on, last + _DAY)
+    while on <= last:
+        if since is not None and since <= on and on not in said:
+            raise Conflict(
+                f"{on} is not compared with the provider's bill yet, and that takes lines of {close.period}:"
+                f" reconcile it first, or close {month_after(close.period)}."
+            )
+        on += _DAY
 
 
 # --- Sealing
