@@ -157,8 +157,8 @@ def compare_bill(
     sole = sole_project(scope.projects or told)
     booked = our_side(connection, scope.read, said.at - terms.delay)
     ours = books(booked, aliases, lambda project: project or sole)
-    if scope.projects:
-        ours = {cell: own for cell, own in ours.items() if cell.project in scope.projects}
+    if scope.projects:  # what nobody knows the project of is ours to ask for, too
+        ours = {cell: own for cell, own in ours.items() if cell.project in (None, *scope.projects)}
     theirs = bill(said.charges, said.counts, load_line_items(connection), ours)
     found = compare(ours, theirs, price_history(connection, aliases))
     rows = [row for row in found if scope.first_on <= row.cell.on < scope.end_on]
