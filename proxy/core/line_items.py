@@ -42,7 +42,7 @@ class Meant:
 
 
 class LineItems:
-    """Rules, of which the most particular one that fits decides: of `gpt-4o*` and `*, text input` the first."""
+    """Rules, of which the most particular one that fits decides: `gpt-4o*` before `*, text input`."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = sorted(rules, key=_generality)
