@@ -10,12 +10,10 @@ from typing import Annotated
 import typer
 
 from proxy.cli import query
-from proxy.cli.costs import accounted_in
 from proxy.cli.output import (
     JsonOption,
     database,
     fail,
-    month,
     note,
     period,
     print_json,
@@ -30,19 +28,13 @@ from proxy.exports.formats import TEXTS, Format, write
 from proxy.exports.ledger import Told, ledger_table
 from proxy.exports.table import Table
 from proxy.store.filters import Filters
-from proxy.store.reports import Basis, CostQuery
+from proxy.store.reports import Basis
 
 STDOUT = Path("-")
 
 FormatOption = Annotated[Format, typer.Option(help="What to write; XLSX has at most 1,048,575 rows.")]
 OutputOption = Annotated[Path, typer.Option(help="The file, or - for standard output (CSV and JSON lines).")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")]
-ToOption = Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")]
-PeriodOption = Annotated[
-    str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
-]
-SessionOption = Annotated[str | None, typer.Option(help="Only this session (id).")]
 
 export = typer.Typer(no_args_is_help=True, help="The ledger and reports as files.")
 app.add_typer(export, name="export")
@@ -52,15 +44,15 @@ app.add_typer(export, name="export")
 def export_ledger(
     output: OutputOption,
     format: FormatOption = Format.CSV,
-    start: FromOption = None,
-    end: ToOption = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
-    session: SessionOption = None,
+    session: query.SessionOption = None,
     model: query.ModelOption = None,
     kind: query.KindOption = None,
-    accounted: PeriodOption = None,
+    accounted: query.PeriodOption = None,
     unrated: query.UnratedOption = False,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -69,17 +61,19 @@ def export_ledger(
     _check_output(output, format, json)
     given = settings()
     first, last = period(start, end, query.zone_of(given.period_timezone))
-    filters = Filters(
-        start=first,
-        end=last,
-        tenant=tenant,
-        project=project,
-        key=key,
-        session=session,
-        model=model,
-        kind=kind,
-        period=month("--period", accounted) if accounted is not None else None,
-        unrated=unrated,
+    filters = query.checked(
+        Filters(
+            start=first,
+            end=last,
+            tenant=tenant,
+            project=project,
+            key=key,
+            session=session,
+            model=model,
+            kind=kind,
+            period=query.month_given(accounted),
+            unrated=unrated,
+        )
     )
     with database(given) as engine, _told() as told:
         rows = _write(ledger_table(engine, filters, told=told), format, output, force)
@@ -90,16 +84,16 @@ def export_ledger(
 def export_costs(
     output: OutputOption,
     format: FormatOption = Format.CSV,
-    start: FromOption = None,
-    end: ToOption = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
     group_by: query.GroupByOption = query.GROUP_BY,
     tz: query.ZoneOption = None,
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
     model: query.ModelOption = None,
-    accounted: PeriodOption = None,
-    session: SessionOption = None,
+    accounted: query.PeriodOption = None,
+    session: query.SessionOption = None,
     end_user: query.EndUserOption = None,
     tag: query.TagOption = None,
     kind: query.KindOption = None,
@@ -116,18 +110,19 @@ def export_costs(
     """Write a cost report, as `talkmeter report` makes it: at most 100,000 rows."""
     _check_output(output, format, json)
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
-    months_of = query.months_of(basis, given.period_timezone)
-    first, last = period(start, end, zone, months_of)
-    filters = Filters(
-        start=first,
-        end=last,
+    asked = query.costs(
+        given,
+        start=start,
+        end=end,
+        tz=tz,
+        basis=basis,
+        accounted=accounted,
+        group_by=group_by,
+        count_sessions=count_sessions,
         tenant=tenant,
         project=project,
         key=key,
         model=model,
-        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
-        months_of=months_of,
         session=session,
         end_user=end_user,
         tag=tag,
@@ -138,7 +133,6 @@ def export_costs(
         unrated=unrated,
         estimated=estimated,
     )
-    asked = CostQuery(query.groups_of(group_by), filters, zone, count_sessions=count_sessions)
     with database(given) as engine:
         rows = _write(costs_table(engine, asked), format, output, force)
     _done(output, format, rows, json)
