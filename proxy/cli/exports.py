@@ -1,5 +1,6 @@
 """`talkmeter export`: the ledger and reports as files that finance tools read."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,11 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from proxy.cli import query
-from proxy.cli.output import JsonOption, database, fail, note, period, print_json, settings
+from proxy.cli.output import (
+    JsonOption,
+    database,
+    fail,
+    note,
+    period,
+    print_json,
+    progress,
+    settings,
+    undone_by_signals,
+)
 from proxy.cli.root import app
 from proxy.exports.costs import costs_table
 from proxy.exports.files import complete_file
@@ -142,21 +151,31 @@ def _check_output(output: Path, format: Format, json: bool) -> None:
 @contextmanager
 def _told() -> Iterator[Told]:
     """Show people how far it is, where they can see it."""
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("exporting", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with progress() as shown:
+        task = shown.add_task("exporting", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _write(table: Table, format: Format, output: Path, force: bool) -> int:
     if output == STDOUT:
-        rows = write(table, format, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return rows
+        return _print(table, format)
     try:
-        with complete_file(output, overwrite=force) as file:
+        with undone_by_signals(), complete_file(output, overwrite=force) as file:
             return write(table, format, file)
     except OSError as problem:
         fail(f"{output} cannot be written: {problem.strerror or problem}.")
+
+
+def _print(table: Table, format: Format) -> int:
+    try:
+        rows = write(table, format, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return rows
+    except BrokenPipeError:
+        raise  # nobody reads on, as with `| head`: that ends the command without a word
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+        fail(f"Standard output takes no more: {problem.strerror}.")
 
 
 def _done(output: Path, format: Format, rows: int, json: bool) -> None:
