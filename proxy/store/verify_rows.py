@@ -22,7 +22,7 @@ from proxy.store.chain_rows import reading_stored
 from proxy.store.columns import Instant, Unreadable
 from proxy.store.corrections import Stored, stored
 from proxy.store.database import reading
-from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line, ledger_period
 
 PAGE_ENTRIES = 1_000
 METERED = (Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION)
@@ -69,7 +69,7 @@ def no_number(engine: Engine) -> str | None:
     """Return where text stands in a column of numbers: SQLite keeps what somebody has written there."""
     if engine.dialect.name != "sqlite":
         return None
-    for table in (chain_head, ledger_block, ledger_entry, ledger_line):
+    for table in (chain_head, ledger_period, ledger_block, ledger_entry, ledger_line):
         numbers = [one for one in table.columns if isinstance(one.type, Integer | Boolean | Instant)]
         kinds = [func.typeof(one).label(one.name) for one in numbers]
         key = next(iter(table.primary_key))

@@ -96,6 +96,13 @@ def test_what_else_cannot_be_read(database: Engine, change: str, said: str) -> N
     assert fault == f"what is stored cannot be read: {said}"
 
 
+def test_a_close_that_has_text_where_a_number_belongs(sqlite_url: str) -> None:
+    engine = open_database(sqlite_url)
+    year(engine)
+    _, fault = changed(engine, "UPDATE ledger_period SET entries = 'x' WHERE period = '2026-11'")
+    assert fault == "ledger_period, period 2026-11: entries is text, and should be a number"
+
+
 def test_entries_come_with_their_lines_and_what_they_correct(database: Engine) -> None:
     year(database)
     read = list(rows(database, 9))
