@@ -40,6 +40,7 @@ ATTEMPTS_MAX = 5
 PAUSE_S_MAX = 30.0
 REQUEST_S = 30.0
 ALL_S = 180.0
+_SECONDS_MAX = 10**11  # since 1970: the year 5138
 _DAY = timedelta(days=1)
 
 
@@ -83,6 +84,11 @@ def _http(source: BillSource) -> aiohttp.ClientSession:
     headers = {"Authorization": f"Bearer {source.admin_key}", "User-Agent": f"talkmeter/{__version__}"}
     if source.organization:
         headers["OpenAI-Organization"] = source.organization
+    if not all(value.isprintable() for value in headers.values()):
+        raise BillError(
+            "The provider's bill cannot be asked for: TALKMETER_UPSTREAM_ADMIN_KEY or"
+            " TALKMETER_UPSTREAM_ORGANIZATION has a line break or another control character in it."
+        )
     return aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
@@ -118,13 +124,15 @@ class _Reader:
         for _ in range(PAGES_MAX):
             answer = await self._ask(report, page)
             for bucket in _list(answer, "data"):
-                on = datetime.fromtimestamp(_whole(bucket, "start_time"), UTC).date()
+                on = _day(bucket)
                 for one in _list(bucket, "results"):
                     if self._is_meant(one):
                         yield on, one
-            page = _text(answer, "next_page") if answer.get("has_more") else None
-            if page is None:
+            if not answer.get("has_more"):
                 return
+            page = _text(answer, "next_page")
+            if not page:
+                raise _misread("more to come, and no name of the next page")
         raise BillError(f"The provider's {report} have more than {PAGES_MAX} pages: compare fewer days.")
 
     def _is_meant(self, one: Mapping[str, Any]) -> bool:
@@ -203,7 +211,7 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise _misread("no JSON object")
@@ -222,6 +230,13 @@ def _whole(one: Mapping[str, Any], name: str) -> int:
     if isinstance(found, bool) or not isinstance(found, int | Decimal) or not 0 <= found <= 10**15:
         raise _misread(f"no number in {name!r}")
     return int(found)
+
+
+def _day(bucket: Mapping[str, Any]) -> date:
+    seconds = _whole(bucket, "start_time")
+    if not 0 < seconds < _SECONDS_MAX:
+        raise _misread("no day in 'start_time'")
+    return datetime.fromtimestamp(seconds, UTC).date()
 
 
 def _text(one: Mapping[str, Any], name: str) -> str | None:

@@ -4,11 +4,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from proxy.cli.ledger import ledger
-from proxy.cli.output import JsonOption, ReasonOption, act, database, month, note, print_json, settings
+from proxy.cli.output import (
+    JsonOption,
+    ReasonOption,
+    act,
+    database,
+    month,
+    note,
+    print_json,
+    progress,
+    settings,
+    undone_by_signals,
+)
 from proxy.exports.archiving import archive, file_name
 from proxy.store.instants import parse_zone
 
@@ -22,15 +31,15 @@ def archive_period(
 ) -> None:
     """Put a closed month's lines into a file, and remove them here. Entries, sums and statements stay."""
     wanted, given = month("YYYY-MM", period), settings()
-    with database(given) as engine, Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("verifying", total=None)
+    with database(given) as engine, undone_by_signals(), progress() as shown:
+        task = shown.add_task("verifying", total=None)
         made = archive(
             engine,
             wanted,
             folder,
             act(reason),
             parse_zone(given.period_timezone),
-            lambda done, total: progress.update(task, completed=done, total=total),
+            lambda done, total: shown.update(task, completed=done, total=total),
         )
     if json:
         print_json(made)

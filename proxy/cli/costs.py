@@ -9,9 +9,7 @@ from proxy.cli.output import (
     NUMBER,
     JsonOption,
     database,
-    month,
     note,
-    period,
     print_json,
     print_table,
     refuse_options,
@@ -21,8 +19,7 @@ from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.core.usage import Meter
 from proxy.store.csv_text import to_csv
-from proxy.store.filters import Filters
-from proxy.store.reports import Basis, CostQuery, Report, ReportRow, run
+from proxy.store.reports import Basis, Report, ReportRow, run
 from proxy.store.totals import FIGURES
 
 _COUNTS = tuple(name for name in FIGURES if name not in Meter._value2member_map_)
@@ -44,8 +41,8 @@ app.add_typer(report, name="report")
 @report.callback()
 def show_report(
     context: typer.Context,
-    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
     group_by: query.GroupByOption = query.GROUP_BY,
     tz: query.ZoneOption = None,
     basis: query.BasisOption = Basis.OCCURRED,
@@ -54,10 +51,8 @@ def show_report(
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
     model: query.ModelOption = None,
-    accounted: Annotated[
-        str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
-    ] = None,
-    session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
+    accounted: query.PeriodOption = None,
+    session: query.SessionOption = None,
     end_user: query.EndUserOption = None,
     tag: query.TagOption = None,
     kind: query.KindOption = None,
@@ -74,41 +69,32 @@ def show_report(
         refuse_options(context)
         return
     given = settings()
-    zone = query.zone_of(given.period_timezone if tz is None else tz)
-    months_of = query.months_of(basis, given.period_timezone)
-    first, last = period(start, end, zone, months_of)
-    filters = query.checked(
-        Filters(
-            start=first,
-            end=last,
-            tenant=tenant,
-            project=project,
-            key=key,
-            model=model,
-            period=accounted_in(accounted, months_of is not None and (start or end) is not None),
-            months_of=months_of,
-            session=session,
-            end_user=end_user,
-            tag=tag,
-            kind=kind,
-            status=status,
-            meter=meter,
-            modality=modality,
-            unrated=unrated,
-            estimated=estimated,
-        )
+    asked = query.costs(
+        given,
+        start=start,
+        end=end,
+        tz=tz,
+        basis=basis,
+        accounted=accounted,
+        group_by=group_by,
+        count_sessions=count_sessions,
+        tenant=tenant,
+        project=project,
+        key=key,
+        model=model,
+        session=session,
+        end_user=end_user,
+        tag=tag,
+        kind=kind,
+        status=status,
+        meter=meter,
+        modality=modality,
+        unrated=unrated,
+        estimated=estimated,
     )
-    groups = query.groups_of(group_by)
     with database(given) as engine:
-        answer = run(engine, CostQuery(groups, filters, zone, count_sessions=count_sessions))
+        answer = run(engine, asked)
     print_report(answer, "json" if json else format)
-
-
-def accounted_in(period: str | None, has_months: bool) -> str | None:
-    """Return the month of --period; beside times that are months it ends the command with 2."""
-    if period is not None and has_months:
-        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
-    return None if period is None else month("--period", period)
 
 
 def print_report(answer: Report, format: str) -> None:

@@ -1,5 +1,6 @@
 """`talkmeter export`: the ledger and reports as files that finance tools read."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from proxy.cli import query
-from proxy.cli.costs import accounted_in
-from proxy.cli.output import JsonOption, database, fail, month, note, period, print_json, settings
+from proxy.cli.output import (
+    JsonOption,
+    database,
+    fail,
+    note,
+    period,
+    print_json,
+    progress,
+    settings,
+    undone_by_signals,
+)
 from proxy.cli.root import app
 from proxy.exports.costs import costs_table
 from proxy.exports.files import complete_file
@@ -20,19 +28,13 @@ from proxy.exports.formats import TEXTS, Format, write
 from proxy.exports.ledger import Told, ledger_table
 from proxy.exports.table import Table
 from proxy.store.filters import Filters
-from proxy.store.reports import Basis, CostQuery
+from proxy.store.reports import Basis
 
 STDOUT = Path("-")
 
 FormatOption = Annotated[Format, typer.Option(help="What to write; XLSX has at most 1,048,575 rows.")]
 OutputOption = Annotated[Path, typer.Option(help="The file, or - for standard output (CSV and JSON lines).")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")]
-ToOption = Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")]
-PeriodOption = Annotated[
-    str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
-]
-SessionOption = Annotated[str | None, typer.Option(help="Only this session (id).")]
 
 export = typer.Typer(no_args_is_help=True, help="The ledger and reports as files.")
 app.add_typer(export, name="export")
@@ -42,15 +44,15 @@ app.add_typer(export, name="export")
 def export_ledger(
     output: OutputOption,
     format: FormatOption = Format.CSV,
-    start: FromOption = None,
-    end: ToOption = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
-    session: SessionOption = None,
+    session: query.SessionOption = None,
     model: query.ModelOption = None,
     kind: query.KindOption = None,
-    accounted: PeriodOption = None,
+    accounted: query.PeriodOption = None,
     unrated: query.UnratedOption = False,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -59,17 +61,19 @@ def export_ledger(
     _check_output(output, format, json)
     given = settings()
     first, last = period(start, end, query.zone_of(given.period_timezone))
-    filters = Filters(
-        start=first,
-        end=last,
-        tenant=tenant,
-        project=project,
-        key=key,
-        session=session,
-        model=model,
-        kind=kind,
-        period=month("--period", accounted) if accounted is not None else None,
-        unrated=unrated,
+    filters = query.checked(
+        Filters(
+            start=first,
+            end=last,
+            tenant=tenant,
+            project=project,
+            key=key,
+            session=session,
+            model=model,
+            kind=kind,
+            period=query.month_given(accounted),
+            unrated=unrated,
+        )
     )
     with database(given) as engine, _told() as told:
         rows = _write(ledger_table(engine, filters, told=told), format, output, force)
@@ -80,16 +84,16 @@ def export_ledger(
 def export_costs(
     output: OutputOption,
     format: FormatOption = Format.CSV,
-    start: FromOption = None,
-    end: ToOption = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
     group_by: query.GroupByOption = query.GROUP_BY,
     tz: query.ZoneOption = None,
     tenant: query.TenantOption = None,
     project: query.ProjectOption = None,
     key: query.KeyOption = None,
     model: query.ModelOption = None,
-    accounted: PeriodOption = None,
-    session: SessionOption = None,
+    accounted: query.PeriodOption = None,
+    session: query.SessionOption = None,
     end_user: query.EndUserOption = None,
     tag: query.TagOption = None,
     kind: query.KindOption = None,
@@ -106,18 +110,19 @@ def export_costs(
     """Write a cost report, as `talkmeter report` makes it: at most 100,000 rows."""
     _check_output(output, format, json)
     given = settings()
-    zone = query.zone_of(tz or given.period_timezone)
-    months_of = query.months_of(basis, given.period_timezone)
-    first, last = period(start, end, zone, months_of)
-    filters = Filters(
-        start=first,
-        end=last,
+    asked = query.costs(
+        given,
+        start=start,
+        end=end,
+        tz=tz,
+        basis=basis,
+        accounted=accounted,
+        group_by=group_by,
+        count_sessions=count_sessions,
         tenant=tenant,
         project=project,
         key=key,
         model=model,
-        period=accounted_in(accounted, months_of is not None and (start or end) is not None),
-        months_of=months_of,
         session=session,
         end_user=end_user,
         tag=tag,
@@ -128,7 +133,6 @@ def export_costs(
         unrated=unrated,
         estimated=estimated,
     )
-    asked = CostQuery(query.groups_of(group_by), filters, zone, count_sessions=count_sessions)
     with database(given) as engine:
         rows = _write(costs_table(engine, asked), format, output, force)
     _done(output, format, rows, json)
@@ -147,21 +151,31 @@ def _check_output(output: Path, format: Format, json: bool) -> None:
 @contextmanager
 def _told() -> Iterator[Told]:
     """Show people how far it is, where they can see it."""
-    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("exporting", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with progress() as shown:
+        task = shown.add_task("exporting", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _write(table: Table, format: Format, output: Path, force: bool) -> int:
     if output == STDOUT:
-        rows = write(table, format, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return rows
+        return _print(table, format)
     try:
-        with complete_file(output, overwrite=force) as file:
+        with undone_by_signals(), complete_file(output, overwrite=force) as file:
             return write(table, format, file)
     except OSError as problem:
         fail(f"{output} cannot be written: {problem.strerror or problem}.")
+
+
+def _print(table: Table, format: Format) -> int:
+    try:
+        rows = write(table, format, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return rows
+    except BrokenPipeError:
+        raise  # nobody reads on, as with `| head`: that ends the command without a word
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+        fail(f"Standard output takes no more: {problem.strerror}.")
 
 
 def _done(output: Path, format: Format, rows: int, json: bool) -> None:

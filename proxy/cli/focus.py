@@ -5,11 +5,21 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
-from proxy.cli.exports import export
-from proxy.cli.output import JsonOption, database, fail, month, note, now, period, print_json, settings
+from proxy.cli.exports import STDOUT, export
+from proxy.cli.output import (
+    JsonOption,
+    database,
+    fail,
+    month,
+    note,
+    now,
+    period,
+    print_json,
+    progress,
+    settings,
+    undone_by_signals,
+)
 from proxy.cli.query import TenantOption
 from proxy.core.periods import month_of
 from proxy.exports.focus import Export, Wanted
@@ -44,6 +54,8 @@ def export_focus(
     json: JsonOption = False,
 ) -> None:
     """Write cost and usage as FOCUS has it. Ends with 3 if something has no price: it is in a file beside."""
+    if output == STDOUT:
+        raise typer.BadParameter("there may be two files: give --output FILE", param_hint="--output")
     first, last = period(start, end)
     filters = Filters(start=first, end=last, tenant=tenant)
     wanted = Wanted(version, _view(whose), filters, _month(billed_in, start, end))
@@ -63,11 +75,11 @@ def _month(billed_in: str | None, start: str | None, end: str | None) -> str | N
 
 
 def _write(found: Export, output: Path, force: bool) -> Written:
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("exporting", total=found.count())
+    with undone_by_signals(), progress() as shown:
+        task = shown.add_task("exporting", total=found.count())
         try:
             return write_focus(
-                found, output, overwrite=force, told=lambda done: progress.update(task, completed=done)
+                found, output, overwrite=force, told=lambda done: shown.update(task, completed=done)
             )
         except OSError as problem:
             fail(f"{output} cannot be written: {problem.strerror or problem}.")

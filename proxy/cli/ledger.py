@@ -7,13 +7,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from proxy.cli import query
 from proxy.cli.output import (
     ID,
     NUMBER,
     JsonOption,
     database,
     fail,
-    month,
     note,
     period,
     print_json,
@@ -39,16 +39,14 @@ ENTRY_ID_MAX = 2**63 - 1
 
 @ledger.command("list")
 def list_entries(
-    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant (name or id).")] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
-    key: Annotated[str | None, typer.Option(help="Only this API key (id).")] = None,
-    session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    accounted: Annotated[
-        str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
-    ] = None,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
+    tenant: query.TenantOption = None,
+    project: query.ProjectOption = None,
+    key: query.KeyOption = None,
+    session: query.SessionOption = None,
+    model: query.ModelOption = None,
+    accounted: query.PeriodOption = None,
     unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
     after: Annotated[
         int, typer.Option(min=0, max=ENTRY_ID_MAX, help="Only entries with a greater id (with --json).")
@@ -70,7 +68,7 @@ def list_entries(
         key=key,
         session=session,
         model=model,
-        period=month("--period", accounted) if accounted is not None else None,
+        period=query.month_given(accounted),
         unrated=unrated,
     )
     with database(given) as engine:

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
@@ -67,6 +69,26 @@ def database(given: Settings | None = None) -> Iterator[Engine]:
         fail(problem)
     finally:
         engine.dispose()
+
+
+@contextlib.contextmanager
+def undone_by_signals() -> Iterator[None]:
+    """SIGTERM undoes what is half done, as Ctrl-C does, before it ends the command."""
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def progress() -> Progress:
+    """Return what shows people how far it is; where nobody looks, it writes nothing."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)
 
 
 def pepper_of(given: Settings, engine: Engine) -> bytes:

@@ -1,16 +1,18 @@
-"""The options that say what a report is about: the same for `report` and for `report save`."""
+"""The options that say what a report or an export is about, and what they come to."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
 
+from proxy.cli.output import month, period
+from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.store.filters import Filters, check_filters
 from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
-from proxy.store.reports import Basis
+from proxy.store.reports import Basis, CostQuery
 
 GroupByOption = Annotated[
     str, typer.Option(help=f"Any of {', '.join(GROUPS)}, tag:NAME, with commas between.")
@@ -22,6 +24,12 @@ BasisOption = Annotated[
 ZoneOption = Annotated[
     str | None, typer.Option("--tz", help="Time zone of days and months; else PERIOD_TIMEZONE.")
 ]
+FromOption = Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")]
+ToOption = Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")]
+PeriodOption = Annotated[
+    str | None, typer.Option("--period", help="Only what is accounted in this month, such as 2026-11.")
+]
+SessionOption = Annotated[str | None, typer.Option(help="Only this session (id).")]
 TenantOption = Annotated[str | None, typer.Option(help="Only this tenant (name or id).")]
 ProjectOption = Annotated[str | None, typer.Option(help="Only this project (name or id).")]
 KeyOption = Annotated[str | None, typer.Option(help="Only this API key (id).")]
@@ -37,6 +45,36 @@ EstimatedOption = Annotated[bool, typer.Option("--estimated", help="Only what is
 SessionsOption = Annotated[bool, typer.Option("--sessions", help="Count sessions, however long that takes.")]
 
 GROUP_BY = "tenant,model"
+
+
+def costs(
+    given: Settings,
+    *,
+    start: str | None,
+    end: str | None,
+    tz: str | None,
+    basis: Basis,
+    accounted: str | None,
+    group_by: str,
+    count_sessions: bool,
+    **filters: Any,
+) -> CostQuery:
+    """Return the query that the options of `report` ask for; what cannot be meant ends the command with 2.
+
+    `filters` are those of `Filters` beside times and periods.
+    """
+    zone = zone_of(given.period_timezone if tz is None else tz)
+    months = months_of(basis, given.period_timezone)
+    first, last = period(start, end, zone, months)
+    if accounted is not None and months is not None and (start or end):
+        raise typer.BadParameter("give it, or --from and --to with --basis period", param_hint="--period")
+    wanted = Filters(start=first, end=last, period=month_given(accounted), months_of=months, **filters)
+    return CostQuery(groups_of(group_by), checked(wanted), zone, count_sessions=count_sessions)
+
+
+def month_given(accounted: str | None) -> str | None:
+    """Return the month of --period, if there is one; a wrong one ends the command with 2."""
+    return None if accounted is None else month("--period", accounted)
 
 
 def groups_of(text: str, check: Callable[[Sequence[str]], None] = check_groups) -> tuple[str, ...]:

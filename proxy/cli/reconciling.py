@@ -149,7 +149,7 @@ def set_rule(
     reason: ReasonOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Say what lines of the bill are. Where several rules fit, the longest one decides."""
+    """Say what lines of the bill are. Of several that fit, the one with most text before its * decides."""
     if ignore == (meter is not None):
         raise typer.BadParameter("give either --meter or --ignore", param_hint="--meter")
     with database() as engine, writing(engine) as connection:

@@ -42,10 +42,10 @@ class Meant:
 
 
 class LineItems:
-    """Rules, of which the one with the longest name that fits decides."""
+    """Rules, of which the most particular one that fits decides: `gpt-4o*` before `*, text input`."""
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        self._rules = sorted(rules, key=lambda rule: (-len(rule.name), rule.name))
+        self._rules = sorted(rules, key=_generality)
 
     def find(self, line_item: str) -> Meant | None:
         """Return what a line is; None where no rule is about it."""
@@ -54,6 +54,12 @@ class LineItems:
             if model is not None:
                 return Meant(without_date(model) if rule.meter else "", rule.meter)
         return None
+
+
+def _generality(rule: Rule) -> tuple[int, int, str]:
+    """Return what puts a rule behind others: little text before the star, then little text at all."""
+    front, _, _ = rule.name.partition(ANY)
+    return -len(front), -len(rule.name), rule.name
 
 
 def rule_problem(rule: Rule) -> str | None:

@@ -14,6 +14,7 @@ from typing import BinaryIO
 from proxy.store import Conflict, StoreError
 
 PART = ".part"
+_NAME_CHARS = 40  # of the name that the hidden one has: together they have to be a name
 
 
 @contextlib.contextmanager
@@ -25,10 +26,10 @@ def complete_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     Raises:
         StoreError: there is something already that may not be written over, or no such file can be made.
     """
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     _refuse(path, place, overwrite)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{place.name}.", suffix=PART, dir=place.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{place.name[:_NAME_CHARS]}.", suffix=PART, dir=place.parent)
     except OSError as problem:
         raise StoreError(f"{path} cannot be written: {problem.strerror or problem}.") from None
     part = Path(name)
@@ -46,6 +47,8 @@ def complete_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
 
 
 def _refuse(path: Path, place: Path, overwrite: bool) -> None:
+    if place.is_symlink():
+        raise StoreError(f"{path} is a link that leads nowhere: name a file.")
     if place.exists() and not place.is_file():
         raise StoreError(f"{path} is not a file: name one.")
     if place.exists() and not overwrite:

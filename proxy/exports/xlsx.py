@@ -32,7 +32,11 @@ def write_xlsx(table: Table, out: Sink) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="talkmeter-") as folder:
         made = Path(folder) / "export.xlsx"
-        _make(table, made, folder)
+        try:
+            _make(table, made, folder)
+        except OSError as problem:  # of this folder, not of where the workbook goes
+            said = f"{problem.strerror} in {Path(folder).parent}, the folder for temporary files (TMPDIR)"
+            raise OSError(problem.errno, said) from problem
         with made.open("rb") as file:
             shutil.copyfileobj(file, out)
 
@@ -52,7 +56,7 @@ def _make(table: Table, path: Path, folder: str) -> None:
     try:
         book.close()
     except xlsxwriter.exceptions.FileCreateError as problem:
-        raise OSError(str(problem)) from problem
+        raise problem.args[0] from None
 
 
 def _abandon(book: Any) -> None:

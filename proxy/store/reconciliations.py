@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from proxy.core.announced import Announced
 from proxy.core.bill import Charge, Count, bill
+from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.reconcile import (
     Cause,
     Row,
@@ -157,8 +158,8 @@ def compare_bill(
     sole = sole_project(scope.projects or told)
     booked = our_side(connection, scope.read, said.at - terms.delay)
     ours = books(booked, aliases, lambda project: project or sole)
-    if scope.projects:
-        ours = {cell: own for cell, own in ours.items() if cell.project in scope.projects}
+    if scope.projects:  # what nobody knows the project of is ours to ask for, too
+        ours = {cell: own for cell, own in ours.items() if cell.project in (None, *scope.projects)}
     theirs = bill(said.charges, said.counts, load_line_items(connection), ours)
     found = compare(ours, theirs, price_history(connection, aliases))
     rows = [row for row in found if scope.first_on <= row.cell.on < scope.end_on]
@@ -170,8 +171,16 @@ def compare_bill(
 def record(
     connection: Connection, scope: Scope, terms: Terms, said: TheirSide, rows: Sequence[Row], act: Act
 ) -> Reconciliation:
-    """Keep a comparison, and announce what is over its limit; the same difference of a day once."""
+    """Keep a comparison, and announce what is over its limit; the same difference of a day once.
+
+    Raises:
+        StoreError: the bill comes to more than a ledger can hold.
+    """
     id = new_id("rec")
+    days = [_day(on, own, terms, said.at) for on, own in by_day(rows, scope.first_on, scope.end_on)]
+    of_days = [_day_values(id, day) for day in days]
+    values = [_row_values(id, number, row) for number, row in enumerate(rows, 1)]
+    _check([*of_days, *values, *(row.theirs.keys for row in rows)])
     connection.execute(
         insert(reconciliation).values(
             id=id,
@@ -187,9 +196,7 @@ def record(
             row_count=len(rows),
         )
     )
-    days = [_day(on, own, terms, said.at) for on, own in by_day(rows, scope.first_on, scope.end_on)]
-    connection.execute(insert(reconciliation_day), [_day_values(id, day) for day in days])
-    values = [_row_values(id, number, row) for number, row in enumerate(rows, 1)]
+    connection.execute(insert(reconciliation_day), of_days)
     for start in range(0, len(values), _ROWS_PER_INSERT):
         connection.execute(insert(reconciliation_row), values[start : start + _ROWS_PER_INSERT])
     announce(connection, [_announcement(id, day, act.at) for day in days if day.is_over])
@@ -268,6 +275,16 @@ def _day(on: date, rows: Iterable[Row], terms: Terms, at: datetime) -> Day:
     amounts = {"ours": total.ours, "theirs": total.theirs, "unexplained": total.unexplained}
     causes = {cause.value: amount for cause, amount in total.causes.items()}
     return Day(on, is_final(on, at, terms.delay), {**amounts, **causes}, terms.threshold.of(total.theirs))
+
+
+def _check(found: Iterable[Mapping[str, object]]) -> None:
+    """Raises StoreError: a number is larger than what a BIGINT column holds."""
+    for values in found:
+        if any(isinstance(one, int) and abs(one) > AMOUNT_NANOUSD_MAX for one in values.values()):
+            raise StoreError(
+                "The provider's bill has numbers that no ledger can hold: compare fewer days, or ask the"
+                " provider what they are."
+            )
 
 
 def _day_values(id: str, day: Day) -> dict[str, Any]:

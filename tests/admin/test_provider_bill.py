@@ -1,6 +1,7 @@
 """The provider's bill, read over HTTP: from the simulator, and from a server that answers oddly."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -161,6 +162,10 @@ ODD: list[tuple[Any, str]] = [
     ({}, "no list of objects in 'data'"),
     ({"data": [1]}, "no list of objects in 'data'"),
     (page(data=[{"start_time": "today", "results": []}]), "no number in 'start_time'"),
+    (page(data=[{"results": [GOOD]}]), "no day in 'start_time'"),
+    (page(data=[{"start_time": 10**15, "results": []}]), "no day in 'start_time'"),
+    (page(has_more=True), "no name of the next page"),
+    (page(has_more=True, next_page=2), "no name of the next page"),
     (page(GOOD | {"amount": {"value": 1, "currency": "eur"}}), "not in US dollars"),
     (page(GOOD | {"amount": None}), "not in US dollars"),
     (page(GOOD | {"amount": {"value": "NaN", "currency": "usd"}}), "is no number"),
@@ -190,6 +195,22 @@ async def test_answers_that_cannot_be_understood() -> None:
         async with answering(lambda body=body: web.json_response(body)) as source:  # type: ignore[misc]
             with pytest.raises(BillError, match=problem):
                 await asyncio.to_thread(read_bill, source, SCOPE, NOW)
+
+
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "-1e-99999999999999999999", "NaN", "1" * 5_000])
+async def test_numbers_that_are_none(number: str) -> None:
+    text = json.dumps(page(GOOD)).replace('"0.5"', number)
+    async with answering(lambda: web.Response(text=text, content_type="application/json")) as source:
+        with pytest.raises(BillError, match="cannot be understood"):
+            await asyncio.to_thread(read_bill, source, SCOPE, NOW)
+
+
+@pytest.mark.parametrize("key", ["sk-admin\nabc", "sk-admin\x00"])
+def test_a_key_that_no_header_can_hold(key: str) -> None:
+    source = BillSource("http://127.0.0.1:1/v1", key, pause_s=0.0)
+    with pytest.raises(BillError, match="TALKMETER_UPSTREAM_ADMIN_KEY") as told:
+        read_bill(source, SCOPE, NOW)
+    assert "sk-admin" not in str(told.value)
 
 
 async def test_odd_answers_that_can(monkeypatch: pytest.MonkeyPatch) -> None:

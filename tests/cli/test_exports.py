@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import openpyxl
@@ -12,6 +16,8 @@ import pytest
 from proxy.core.usage import Meter
 from tests.cli.conftest import Talkmeter
 from tests.ledgers import Books
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def test_the_ledger_as_csv_on_standard_output(talkmeter: Talkmeter, booked: Book
         ("r3", "text_in"),
     ]
     assert (rows[2]["model"], rows[2]["cost_usd"], rows[3]["cost_usd"]) == ("'=unheard()", "", "0.000004000")
-    assert "rows" not in ran.err
+    assert ran.err == ""  # a program reads it: nothing to be told
 
 
 def test_every_format_to_a_file(talkmeter: Talkmeter, booked: Books, tmp_path: Path) -> None:
@@ -88,9 +94,9 @@ def test_what_is_there_is_kept_without_force(talkmeter: Talkmeter, booked: Books
         (("ledger", "--output", "x.csv", "--tenant", "nobody"), 1),
         (("ledger", "--output", "no/folder/x.csv"), 1),
         (("ledger", "--output", "x.csv", "--from", "soon"), 2),
-        (("ledger", "--output", "x.csv", "--kind", "gift"), 1),
-        (("costs", "--output", "x.csv", "--group-by", "zodiac"), 1),
-        (("costs", "--output", "x.csv", "--tz", "Mars/Olympus"), 1),
+        (("ledger", "--output", "x.csv", "--kind", "gift"), 2),
+        (("costs", "--output", "x.csv", "--group-by", "zodiac"), 2),
+        (("costs", "--output", "x.csv", "--tz", "Mars/Olympus"), 2),
         (("costs", "--output", "x.csv", "--basis", "period", "--from", "2026-11-02"), 2),
     ],
 )
@@ -99,3 +105,42 @@ def test_what_cannot_be(
 ) -> None:
     talkmeter.fails("export", *words, code=code)
     assert not [one for one in tmp_path.iterdir() if "x.csv" in one.name]
+
+
+def run(*words: str, stdout: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "proxy", "export", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
+
+
+def test_standard_output_that_takes_no_more(talkmeter: Talkmeter, booked: Books) -> None:
+    """Neither a full disk nor a reader that has left is our bug: no traceback."""
+    with open("/dev/full", "w") as full:
+        ended = run("ledger", "--output", "-", stdout=full.fileno())
+        told = ended.communicate()[1]
+    assert (
+        ended.returncode == 1 and told == "error: Standard output takes no more: No space left on device.\n"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    ended = run("ledger", "--output", "-", stdout=write_end)
+    os.close(write_end)
+    assert ended.communicate()[1] == "" and ended.returncode == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("what", ["ledger", "focus"])
+def test_whoever_ends_it_leaves_no_half_of_a_file(
+    talkmeter: Talkmeter,
+    booked: Books,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), number))
+    handler = signal.getsignal(number)
+    assert talkmeter.run("export", what, "--output", "x.csv").code == code
+    assert not [one for one in tmp_path.iterdir() if "x." in one.name]
+    assert signal.getsignal(number) == handler

@@ -34,7 +34,7 @@ def names(version: Version) -> list[str]:
 
 def test_a_month_is_a_file(talkmeter: Talkmeter, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = talkmeter(*MONTH)
-    assert ran.err.strip() == "focus.csv: 2 rows" and not UNRATED.exists()
+    assert ran.err == "focus.csv: 2 rows\n" and not UNRATED.exists()
     rows = read(FILE)
     assert list(rows[0]) == names(Version.V1_2)
     assert {row["SubAccountName"] for row in rows} == {"'=acme"}  # no spreadsheet takes it for a formula
@@ -79,7 +79,8 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "no tenant 'nobody'" in talkmeter.fails(*MONTH, "--tenant", "nobody")
     assert "set TALKMETER_STATEMENT_ISSUER" in talkmeter.fails(*MONTH, "--as", "tenant")
     assert "cannot be written" in talkmeter.fails(*MONTH[:-1], "no/where.csv")
-    assert not FILE.exists()
+    assert "give --output FILE" in talkmeter.fails(*MONTH[:-1], "-", code=2)
+    assert not FILE.exists() and not Path("-").exists()
 
 
 def test_without_a_time_it_is_the_month_so_far(talkmeter: Talkmeter, books: Books) -> None:

@@ -29,7 +29,7 @@ def test_every_meter_that_can_be_billed_has_a_rule() -> None:
     assert [rule_problem(rule) for rule in DEFAULTS] == [None] * len(DEFAULTS)
 
 
-def test_the_longest_name_decides() -> None:
+def test_the_most_particular_rule_decides() -> None:
     rules = [
         Rule("*, audio input", Meter.AUDIO_IN),
         Rule("gpt-4o*", None),
@@ -41,6 +41,19 @@ def test_the_longest_name_decides() -> None:
     assert items.find("gpt-4o-mini, input") == Meant("", None)
     assert items.find("voice whatever in") == Meant("gpt-realtime", Meter.AUDIO_IN)
     assert LineItems(rules[::-1]).find("gpt-realtime, audio input") == Meant("gpt-realtime", Meter.AUDIO_IN)
+
+
+def test_how_a_line_begins_says_more_than_how_it_ends() -> None:
+    """Else what another app pays for could not be left out: the rules that come with it are longer."""
+    items = LineItems(
+        [*DEFAULTS, Rule("gpt-4o*", None), Rule("gpt-4o-realtime*, audio input", Meter.AUDIO_IN, "m")]
+    )
+    assert items.find("gpt-4o-mini, text input") == Meant("", None)
+    assert items.find("gpt-4o-realtime-preview, audio input") == Meant("m", Meter.AUDIO_IN)
+    assert items.find("gpt-realtime, text input") == Meant("gpt-realtime", Meter.TEXT_IN)
+    last = LineItems([*DEFAULTS, Rule("*", None)])
+    assert last.find("gpt-realtime, text input") == Meant("gpt-realtime", Meter.TEXT_IN)
+    assert last.find("storage") == Meant("", None)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,21 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert link.is_symlink() and path.read_bytes() == b"new"
 
 
+def test_a_link_that_leads_nowhere_is_no_place(tmp_path: Path) -> None:
+    link = tmp_path / "link.csv"
+    link.symlink_to(link)
+    with pytest.raises(StoreError, match="leads nowhere"), complete_file(link, overwrite=True):
+        pass
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "\U0001f600" * 62])
+def test_the_longest_name_that_a_folder_takes(tmp_path: Path, name: str) -> None:
+    with complete_file(tmp_path / name) as file:
+        file.write(b"one")
+    assert (tmp_path / name).read_bytes() == b"one"
+
+
 @pytest.mark.parametrize("name", ["", "no/such/folder.csv"])
 def test_where_no_file_can_be(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError), complete_file(tmp_path / name, overwrite=True):

@@ -10,8 +10,10 @@ from typing import Any
 
 import openpyxl
 import pytest
+import xlsxwriter
 from hypothesis import given, settings
 from openpyxl.utils.escape import unescape
+from xlsxwriter.exceptions import FileCreateError
 
 from proxy.exports import xlsx
 from proxy.exports.table import Column, Kind, Row, Table
@@ -86,6 +88,24 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ZeroDivisionError):
         made(((1 // n,) for n in (1, 0)), [Column("n", Kind.INTEGER)])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "problem", [OSError(28, "No space left"), FileCreateError(OSError(28, "No space left"))]
+)
+def test_which_folder_is_full_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """It is not the one that the export goes to."""
+
+    def full(_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(xlsxwriter.Workbook, "close", full)
+    with pytest.raises(OSError, match=rf"No space left in {tmp_path}, .*TMPDIR") as told:
+        made([ROW])
+    assert told.value.errno == 28
 
 
 @given(ROWS)

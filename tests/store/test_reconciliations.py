@@ -9,6 +9,7 @@ from sqlalchemy.exc import DatabaseError
 
 from proxy.core.bill import Charge, Count
 from proxy.core.line_items import Rule
+from proxy.core.money import AMOUNT_NANOUSD_MAX
 from proxy.core.reconcile import Threshold
 from proxy.core.usage import Meter
 from proxy.store import NotFound, StoreError, reconciliations
@@ -158,7 +159,8 @@ def test_only_some_projects(books: Books) -> None:
     (row,) = rows(books.engine, run(books.engine, only, Scope(ON, NEXT, ("proj_a",))))
     assert (row["project"], row["theirs_quantity"], row["unexplained_nanousd"]) == ("proj_a", None, 0)
     nothing = TheirSide([], (), READ_AT)
-    assert rows(books.engine, run(books.engine, nothing, Scope(ON, NEXT, ("proj_b", "proj_c")))) == []
+    (row,) = rows(books.engine, run(books.engine, nothing, Scope(ON, NEXT, ("proj_b", "proj_c"))))
+    assert (row["project"], row["ours_nanousd"], row["unexplained_nanousd"]) == (None, 320_000, -320_000)
 
 
 def test_rules_and_aliases_decide_what_is_compared(books: Books) -> None:
@@ -190,6 +192,21 @@ def test_what_cannot_be_compared(books: Books, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reconciliations, "ROWS_MAX", 1)
     with pytest.raises(StoreError, match="2 rows, more than 1: compare fewer days"):
         run(books.engine, said(charge(1), charge(2, "x")))
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        said(*[charge(AMOUNT_NANOUSD_MAX)] * 2),
+        said(charge(AMOUNT_NANOUSD_MAX, "x"), charge(AMOUNT_NANOUSD_MAX, "y")),
+        said(charge(1), counted=10**19),
+    ],
+)
+def test_a_bill_that_no_ledger_can_hold(books: Books, theirs: TheirSide) -> None:
+    with pytest.raises(StoreError, match="numbers that no ledger can hold"):
+        run(books.engine, theirs)
+    with reading(books.engine) as connection:
+        assert list_reconciliations(connection) == []
 
 
 @pytest.mark.parametrize("table", ["reconciliation", "reconciliation_day", "reconciliation_row"])
