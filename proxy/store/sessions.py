@@ -66,13 +66,9 @@ def list_sessions(
     engine: Engine, now: datetime, *, tenant_id: str | None = None, live: bool = False, limit: int = 100
 ) -> list[SessionRow]:
     """Return the newest sessions first; with `live` only those that go on."""
-    query = _sessions().order_by(session.c.opened_at.desc(), session.c.id.desc())
-    if tenant_id is not None:
-        query = query.where(session.c.tenant_id == tenant_id)
-    if live:
-        query = query.where(live_session.c.seen_at >= now - timedelta(seconds=LIVE_S))
+    page = Page(limit=min(limit, SESSIONS_MAX), newest_first=True)
     with reading(engine) as connection:
-        return _session_rows(connection, query.limit(min(limit, SESSIONS_MAX)), now)
+        return page_of_sessions(connection, now, page, tenant_id=tenant_id, live=live)
 
 
 def page_of_sessions(
@@ -180,9 +176,7 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     return SessionRow(
         **{name: getattr(row, name) for name in _COLUMNS if name != "model"},
         model=(live and row.live_model) or row.model,
-        seconds=int(((row.closed_at or now) - row.opened_at).total_seconds())
-        if row.closed_at or live
-        else None,
+        seconds=_seconds(row, now) if row.closed_at or live else None,
         **now_it_is,
         tenant=row.tenant,
         project=row.project,

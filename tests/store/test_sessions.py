@@ -77,3 +77,5 @@ def test_the_newest_come_first(books: Books) -> None:
     assert ids(limit=2) == ["s2", "s1"]
     assert ids(tenant_id=acme) == ["s1", "s0"]
     assert ids(live=True) == ["s0"]
+    books.close("s0")
+    assert ids(live=True) == [], "what is over is not live, however lately it was seen"
