@@ -46,6 +46,7 @@ def test_a_session_that_is_over(books: Books) -> None:
         "seconds": 300,
         "responses": 2,
         "cost_nanousd": 40_000,
+        "billed_nanousd": 40_000,
         "unrated_entries": 1,
         "running_nanousd": 0,
         "burn_nanousd": 0,
