@@ -21,6 +21,7 @@ from proxy.store import StoreError
 from proxy.store.instants import parse_instant
 
 FORMAT = "talkmeter-rate-cards/1"
+DOLLAR_DIGITS_MAX = 30  # before or after the point: what has more neither overflows nor becomes 0
 FILE_CHARS_MAX = 8 * 1024 * 1024
 CARDS_MAX = 50_000
 FAULTS_SHOWN_MAX = 20
@@ -94,7 +95,7 @@ def _dollars(text: str) -> Decimal:
         value = Decimal(text) if len(text) <= 30 else None
     except InvalidOperation:
         value = None
-    if value is None or not value.is_finite():
+    if value is None or not value.is_finite() or abs(value.adjusted()) > DOLLAR_DIGITS_MAX:
         raise ValueError(f"{text[:30]!r} is not an amount in dollars, such as 32.00")
     return value
 

@@ -142,7 +142,7 @@ def refusal(period: str, found: Sequence[Obstacle]) -> str:
     for one in found:
         more = ", …" if one.count > len(one.examples) else ""
         lines.append(f"{one.name}: {one.count:,} {one.problem} ({'; '.join(one.examples)}{more})")
-        lines.append(f"    {one.remedy}; or --override {one.name}=REASON")
+        lines.append(f"    {one.remedy}; or override {one.name}, with a reason")
     return "\n".join(lines)
 
 

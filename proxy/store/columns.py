@@ -13,6 +13,11 @@ from sqlalchemy import BigInteger, Dialect, Integer, MetaData, Text, TypeDecorat
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+
+class Unreadable(ValueError):
+    """What is stored is none of what was ever written there: somebody has changed it by hand."""
+
+
 # SQLite makes a primary key the row's own number only when its type is spelt INTEGER.
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
 
@@ -39,7 +44,10 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else to_micros(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(int(value))
+        try:
+            return None if value is None else from_micros(int(value))
+        except (ValueError, OverflowError):
+            raise Unreadable(f"{value!r} is no instant") from None
 
 
 class Words(TypeDecorator[str]):
@@ -66,7 +74,10 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.encode(_storable(value), order="sorted").decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value)
+        try:
+            return None if value is None else msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            raise Unreadable(f"{value!r} is no JSON") from None
 
 
 def storable(text: str) -> str:

@@ -54,8 +54,12 @@ def close_or_ask(
     """Close a period, or ask for that; raises what `close` does, and what `ask` does."""
     if not rule.on:
         return close(connection, period, act, zone=zone, overrides=overrides, issuer=issuer)
-    _, found = examine(connection, period, zone, overrides, lock_chain(connection), act.at)
-    what = {"overrides": dict(overrides), "in_the_way": [_counted(one) for one in found]}
+    closing, found = examine(connection, period, zone, overrides, lock_chain(connection), act.at)
+    what = {
+        "zone": str(closing.periods.zone),
+        "overrides": dict(overrides),
+        "in_the_way": [_counted(one) for one in found],
+    }
     return ask(connection, Wanted(CLOSE, period, None, what), act)
 
 
@@ -87,13 +91,19 @@ class Approver:
 
     def check(self, request: Approval, act: Act) -> None:
         """Raises StoreError: somebody else has to decide about this."""
-        if request.asked_by == act.actor:
+        if _name_of(request.asked_by) == _name_of(act.actor):
             raise Forbidden("You have asked for this yourself: somebody else approves it.")
         if self.token is None or self.token.created_at >= request.asked_at:
             raise Conflict(
                 "The token that approves has to be older than the request, so that nobody makes one to"
                 " approve their own: somebody who had theirs before approves it, or ask again."
             )
+
+
+def _name_of(actor: str) -> str:
+    """Return the name of who acts, whether on the command line (cli:NAME@HOST) or through the API."""
+    way, _, name = actor.partition(":")
+    return (name.rpartition("@")[0] if way == "cli" else name).casefold()
 
 
 def approve(
@@ -135,6 +145,11 @@ def _close(
 ) -> dict[str, Any]:
     overrides = request.wanted["overrides"]
     closed = close(connection, request.object, act, zone=zone, overrides=overrides, issuer=issuer)
+    if closed.close.zone != (asked := request.wanted["zone"]):
+        raise Conflict(
+            f"This was asked for in {asked}, and would be done in {closed.close.zone}: set"
+            " TALKMETER_PERIOD_TIMEZONE to the same everywhere, or reject this and ask again."
+        )
     known = {one["what"]: one["count"] for one in request.wanted["in_the_way"]}
     for one in closed.close.overridden:
         if one["count"] > known.get(one["what"], 0):

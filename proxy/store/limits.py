@@ -7,7 +7,7 @@ audit log.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Select, Table, delete, insert, select
@@ -24,6 +24,8 @@ from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
 
 MODEL_CHARS_MAX = 256
 RULES_MAX = 100  # of an owner: all of them are looked at for every model that is named
+_SECONDS_MAX = Decimal(AMOUNT_NANOUSD_MAX).scaleb(-3)
+_EXACT = Context(prec=40, traps=[Inexact])
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +129,15 @@ def parse_value(name: LimitName, text: str) -> int:
 
 def _milliseconds(text: str) -> int:
     try:
-        value = Decimal(text) * 1_000
+        value = Decimal(text)
     except InvalidOperation:
         raise ValueError(f"{text!r} is not a number of seconds") from None
-    if not value.is_finite() or value != value.to_integral_value():
-        raise ValueError(f"{text!r} is not a number of seconds with at most three decimals")
-    return int(value)
+    if not value.is_finite() or value.copy_abs() > _SECONDS_MAX:
+        raise ValueError(f"{text!r} is not a number of seconds that a limit can be")
+    try:
+        return int(_EXACT.to_integral_exact(_EXACT.multiply(value, Decimal(1_000))))
+    except Inexact:
+        raise ValueError(f"{text!r} is not a number of seconds with at most three decimals") from None
 
 
 def _whole(text: str) -> int:

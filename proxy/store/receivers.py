@@ -181,6 +181,6 @@ def _check_webhook(connection: Connection, webhook_id: str, tenant_id: str | Non
         raise Conflict(f"Webhook {hook.id} hears of the tenant {hook.tenant} only, and this is not about it.")
     if at_once:
         raise Conflict(
-            f"Webhook {hook.id} is sent anomalies at once if it asks for {Announced.SPEND_ANOMALY}:"
-            f" `talkmeter webhook create --kind {Announced.SPEND_ANOMALY}`. Give --every for a list of them."
+            f"Webhook {hook.id} hears of anomalies at once if it was made for {Announced.SPEND_ANOMALY}: that"
+            " needs no schedule. For a list of them let the schedule send every day or every week."
         )

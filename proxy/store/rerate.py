@@ -101,7 +101,8 @@ class Rerating:
             ledger_entry.c.kind.in_(METERED),
             ledger_entry.c.id.between(after + 1, last),
         ]
-        refuse_archived(connection, wanted, "rating again")
+        is_rated = ledger_entry.c.cost_nanousd.is_not(None)  # what is not had no lines when it was archived
+        refuse_archived(connection, [*wanted, is_rated], "rating again")
         page = stored(connection, wanted, PAGE_ENTRIES)
         pairs = [(old, new) for old in page if differs(old.record, new := rerated(old, cards))]
         if self.act is not None and pairs:

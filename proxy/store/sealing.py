@@ -62,7 +62,8 @@ def archivable(connection: Connection, period: str) -> Close:
 
 def _check_unrated(connection: Connection, period: str) -> None:
     entry = ledger_entry.c
-    wanted = (entry.period == period, entry.cost_nanousd.is_(None), CURRENT)
+    has_lines = select(ledger_line.c.entry_id).where(ledger_line.c.entry_id == entry.id).exists()
+    wanted = (entry.period == period, entry.cost_nanousd.is_(None), CURRENT, has_lines)
     unrated = connection.execute(select(func.count()).select_from(ledger_entry).where(*wanted)).scalar_one()
     if unrated:
         raise Conflict(

@@ -6,35 +6,35 @@ as a whole adds up too: only a digest that was kept elsewhere tells. Lines that 
 from its file, where that is given; without it what is left is checked against its seal (`verify_archives`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, Row, Select, func, select
+from sqlalchemy import Engine, Row, func, select
 
 from proxy.core.rating import PUBLIC, RateCard, Terms
-from proxy.core.records import Kind, Role
+from proxy.core.records import Role
 from proxy.core.usage import Meter
 from proxy.store import adjustments
 from proxy.store.budget_list import load_book
 from proxy.store.chain import BlockHash, Head, chain
 from proxy.store.chain_rows import PERIOD, StoredEntry, StoredLines, blocks, stored_rows
 from proxy.store.changes import current
-from proxy.store.corrections import Stored, reversal, stored
+from proxy.store.columns import Unreadable
+from proxy.store.corrections import Stored, reversal
 from proxy.store.database import reading
 from proxy.store.prices import load_cards
 from proxy.store.rollup_check import rollup_fault
-from proxy.store.schema import budget_window, ledger_entry, ledger_line
+from proxy.store.schema import budget_window, ledger_entry
 from proxy.store.spend import ledger_sums, pot_in
 from proxy.store.verify_archives import Archives
 from proxy.store.verify_closes import ClosesCheck
+from proxy.store.verify_rows import METERED, PAGE_ENTRIES, UnreadableEntry, rows
 
-PAGE_ENTRIES = 1_000
 _AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
-_METERED = (Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION)
 _REPLACED = "\ufffd"  # stands for what the database cannot keep; the digest was made before that
 
 
@@ -66,8 +66,13 @@ def verify(
         StoreError: one of `files` is none of this ledger's archives, or is damaged; or lines were archived
             meanwhile.
     """
-    archives = Archives.load(engine, files)
-    verdict = _verified(engine, zone, progress, kept, archives)
+    try:
+        archives = Archives.load(engine, files)
+        verdict = _verified(engine, zone, progress, kept, archives)
+    except UnreadableEntry as problem:
+        return Verdict(problem.before, f"entry {problem.id}: {problem}")
+    except Unreadable as problem:
+        return Verdict(0, f"what is stored cannot be read: {problem}")
     if verdict.fault is not None:
         archives.check_same()
     return verdict
@@ -88,7 +93,7 @@ def _verified(
         closes = ClosesCheck.load(engine, connection, head, zone, archives)
     links = _Links(engine, head, _kept(kept) | closes.seals, archives)
     filed = archives.reader()
-    for row, here, old in _rows(engine, total):
+    for row, here, old in rows(engine, total):
         lines = filed.lines(row.period, row.id, here)
         fault = f"it has lines, and {row.period} is archived" if here and row.period in archives else None
         fault = fault or _fault(row, lines, cards, closes, expected_id=checked + 1)
@@ -193,50 +198,6 @@ class _Block:
         return None
 
 
-def _rows(engine: Engine, total: int) -> Iterator[tuple[Row[Any], Sequence[Row[Any]], Stored | None]]:
-    """Yield the entries, by id, up to `total`, with their lines and what they correct; later ones come still.
-
-    Read in pages, each a short transaction: what is booked does not change, and a long transaction
-    would hold back vacuum or checkpoints.
-    """
-    after = 0
-    while True:
-        wanted = ledger_entry.c.id.between(after + 1, total)
-        with reading(engine) as connection:
-            query = _with_period_of_corrected().where(wanted).order_by(ledger_entry.c.id)
-            page = connection.execute(query.limit(PAGE_ENTRIES)).all()
-            lines = _lines(connection, page)
-            corrected = _corrected(connection, page)
-        if not page:
-            return
-        yield from ((row, lines[row.id], corrected.get(row.id)) for row in page)
-        after = page[-1].id
-
-
-def _with_period_of_corrected() -> Select[Any]:
-    old = ledger_entry.alias("old")
-    query = select(ledger_entry, old.c.period.label("period_of_corrected"))
-    return query.outerjoin(old, old.c.id == ledger_entry.c.corrects)
-
-
-def _lines(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int, Sequence[Row[Any]]]:
-    lines: dict[int, list[Row[Any]]] = {row.id: [] for row in page}
-    if page:
-        inside = ledger_line.c.entry_id.between(page[0].id, page[-1].id)
-        for line in connection.execute(select(ledger_line).where(inside).order_by(ledger_line.c.meter)):
-            if line.entry_id in lines:
-                lines[line.entry_id].append(line)
-    return lines
-
-
-def _corrected(connection: Connection, page: Sequence[Row[Any]]) -> Mapping[int, Stored]:
-    """Return the earlier metered entries that entries of this page correct, by these entries' ids."""
-    corrections = [row for row in page if row.corrects is not None and row.corrects < row.id]
-    wanted = [ledger_entry.c.id.in_({row.corrects for row in corrections}), ledger_entry.c.kind.in_(_METERED)]
-    found = {old.row["id"]: old for old in stored(connection, wanted, PAGE_ENTRIES)} if corrections else {}
-    return {row.id: found[row.corrects] for row in corrections if row.corrects in found}
-
-
 def _fault(
     row: Row[Any],
     lines: Sequence[Row[Any]] | None,
@@ -301,7 +262,7 @@ def _record_fault(row: Row[Any], lines: Sequence[Row[Any]] | None) -> str | None
     """Return how an entry differs from what its key and digest were made of; its lines may be elsewhere."""
     if row.kind in adjustments.KINDS:
         return _adjustment_fault(row, lines or ())
-    if row.kind not in _METERED:
+    if row.kind not in METERED:
         return f"its kind is {row.kind!r}"
     if _REPLACED in f"{row.entry_key}{row.model}":
         return None
@@ -329,7 +290,7 @@ def _as_stored(row: Row[Any], lines: Sequence[Row[Any]]) -> Stored:
 
 def _correction_fault(row: Row[Any], lines: Sequence[Row[Any]], old: Stored | None) -> str | None:
     """Return how a reversal or a replacement does not fit the entry that it corrects."""
-    if row.kind not in _METERED or row.role == Role.ORIGINAL:
+    if row.kind not in METERED or row.role == Role.ORIGINAL:
         return None
     if old is None:
         return f"it corrects entry {row.corrects}, which is not there before it"

@@ -32,7 +32,7 @@ def test_a_month_is_shown_closed_and_stated(talkmeter: Talkmeter) -> None:
     assert (shown.code, shown.json["can_be_closed"]) == (1, False)
     assert [one["name"] for one in shown.json["obstacles"]] == ["unrated"]
     assert "entry 3: gpt-realtime-9" in talkmeter.run("period", "show", "2026-11").out
-    assert "rate again what is unrated" in talkmeter.fails("period", "close", "2026-11")
+    assert "or override unrated, with a reason" in talkmeter.fails("period", "close", "2026-11")
     ran = talkmeter("period", "close", "2026-11", "--override", "unrated=no price was published")
     assert ran.out.startswith("2026-11 is closed, in UTC. Statements: 2.\n3:")
     assert "Overridden: unrated, 1 (no price was published)." in ran.err and "Keep this digest" in ran.err

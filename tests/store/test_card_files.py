@@ -97,6 +97,8 @@ def test_rows_of_one_card_need_not_stand_together() -> None:
         (document(card(prices={"audio_in": {"usd": 32.0, "per": "million"}})), "in quotes"),
         (document(card(prices={"audio_in": {"usd": "1e", "per": "million"}})), "'1e' is not an amount"),
         (document(card(prices={"audio_in": {"usd": "NaN", "per": "million"}})), "not an amount"),
+        (document(card(prices={"audio_in": {"usd": "1e9999999", "per": "million"}})), "not an amount"),
+        (document(card(prices={"audio_in": {"usd": "1e-9999999", "per": "million"}})), "not an amount"),
         (
             document(card(prices={"audio_in": {"usd": "-1", "per": "million"}})),
             "not between 0 and one dollar",

@@ -4,6 +4,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -191,6 +192,28 @@ def test_who_has_no_name_decides_nothing(books: Books, actor: str) -> None:
         writing(books.engine) as connection,
     ):
         reject(connection, asked.id, Approver(None), act)
+
+
+@pytest.mark.parametrize("asker", ["cli:bob@desk", "cli:Bob@desk", "api:BOB"])
+def test_who_asks_elsewhere_by_the_same_name_is_the_same_person(books: Books, asker: str) -> None:
+    with writing(books.engine) as connection:
+        asked = book_or_ask(connection, LARGE, replace(ASKED, actor=asker), ZONE, ON)
+    assert isinstance(asked, Approval)
+    with pytest.raises(Forbidden, match="asked for this yourself"):
+        approved(books.engine, asked.id, approver(books.engine))
+    ann = approver(books.engine, "ann")
+    assert approved(books.engine, asked.id, ann, replace(BY_BOB, actor="api:ann")).state == "approved"
+
+
+def test_a_first_close_fixes_the_time_zone_that_was_asked_for(books: Books) -> None:
+    """The command line and `serve` may be set to different ones."""
+    berlin = ZoneInfo("Europe/Berlin")
+    with writing(books.engine) as connection:
+        asked = close_or_ask(connection, "2026-10", ASKED, rule=ON, zone=berlin, overrides=UNRATED)
+    assert isinstance(asked, Approval) and asked.wanted["zone"] == "Europe/Berlin"
+    with pytest.raises(Conflict, match="asked for in Europe/Berlin, and would be done in UTC"):
+        approved(books.engine, asked.id, approver(books.engine))
+    assert state(books.engine, asked.id) == "pending"
 
 
 def test_a_token_that_is_made_to_approve_does_not(books: Books) -> None:

@@ -9,6 +9,7 @@ from proxy.store.database import reading, writing
 from proxy.store.deliveries import claim, fan_out, list_deliveries
 from proxy.store.outbox import Announcement, announce
 from proxy.store.receivers import REMOVED, Receiver, Target, parse_targets
+from proxy.store.schedules import Content
 from proxy.store.schema import webhook
 from proxy.store.tenants import create_tenant
 from proxy.store.webhooks import create_webhook, delete_webhook, list_webhooks
@@ -77,7 +78,7 @@ def test_who_stays_is_left_as_it_is_and_who_goes_is_sent_nothing_more(database: 
         fan_out(connection, NOW)
         assert {one.webhook_id for one in list_deliveries(connection)} == {ann.id, bob.id, slack.id}
     second = schedule(database, "mailto:ann@example.com", slack.id, "mailto:cy@example.com")
-    assert second.to[:2] == [ann, slack] and second.to[2].to == "mailto:cy@example.com"
+    assert second.to == [ann, Receiver(second.to[1].id, "email", "mailto:cy@example.com"), slack]
     with writing(database) as connection:
         assert {one.webhook_id for one in claim(connection, NOW, lambda _: 8, 64)} == {ann.id, slack.id}
         errors = {one.webhook_id: one.error for one in list_deliveries(connection)}
@@ -107,3 +108,16 @@ def test_webhooks_are_of_whom_they_hear(database: Engine) -> None:
     kept = schedule(database, f"webhook:{all_.id}", tenant="acme")
     assert [one.id for one in kept.to] == [all_.id]
     assert receivers(database) == [("webhook", URL, True), ("webhook", URL, False)]
+
+
+@EMBEDDED
+def test_a_webhook_hears_of_anomalies_by_itself(database: Engine) -> None:
+    """The text holds for the command line and for the API: it names neither's options."""
+    with writing(database) as connection:
+        hook, _ = create_webhook(connection, url=URL, act=ACT)
+    with pytest.raises(StoreError) as refused:
+        schedule(database, f"webhook:{hook.id}", content=Content.ANOMALY, table=None)
+    assert str(refused.value) == (
+        f"Webhook {hook.id} hears of anomalies at once if it was made for spend.anomaly: that needs no"
+        " schedule. For a list of them let the schedule send every day or every week."
+    )

@@ -53,6 +53,23 @@ def test_what_has_no_price_yet_is_not_archived(database: Engine, tmp_path: Path)
     assert verify(database, UTC, files=[file_of(tmp_path, "2026-10")]).fault is None
 
 
+def test_what_can_never_be_rated_stands_in_no_archives_way(database: Engine, tmp_path: Path) -> None:
+    """The provider did not say what was used: no price helps, and no line is needed for it."""
+    books = Books(database)
+    books.open("s1", at=OCTOBER)
+    books.bill("s1", "r1", {Meter.TEXT_IN: 7}, at=OCTOBER)
+    books.bill("s1", "missing", at=OCTOBER)
+    books.close("s1")
+    close_month(database, "2026-10", {"unrated": "a test"})
+    archive_month(database, "2026-10", tmp_path)
+    for files in ([], [file_of(tmp_path, "2026-10")]):
+        assert verify(database, UTC, files=files).fault is None
+    books.bill("s1", "r2", {Meter.TEXT_IN: 7}, model="gpt-realtime-9")
+    price_of_new(database)
+    (changed,) = Rerating(Filters(unrated=True), {}, UTC, ARCHIVING).run(database)
+    assert changed.entry_id == 3 and verify(database, UTC).fault is None
+
+
 def test_only_the_owner_archives(migrated_postgres_url: str, tmp_path: Path) -> None:
     """The role that everything else connects as can neither remove a line nor say that one is archived."""
     app = open_database(migrated_postgres_url)

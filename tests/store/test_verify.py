@@ -52,7 +52,7 @@ def test_an_empty_ledger_adds_up(database: Engine) -> None:
 
 
 def test_long_ledgers_are_read_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.store.verify.PAGE_ENTRIES", 2)
+    monkeypatch.setattr("proxy.store.verify_rows.PAGE_ENTRIES", 2)
     assert verify(books.engine, UTC) == Verdict(5)
 
 

@@ -42,7 +42,7 @@ def test_a_good_ledger(books: Books) -> None:
 
 
 def test_a_good_ledger_in_pages(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.store.verify.PAGE_ENTRIES", 2)
+    monkeypatch.setattr("proxy.store.verify_rows.PAGE_ENTRIES", 2)
     assert verify(books.engine, UTC).fault is None
 
 

@@ -1,5 +1,6 @@
 """Problems: what the API answers when it does not do what was asked (RFC 9457)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -45,6 +46,8 @@ _INSTEAD: Mapping[str, str] = {
     "extra_forbidden": "it is unknown here: leave it out; /openapi.json lists what there is",
     "missing": "it is missing: give it",
 }
+
+_OF_TEXT = "Value should have at"  # least or most so many
 
 Where = Literal["path", "query", "body", "header"]
 
@@ -117,6 +120,8 @@ def _pointer(loc: Sequence[str | int]) -> str:
 
 def _said(error: ErrorDetails) -> str:
     message = _INSTEAD.get(error["type"], error["msg"])
+    if message.startswith(_OF_TEXT):  # lists and objects are called so
+        message = re.sub(r"items? after validation", "characters", message)
     return message.removeprefix(VALUE_ERROR).encode("utf-8", "replace").decode()
 
 

@@ -27,6 +27,9 @@ class VerdictOut(Output):
         description="Whether a digest was given. Without one, nobody can tell a ledger that was cut off at"
         " its end, or written anew as a whole, from a good one."
     )
+    archived: list[str] = Field(
+        description="Months whose lines are in files: of them what is left was checked against its seal."
+    )
 
 
 class VerifyParams(Input):
@@ -59,6 +62,7 @@ def verify_ledger(call: Call[VerifyParams, Nothing]) -> Answer:
             fault=verdict.fault,
             digest=verdict.seal,
             compared=kept is not None,
+            archived=list(verdict.sealed),
         )
     )
 

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 from sqlalchemy import Engine
 
+from proxy.admin.api.repeats import REPLAYED
 from proxy.admin.config import ControlConfig
 from proxy.admin.control import serve
 from proxy.admin.listen import bind
@@ -40,6 +42,11 @@ class Answered:
     @property
     def etag(self) -> str:
         return self.headers["ETag"]
+
+    @property
+    def place(self) -> str:
+        """Return the path of what was made."""
+        return self.headers["Location"].removeprefix("/api/v1")
 
 
 @dataclass
@@ -103,6 +110,23 @@ class Asking:
         assert answered.status == status, answered
         return answered.json
 
+    async def refused(
+        self, status: int, text: str, method: str, path: str, body: Any = UNSAID, **more: Any
+    ) -> None:
+        """Ask for what has to fail with this status, and to be told this."""
+        told = (await self.problem(status, method, path, body, **more))["detail"]
+        assert text in told, (body, told)
+
+    async def twice(self, path: str, body: Any = UNSAID, **more: Any) -> Answered:
+        """POST the same with one Idempotency-Key; return the first answer, which the second one repeats."""
+        key = uuid4().hex
+        first = await self("POST", path, body, Idempotency_Key=key, **more)
+        again = await self("POST", path, body, Idempotency_Key=key, **more)
+        assert first.status < 300, first
+        assert (again.status, again.json) == (first.status, first.json)
+        assert (again.headers.get(REPLAYED), first.headers.get(REPLAYED)) == ("true", None)
+        return first
+
     async def pages(self, path: str, limit: int, **params: str) -> list[list[Any]]:
         """Return all pages of a list."""
         found: list[list[Any]] = []
@@ -130,6 +154,11 @@ class Asking:
                     act=Act("test", utc_now()),
                 )
         return self.secrets[key]
+
+    async def acts(self, **params: str) -> list[dict[str, Any]]:
+        """Return the audit log as the API tells it, the newest first, without what is different each time."""
+        told = await self.done("GET", "/audit", params=params)
+        return [{name: one[name] for name in one if name not in ("id", "at")} for one in told["data"]]
 
     def audit(self) -> list[tuple[str, str, str | None]]:
         """Return actor, action and reason of every row of the audit log."""

@@ -1,5 +1,7 @@
 """`/ledger/verify`: what is wrong first, or a digest to keep."""
 
+from pathlib import Path
+
 from sqlalchemy import update
 
 from proxy.admin.api import verification
@@ -7,6 +9,7 @@ from proxy.core.usage import Meter
 from proxy.store.schema import ledger_entry
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
+from tests.archiving import archive_month, year
 from tests.tampering import tampering
 
 
@@ -36,3 +39,12 @@ async def test_one_at_a_time_and_no_made_up_digest(embedded: Asking) -> None:
         answered = await embedded("GET", "/ledger/verify")
         assert (answered.status, answered.headers["Retry-After"]) == (503, str(verification.AGAIN_S))
     assert (await embedded.done("GET", "/ledger/verify"))["ok"]
+
+
+async def test_it_says_of_which_months_no_line_is_here(api: Asking, tmp_path: Path) -> None:
+    """Else nobody who reads the answer knows that lines were not looked at."""
+    year(api.engine)
+    assert (await api.done("GET", "/ledger/verify"))["archived"] == []
+    archive_month(api.engine, "2026-10", tmp_path)
+    told = await api.done("GET", "/ledger/verify")
+    assert (told["ok"], told["archived"]) == (True, ["2026-10"])
