@@ -75,5 +75,6 @@ def _show_turn(turn: Booked) -> dict[str, Any]:
         "occurred_at": turn.occurred_at,
         "cost_nanousd": turn.billed_nanousd,
         "cost_usd": None if turn.billed_nanousd is None else format_usd(turn.billed_nanousd),
-        "meters": {line.meter: line.quantity for line in turn.lines},
+        # None where its lines are in an archive: that is not nothing
+        "meters": {line.meter: line.quantity for line in turn.lines} if turn.archive is None else None,
     }

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from sqlalchemy import Engine
 
 from proxy import simulator
 from proxy.app import App, running
@@ -13,6 +14,7 @@ from proxy.past import PastSessions
 from proxy.plane import utc_now
 from proxy.store.database import open_database
 from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in
+from tests.archiving import archive_month, year
 
 
 async def seen(app: App, session_id: str, secret: str) -> tuple[int, dict[str, Any]]:
@@ -55,3 +57,21 @@ async def test_without_the_database_nothing_is_known() -> None:
     assert refused.value.text is not None
     assert '"code":"database_unavailable"' in refused.value.text
     assert "canary" not in refused.value.text
+
+
+async def test_what_is_archived_is_not_taken_for_not_used(database: Engine, tmp_path: Path) -> None:
+    """Amounts stay; the quantities are in a file, of which an app knows nothing."""
+    tenant_id = year(database).key("acme", "web").tenant_id
+    past = PastSessions(database, utc_now)
+
+    async def turns() -> list[Any]:
+        found = await past("s1", tenant_id)
+        assert found is not None
+        return [(one["subject_id"], one["cost_nanousd"], one["meters"]) for one in found["turns"]]
+
+    before = await turns()
+    archive_month(database, "2026-10", tmp_path)
+    october = {"s1-r1", "s1-r2", "late-price", "mixed-10"}
+    assert await turns() == [
+        (subject, cost, None if subject in october else meters) for subject, cost, meters in before
+    ]

@@ -92,7 +92,9 @@ def _spans(zone: ZoneInfo, given: Sequence[str | None], months_of: ZoneInfo | No
     with_first = instant("--with-from", given[2], zone, months_of)
     with_last = instant("--with-to", given[3], zone, months_of)
     try:
-        return spans_to_compare(now(), zone, first, last, with_first, with_last)
+        return spans_to_compare(
+            now(), zone, first, last, with_first, with_last, by_month=months_of is not None
+        )
     except StoreError as problem:
         raise typer.BadParameter(str(problem)) from None
 

@@ -22,6 +22,7 @@ from proxy.store.audit import Act
 from proxy.store.chain import BlockHash
 from proxy.store.chain_rows import PERIOD, StoredEntry, StoredLines, blocks, stored_rows
 from proxy.store.database import reading, writing
+from proxy.store.rollup_check import line_cells
 from proxy.store.schema import ledger_block, ledger_entry
 from proxy.store.sealing import Content, archivable, seal
 from proxy.store.verify import verify
@@ -54,6 +55,8 @@ def archive(
     path = folder / file_name(period)
     footer = _write(engine, plan, path)
     walk = _read_again(engine, plan, path, footer)
+    with reading(engine) as connection:
+        cells = line_cells(connection, period)
     content = Content(
         period=period,
         file=path.name,
@@ -64,6 +67,7 @@ def archive(
         last_entry=plan.last_entry,
         sums={name.removesuffix("_nanousd") + "_usd": format_usd(walk.sums[name]) for name in AMOUNTS},
         blocks=walk.left,
+        cells=cells,
         archives=plan.archives,
     )
     with writing(engine) as connection:

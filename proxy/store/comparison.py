@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from proxy.core.spans import just_before
+from proxy.core.spans import just_before, window_span
 from proxy.core.usage import Meter
 from proxy.core.variance import NOTHING, Effects, Side, Sku, effects, total
-from proxy.core.windows import Span, Window, span_at
+from proxy.core.windows import Span, Window
 from proxy.store import StoreError
 from proxy.store.budget_list import usd
 from proxy.store.database import reading
@@ -92,17 +92,19 @@ def spans_to_compare(
     end: datetime | None = None,
     with_start: datetime | None = None,
     with_end: datetime | None = None,
+    *,
+    by_month: bool = False,
 ) -> tuple[Span, Span]:
     """Return the time before and the time after; else the month up to the end, and what was before.
+
+    Without an end it is now, or `by_month` when this month is over.
 
     Raises:
         StoreError: one of them ends before it begins, or half of one was given.
     """
-    if start is None:
-        this = span_at(Window.MONTH, zone, now if end is None else end - _MOMENT)
-        assert this is not None, "a month has a place in the calendar"
-        start = this.start
-    after = _span(start, end or max(now, start), "the time asked about")
+    this = window_span(Window.MONTH, zone, now if start is not None or end is None else end - _MOMENT)
+    start = start or this.start
+    after = _span(start, end or (this.end if by_month else max(now, start)), "the time asked about")
     if with_start is None and with_end is None:
         try:
             return just_before(after, zone), after

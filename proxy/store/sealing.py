@@ -3,21 +3,25 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select
 
+from proxy.core.periods import month_after, span_of
 from proxy.store import Conflict, StoreError
 from proxy.store.archives import Archive, load_archives
 from proxy.store.audit import Act
 from proxy.store.chain import lock_chain, stored_columns
 from proxy.store.columns import from_micros, to_micros
 from proxy.store.corrections import CURRENT
+from proxy.store.instants import parse_zone
 from proxy.store.periods import Close, load_closes
+from proxy.store.reconciliations import reconciled_since, verdicts
 from proxy.store.roles import is_protected
-from proxy.store.rollup_check import CellRow, line_cells
+from proxy.store.rollup_check import CellRow
 from proxy.store.schema import (
     ledger_archive,
     ledger_archive_block,
@@ -31,6 +35,8 @@ from proxy.store.spend import chunks
 
 FORMAT = 1
 ROWS_AT_ONCE = 1_000
+_LEFT = ("blocks", "cells", "archives")  # of a Content: what is no fact about the file
+_DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
 _old = ledger_entry.alias("old")
 
 
@@ -55,8 +61,11 @@ def archivable(connection: Connection, period: str) -> Close:
     close = closes.find(period)
     if close is None:
         raise Conflict(f"{period} is not closed: `talkmeter period close {period}` comes first.")
+    closed_through = max(one.period for one in closes)
     _check_unrated(connection, period)
-    _check_corrected(connection, period, max(one.period for one in closes))
+    _check_corrected(connection, period, closed_through)
+    if month_after(period) > closed_through:
+        _check_compared(connection, close)
     return close
 
 
@@ -84,12 +93,30 @@ def _check_corrected(connection: Connection, period: str, closed_through: str) -
         )
 
 
+def _check_compared(connection: Connection, close: Close) -> None:
+    """See that days of the next month, which is open, are compared: that takes lines of the day before."""
+    since = reconciled_since(connection)
+    end = span_of(close.period, parse_zone(close.zone)).end
+    on, last = end.date(), (end - _MOMENT).date() + _DAY
+    said = verdicts(connection, on, last + _DAY)
+    while on <= last:
+        if since is not None and since <= on and on not in said:
+            raise Conflict(
+                f"{on} is not compared with the provider's bill yet, and that takes lines of {close.period}:"
+                f" reconcile it first, or close {month_after(close.period)}."
+            )
+        on += _DAY
+
+
 # --- Sealing
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the file holds, and what will be left of each block: its id, and its digest without the lines."""
+    """What the file holds, and what will be left: of each block its id, and its digest without the lines.
+
+    `cells` are what the lines come to. Whoever seals waits for none of it: what is closed does not change.
+    """
 
     period: str
     file: str
@@ -100,6 +127,7 @@ class Content:
     last_entry: int
     sums: Mapping[str, str]
     blocks: Sequence[tuple[int, str]]
+    cells: Sequence[CellRow]
     archives: int  # that there were when it was read
 
 
@@ -113,21 +141,20 @@ def seal(connection: Connection, content: Content, act: Act) -> Archive:
     archivable(connection, content.period)
     if len(load_archives(connection)) != content.archives:
         raise Conflict("Another period was archived meanwhile: archive this one again.")
-    facts = {name: getattr(content, name) for name in Content.__slots__ if name not in ("blocks", "archives")}
+    facts = {name: getattr(content, name) for name in Content.__slots__ if name not in _LEFT}
     facts |= {
         "number": content.archives + 1,
         "archived_at": act.at,
         "archived_by": act.actor,
         "statements_digest": statements_digest(connection, content.period),
     }
-    cells = line_cells(connection, content.period)
-    digest = _seal_of(Archive(**facts, digest=""), content.blocks, _ordered(cells))
+    digest = _seal_of(Archive(**facts, digest=""), content.blocks, _ordered(content.cells))
     connection.execute(insert(ledger_archive).values(**facts, digest=digest))
     period = {"period": content.period}
     for some in chunks(content.blocks, ROWS_AT_ONCE):
         rows = [{**period, "block_id": block_id, "digest": left} for block_id, left in some]
         connection.execute(insert(ledger_archive_block), rows)
-    for some in chunks(cells, ROWS_AT_ONCE):
+    for some in chunks(content.cells, ROWS_AT_ONCE):
         connection.execute(insert(ledger_archive_cell), [{**period, **_row(one)} for one in some])
     _remove(connection, content)
     after = {name: value for name, value in facts.items() if name not in ("archived_at", "archived_by")}

@@ -32,7 +32,7 @@ from proxy.store.schema import budget_window, ledger_entry
 from proxy.store.spend import ledger_sums, pot_in
 from proxy.store.verify_archives import Archives
 from proxy.store.verify_closes import ClosesCheck
-from proxy.store.verify_rows import METERED, PAGE_ENTRIES, UnreadableEntry, rows
+from proxy.store.verify_rows import METERED, PAGE_ENTRIES, UnreadableEntry, no_number, rows
 
 _AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 _REPLACED = "\ufffd"  # stands for what the database cannot keep; the digest was made before that
@@ -66,6 +66,8 @@ def verify(
         StoreError: one of `files` is none of this ledger's archives, or is damaged; or lines were archived
             meanwhile.
     """
+    if (fault := no_number(engine)) is not None:
+        return Verdict(0, fault)
     try:
         archives = Archives.load(engine, files)
         verdict = _verified(engine, zone, progress, kept, archives)

@@ -3,16 +3,31 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Select, select
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Engine,
+    Integer,
+    Row,
+    Select,
+    Text,
+    func,
+    or_,
+    select,
+    type_coerce,
+)
 
 from proxy.core.records import Kind
 from proxy.store.chain_rows import reading_stored
-from proxy.store.columns import Unreadable
+from proxy.store.columns import Instant, Unreadable
 from proxy.store.corrections import Stored, stored
-from proxy.store.schema import ledger_entry, ledger_line
+from proxy.store.database import reading
+from proxy.store.schema import chain_head, ledger_block, ledger_entry, ledger_line
 
 PAGE_ENTRIES = 1_000
 METERED = (Kind.RESPONSE, Kind.TRANSCRIPTION, Kind.DURATION)
+
+_NUMBERS = ("integer", "null")
 
 Read = tuple[Row[Any], Sequence[Row[Any]], Stored | None]  # an entry, its lines, what it corrects
 
@@ -48,6 +63,25 @@ def rows(engine: Engine, total: int) -> Iterator[Read]:
             return
         yield from page
         after = page[-1][0].id
+
+
+def no_number(engine: Engine) -> str | None:
+    """Return where text stands in a column of numbers: SQLite keeps what somebody has written there."""
+    if engine.dialect.name != "sqlite":
+        return None
+    for table in (chain_head, ledger_block, ledger_entry, ledger_line):
+        numbers = [one for one in table.columns if isinstance(one.type, Integer | Boolean | Instant)]
+        kinds = [func.typeof(one).label(one.name) for one in numbers]
+        key = next(iter(table.primary_key))
+        query = select(type_coerce(key, Text), *kinds).where(or_(*(kind.not_in(_NUMBERS) for kind in kinds)))
+        with reading(engine) as connection:
+            row = connection.execute(query.order_by(key).limit(1)).first()
+        if row is not None:
+            name, kind = next(
+                (one.name, kind) for one, kind in zip(numbers, row[1:], strict=True) if kind not in _NUMBERS
+            )
+            return f"{table.name}, {key.name} {row[0]}: {name} is {kind}, and should be a number"
+    return None
 
 
 def _page(engine: Engine, after: int, total: int, limit: int) -> list[Read]:

@@ -122,6 +122,12 @@ def test_which_times_are_compared() -> None:
     october, december = datetime(2026, 10, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)
     assert spans_to_compare(NOW, UTC, month, december) == (Span(october, month), Span(month, december))
     assert spans_to_compare(NOW, UTC, end=december) == (Span(october, month), Span(month, december))
+    assert spans_to_compare(NOW, UTC, by_month=True) == (Span(october, month), Span(month, december))
+    two = Span(october, december)
+    assert spans_to_compare(NOW, UTC, october, by_month=True) == (
+        Span(datetime(2026, 8, 1, tzinfo=UTC), october),
+        two,
+    )
     given = spans_to_compare(NOW, UTC, october, month, month, december)
     assert given == (Span(month, december), Span(october, month))
 
@@ -147,7 +153,7 @@ def test_what_cannot_be_compared(database: Engine, plain: Plain, monkeypatch: py
         (["day"], "'day' is nothing to compare by: use tenant"),
         (["session"], "Times and sessions are not the same"),
         (["tenant", "project", "key", "model", "kind"], "at most 4"),
-        (["tag:"], "nothing to group by"),
+        (["tag:"], "nothing to compare by"),
     ):
         with pytest.raises(StoreError, match=problem):
             compare(database, CostQuery(names), BEFORE, AFTER)

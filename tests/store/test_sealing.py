@@ -1,17 +1,20 @@
 """What may be archived, and by whom; and that nobody else removes a line."""
 
-from datetime import UTC
+from datetime import UTC, date, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import DatabaseError, ProgrammingError
 
+from proxy.core.reconcile import Threshold
 from proxy.core.usage import Meter
 from proxy.exports.archiving import archive
 from proxy.store import Conflict, StoreError
 from proxy.store.database import open_database, reading, writing
 from proxy.store.filters import Filters
+from proxy.store.reconciliations import Scope, Terms, TheirSide, compare_bill, record
 from proxy.store.rerate import Rerating
 from proxy.store.schema import ledger_archive
 from proxy.store.sealing import Content, archivable, seal
@@ -27,7 +30,7 @@ from tests.archiving import (
     price_of_new,
     year,
 )
-from tests.closing import ZONE, close_month
+from tests.closing import LATER, ZONE, close_month
 from tests.ledgers import Books
 from tests.tampering import owning
 
@@ -70,6 +73,43 @@ def test_what_can_never_be_rated_stands_in_no_archives_way(database: Engine, tmp
     assert changed.entry_id == 3 and verify(database, UTC).fault is None
 
 
+@pytest.mark.parametrize(
+    ("zone", "days"), [("UTC", [1]), ("Europe/Berlin", [31, 1]), ("America/New_York", [1, 2])]
+)
+def test_the_first_day_of_the_next_month_is_compared_before(
+    database: Engine, tmp_path: Path, zone: str, days: list[int]
+) -> None:
+    """Comparing it reads the day before, without whose lines nobody could clear it for the close."""
+    books = Books(database, ZoneInfo(zone))
+    books.open("s1", at=OCTOBER)
+    books.bill("s1", "r1", {Meter.TEXT_IN: 7}, at=OCTOBER)
+    books.close("s1")
+    close_month(database, "2026-10", zone=ZoneInfo(zone))
+    compared(database, date(2026, 10, 20))
+    for day in days:
+        on = date(2026, 10 if day == 31 else 11, day)
+        said = f"{on} is not compared with the provider's bill yet, and that takes lines of 2026-10"
+        with pytest.raises(Conflict, match=said):
+            archive_month(database, "2026-10", tmp_path)
+        compared(database, on)
+    archive_month(database, "2026-10", tmp_path)
+
+
+def test_what_a_close_has_overridden_is_compared_no_more(database: Engine, tmp_path: Path) -> None:
+    year(database)
+    compared(database, date(2026, 10, 20))
+    archive_month(database, "2026-10", tmp_path)
+    with pytest.raises(Conflict, match="2026-12-01 is not compared"):
+        archive_month(database, "2026-11", tmp_path)
+
+
+def compared(engine: Engine, on: date) -> None:
+    terms = Terms(timedelta(hours=48), Threshold(0, 0))
+    with writing(engine) as connection:
+        scope, said = Scope(on, on + timedelta(days=1)), TheirSide([], [], LATER)
+        record(connection, scope, terms, said, compare_bill(connection, scope, terms, said, {}), ARCHIVING)
+
+
 def test_only_the_owner_archives(migrated_postgres_url: str, tmp_path: Path) -> None:
     """The role that everything else connects as can neither remove a line nor say that one is archived."""
     app = open_database(migrated_postgres_url)
@@ -109,7 +149,7 @@ def test_what_is_sealed_is_what_was_read(database: Engine) -> None:
         (1, 0, "nothing was removed"),
         (0, 1, "Another period was archived meanwhile"),
     ):
-        content = Content("2026-10", "f", "d", 1, lines + more, 1, 1, {}, [], archives)
+        content = Content("2026-10", "f", "d", 1, lines + more, 1, 1, {}, [], [], archives)
         with owner_of(database) as owner, pytest.raises(StoreError, match=said), writing(owner) as connection:
             seal(connection, content, ARCHIVING)
     assert (archived(database), lines_of(database, "2026-10")) == ([], lines)

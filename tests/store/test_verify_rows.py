@@ -60,6 +60,29 @@ def test_text_that_is_none(sqlite_url: str, change: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "column", "key"),
+    [
+        ("ledger_entry", "corrects", "id 4"),
+        ("ledger_entry", "markup_bp", "id 4"),
+        ("ledger_entry", "occurred_at", "id 4"),
+        ("ledger_entry", "estimated", "id 4"),
+        ("ledger_line", "quantity", "entry_id 4"),
+        ("ledger_block", "last_entry", "id 4"),
+        ("chain_head", "entries", "id 1"),
+    ],
+)
+def test_text_where_a_number_belongs(sqlite_url: str, table: str, column: str, key: str) -> None:
+    """SQLite keeps that too."""
+    engine = open_database(sqlite_url)
+    books = Books(engine)
+    books.open("s1")
+    for number in range(1, 6):
+        books.bill("s1", f"r{number}", {Meter.DURATION_MS: number}, model="whisper-1")
+    _, fault = changed(engine, f"UPDATE {table} SET {column} = 'x' WHERE {key.replace(' ', ' = ')}")
+    assert fault == f"{table}, {key}: {column} is text, and should be a number"
+
+
+@pytest.mark.parametrize(
     ("change", "said"),
     [
         (f"UPDATE ledger_block SET posted_at = {FAR} WHERE id = 2", f"{FAR} is no instant"),

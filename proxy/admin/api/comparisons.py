@@ -91,7 +91,9 @@ def comparison(call: Call[ComparisonParams, Nothing]) -> Answer:
     with_end = instant("query", "with_to", params.with_to, own, months_of)
     groups = groups_of(params.group_by, check_compared)
     try:
-        before, after = spans_to_compare(call.at, own, start, end, with_start, with_end)
+        before, after = spans_to_compare(
+            call.at, own, start, end, with_start, with_end, by_month=months_of is not None
+        )
     except StoreError as error:
         name = "from" if with_start is None and with_end is None else "with_to"
         raise invalid("query", name, str(error)) from None

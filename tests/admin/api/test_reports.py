@@ -59,6 +59,8 @@ async def test_what_is_accounted_in_another_month_than_it_occurred_in(api: Askin
         40_000,
         4_000,
     )
+    told = await api.done("GET", "/reports/comparison", params={"basis": "period"})
+    assert {told[name][8:] for name in ("with_from", "with_to", "from", "to")} == {"01T00:00:00Z"}
     for name, path in (("from", "/reports/costs"), ("with_from", "/reports/comparison")):
         wrong = {"from": "2026-10-01", "with_to": "2026-12-01"} if name == "with_from" else {}
         wrong |= {"basis": "period", name: "2026-10-02"}
