@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import aiohttp
@@ -154,8 +154,14 @@ class ControlPlane:
             return f"the data plane does not answer: {_name(error)}"
 
 
+@cache
+def _description() -> bytes:
+    """Return the description of the API: the same for every control plane, and slow to make."""
+    return msgspec.json.encode(document(ROUTES))
+
+
 def _described() -> status.Handler:
-    body = msgspec.json.encode(document(ROUTES))
+    body = _description()
 
     async def handle(request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")

@@ -73,12 +73,15 @@ def database(given: Settings | None = None) -> Iterator[Engine]:
 
 @contextlib.contextmanager
 def undone_by_signals() -> Iterator[None]:
-    """SIGTERM undoes what is half done, as Ctrl-C does, before it ends the command."""
-    before = signal.signal(signal.SIGTERM, _end)
+    """A lost terminal and `kill` undo what is half done, as Ctrl-C does, before they end the command."""
+    ours = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is signal.SIG_DFL]
+    for number in ours:  # not what `nohup` has ignored
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _end(number: int, _frame: object) -> NoReturn:

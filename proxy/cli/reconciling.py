@@ -27,6 +27,7 @@ from proxy.core.line_items import Rule
 from proxy.core.money import format_usd
 from proxy.core.reconcile import Cause, complete_until
 from proxy.core.usage import Meter
+from proxy.exports.texts import json_text
 from proxy.ports import bill_config
 from proxy.store import line_items, reconciliations
 from proxy.store.csv_text import to_csv
@@ -194,7 +195,8 @@ def _print(engine: Engine, made: Reconciliation, *, json: bool, csv: bool, every
     if json:
         print_json({**made.as_json(), "rows": rows})
     elif csv:
-        typer.echo(to_csv(_CSV_COLUMNS, rows), nl=False)
+        told = ({**row, "keys": json_text(row["keys"])} for row in rows)
+        typer.echo(to_csv(_CSV_COLUMNS, told), nl=False)
     else:
         _print_days(made)
         _print_rows(rows if everything else [row for row in rows if _differs(row)], len(rows))
@@ -211,7 +213,9 @@ def _print_days(made: Reconciliation) -> None:
 def _verdict(day: Mapping[str, Any]) -> str:
     if not day["is_final"]:
         return "not complete yet"
-    return f"above {_short(day['limit_nanousd'])}" if day["is_over"] else "agrees"
+    if not day["unexplained_nanousd"]:
+        return "agrees"
+    return f"{'above' if day['is_over'] else 'within'} {_short(day['limit_nanousd'])}"
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]], count: int) -> None:
@@ -257,7 +261,7 @@ def _print_verdict(made: Reconciliation, rows: Sequence[Mapping[str, Any]]) -> N
 def _differs(row: Mapping[str, Any]) -> bool:
     parts = [row[f"{name}_nanousd"] for name in _DIFFERENCES]
     counted = row["theirs_quantity"] in (None, row["ours_quantity"])
-    return any(parts) or not counted or row["uncounted_entries"] > 0
+    return any(parts) or not counted or row["uncounted_entries"] != 0 or row["unrated_quantity"] != 0
 
 
 def _amounts(told: Mapping[str, Any]) -> list[str | None]:
@@ -274,4 +278,5 @@ _CSV_COLUMNS = (
     *("on", "project", "model", "meter", "line_item"),
     *("ours_quantity", "theirs_quantity", "unrated_quantity", "uncounted_entries"),
     *(f"{name}_usd" for name in ("ours", "theirs", *_DIFFERENCES)),
+    "keys",
 )

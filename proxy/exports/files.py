@@ -36,14 +36,19 @@ def complete_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     try:
         with open(handle, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            put_on_disk(file)
         _refuse(path, place, overwrite)
         part.replace(place)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     _sync_folder(place.parent)
+
+
+def put_on_disk(file: BinaryIO) -> None:
+    """Put on disk what was written so far. What fits on it no more is an OSError here, not later."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _refuse(path: Path, place: Path, overwrite: bool) -> None:

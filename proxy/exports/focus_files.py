@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.exports.files import complete_file
+from proxy.exports.files import complete_file, put_on_disk
 from proxy.exports.focus import Export, Told
 from proxy.exports.formats import Format, write
 from proxy.store import Conflict
@@ -42,9 +42,9 @@ def write_focus(export: Export, path: Path, *, overwrite: bool = False, told: To
     if not unrated and companion.exists() and not overwrite:
         raise Conflict(f"{companion} is there already, and would not belong to {path}: delete it first.")
     with contextlib.ExitStack() as files:
-        rows = write(
-            export.table(told), Format.CSV, files.enter_context(complete_file(path, overwrite=overwrite))
-        )
+        file = files.enter_context(complete_file(path, overwrite=overwrite))
+        rows = write(export.table(told), Format.CSV, file)
+        put_on_disk(file)  # before the companion gets its name
         if unrated:
             beside = files.enter_context(complete_file(companion, overwrite=overwrite))
             write(export.unrated(), Format.CSV, beside)

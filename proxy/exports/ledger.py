@@ -106,6 +106,7 @@ def as_owed(entry: Booked) -> Booked:
         cost_nanousd=billed,
         list_nanousd=billed,
         account=None,
+        status_reason=entry.reason_to_tenant,
         public_card_id=None,
         markup_bp=None,
         lines=[_line_as_owed(line) for line in entry.lines],

@@ -22,6 +22,7 @@ WIDTHS = {"1m": (MINUTE, 60, 1_440), "1h": (3_600, 24, 168), "1d": (86_400, 7, 3
 COSTS_WIDTHS = {"1d": (86_400, 7, 180)}
 LISTS = ("project_ids", "api_key_ids", "models", "user_ids")
 AUDIO_TOKENS_PER_S = 10
+DIGITS_MAX = 12  # of an instant, in seconds
 DEFAULT_PROJECT = "proj_default"
 
 Answer = tuple[int, str]
@@ -277,7 +278,7 @@ def _one(given: Mapping[str, list[str]], name: str, default: str) -> str:
 
 
 def _number(text: str, name: str) -> int:
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or len(text) > DIGITS_MAX:
         raise Bad(f"Invalid '{name}': a number is needed.")
     return int(text)
 

@@ -5,7 +5,8 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_WIDE = ("\uff1d", "\uff0b", "\uff0d", "\uff20")  # the same signs as East Asian keyboards write them
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", *_WIDE)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 

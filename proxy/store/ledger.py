@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
+from proxy.core.records import Kind
 from proxy.store import Conflict, NotFound
 from proxy.store.archives import need_lines
 from proxy.store.database import reading
@@ -79,6 +80,12 @@ class Booked:
     @property
     def rated(self) -> bool:
         return self.cost_nanousd is not None
+
+    @property
+    def reason_to_tenant(self) -> str | None:
+        """Return why it is there; None where only what we are charged moves, which the words may tell."""
+        is_ours = self.kind in (Kind.ADJUSTMENT, Kind.CREDIT) and not self.billed_nanousd
+        return None if is_ours else self.status_reason
 
     def need_lines(self) -> None:
         """Raises StoreError: its lines are in an archive."""

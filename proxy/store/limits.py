@@ -2,7 +2,7 @@
 
 Functions over a connection; the writing ones belong into `database.writing`. Every change counts in
 the change counter, which is how running instances learn of it within half a second, and stands in the
-audit log.
+audit log. They lock the counter before they touch a rule: who waits for both does so in one order.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from proxy.core.models import ANY_END, ModelRule
 from proxy.core.money import AMOUNT_NANOUSD_MAX, parse_usd
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
-from proxy.store.changes import bump
+from proxy.store.changes import bump, lock
 from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import api_key, limit_rule, model_rule, tenant
 from proxy.store.tenants import NAME_CHARS_MAX, find_tenant
@@ -167,6 +167,7 @@ def set_limit(
     Raises:
         StoreError: there is no such tenant or key, or the value is not above zero.
     """
+    lock(connection)
     owner = find_owner(connection, tenant_name, key_id)
     if not 0 < value <= AMOUNT_NANOUSD_MAX:
         raise StoreError(f"{name}: give a value above 0, or remove it.")
@@ -191,6 +192,7 @@ def remove_limit(
     Raises:
         StoreError: there is no such tenant, key or limit.
     """
+    lock(connection)
     owner = find_owner(connection, tenant_name, key_id)
     found = find_limit(connection, owner, name)
     connection.execute(delete(limit_rule).where(_limit(owner, name)))
@@ -263,6 +265,7 @@ def set_model(
     Raises:
         StoreError: there is no such tenant or key, it has too many rules, or no model has such a name.
     """
+    lock(connection)
     owner, model = find_owner(connection, tenant_name, key_id), _checked_model(model)
     old = connection.execute(select(model_rule.c.allowed).where(_model(owner, model))).scalar_one_or_none()
     if old == allowed:
@@ -288,6 +291,7 @@ def remove_model(
     Raises:
         StoreError: there is no such tenant, key or rule.
     """
+    lock(connection)
     owner = find_owner(connection, tenant_name, key_id)
     found = find_model(connection, owner, model)
     connection.execute(delete(model_rule).where(_model(owner, model)))

@@ -50,6 +50,7 @@ class SessionRow:
     seconds: int | None  # it has lasted; None where its end is not known
     responses: int
     cost_nanousd: int
+    billed_nanousd: int  # what the tenant owes for what is booked
     unrated_entries: int
     running_nanousd: int = 0  # a live one's running responses by estimate: not in the cost
     burn_nanousd: int = 0  # what a live one has spent in the last minute
@@ -66,13 +67,9 @@ def list_sessions(
     engine: Engine, now: datetime, *, tenant_id: str | None = None, live: bool = False, limit: int = 100
 ) -> list[SessionRow]:
     """Return the newest sessions first; with `live` only those that go on."""
-    query = _sessions().order_by(session.c.opened_at.desc(), session.c.id.desc())
-    if tenant_id is not None:
-        query = query.where(session.c.tenant_id == tenant_id)
-    if live:
-        query = query.where(live_session.c.seen_at >= now - timedelta(seconds=LIVE_S))
+    page = Page(limit=min(limit, SESSIONS_MAX), newest_first=True)
     with reading(engine) as connection:
-        return _session_rows(connection, query.limit(min(limit, SESSIONS_MAX)), now)
+        return page_of_sessions(connection, now, page, tenant_id=tenant_id, live=live)
 
 
 def page_of_sessions(
@@ -150,10 +147,11 @@ def _session_rows(connection: Connection, query: Select[Any], now: datetime) -> 
 class _Sums:
     responses: int
     cost_nanousd: int
+    billed_nanousd: int
     unrated: int
 
 
-_NOTHING = _Sums(0, 0, 0)
+_NOTHING = _Sums(0, 0, 0, 0)
 
 
 def _sums(connection: Connection, session_ids: Sequence[str]) -> Mapping[str, _Sums]:
@@ -161,10 +159,12 @@ def _sums(connection: Connection, session_ids: Sequence[str]) -> Mapping[str, _S
     entry = ledger_entry.c
     sums: dict[str, _Sums] = {}
     for start in range(0, len(session_ids), PAGE_SESSIONS):
-        query = select(entry.session_id, RESPONSES, UNRATED, *parts(entry.cost_nanousd, "cost"))
+        amounts = (*parts(entry.cost_nanousd, "cost"), *parts(entry.billed_nanousd, "billed"))
+        query = select(entry.session_id, RESPONSES, UNRATED, *amounts)
         query = query.where(entry.session_id.in_(session_ids[start : start + PAGE_SESSIONS]))
         for row in connection.execute(query.group_by(entry.session_id)):
-            sums[row.session_id] = _Sums(int(row.responses), exact(row, "cost"), int(row.unrated))
+            cost, billed = exact(row, "cost"), exact(row, "billed")
+            sums[row.session_id] = _Sums(int(row.responses), cost, billed, int(row.unrated))
     return sums
 
 
@@ -180,9 +180,7 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     return SessionRow(
         **{name: getattr(row, name) for name in _COLUMNS if name != "model"},
         model=(live and row.live_model) or row.model,
-        seconds=int(((row.closed_at or now) - row.opened_at).total_seconds())
-        if row.closed_at or live
-        else None,
+        seconds=_seconds(row, now) if row.closed_at or live else None,
         **now_it_is,
         tenant=row.tenant,
         project=row.project,
@@ -191,5 +189,6 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
         live=live,
         responses=max(sums.responses, row.live_responses) if live else sums.responses,
         cost_nanousd=max(sums.cost_nanousd, row.live_cost) if live else sums.cost_nanousd,
+        billed_nanousd=sums.billed_nanousd,
         unrated_entries=sums.unrated,
     )

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, t
 from proxy.ids import new_id
 from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.audit import Act
-from proxy.store.changes import bump
+from proxy.store.changes import bump, lock
 from proxy.store.instants import format_instant
 from proxy.store.keys import hash_secret, new_secret, shown_prefix
 from proxy.store.pages import EVERYTHING, Page, Within
@@ -110,6 +110,7 @@ def archive_tenant(connection: Connection, name_or_id: str, act: Act) -> Tenant:
     Raises:
         StoreError: there is no such tenant.
     """
+    lock(connection)  # before the row: an edit through the API does so too
     found = find_tenant(connection, name_or_id)
     active = (tenant.c.id == found.id) & tenant.c.archived_at.is_(None)
     if connection.execute(update(tenant).where(active).values(archived_at=act.at)).rowcount:
@@ -159,6 +160,7 @@ def archive_project(connection: Connection, tenant_name: str, name_or_id: str, a
     Raises:
         StoreError: no such tenant or project.
     """
+    lock(connection)  # before the row: an edit through the API does so too
     found = find_project(connection, find_tenant(connection, tenant_name), name_or_id)
     active = (project.c.id == found.id) & project.c.archived_at.is_(None)
     if connection.execute(update(project).where(active).values(archived_at=act.at)).rowcount:

@@ -128,7 +128,9 @@ def test_standard_output_that_takes_no_more(talkmeter: Talkmeter, booked: Books)
     assert ended.communicate()[1] == "" and ended.returncode == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 @pytest.mark.parametrize("what", ["ledger", "focus"])
 def test_whoever_ends_it_leaves_no_half_of_a_file(
     talkmeter: Talkmeter,
@@ -144,3 +146,12 @@ def test_whoever_ends_it_leaves_no_half_of_a_file(
     assert talkmeter.run("export", what, "--output", "x.csv").code == code
     assert not [one for one in tmp_path.iterdir() if "x." in one.name]
     assert signal.getsignal(number) == handler
+
+
+def test_nohup_lets_it_go_on(talkmeter: Talkmeter, booked: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        talkmeter("export", "ledger", "--output", "x.csv")
+    finally:
+        signal.signal(signal.SIGHUP, before)

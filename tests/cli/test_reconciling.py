@@ -62,8 +62,20 @@ def test_what_differs_too_much_ends_with_4(
         "0.032000000",
         "0.003200000",
     )
+    assert row["keys"] == '{"key_1":35200000}'
     monkeypatch.setenv("TALKMETER_RECONCILE_PERCENT", "10")
-    assert talkmeter(*words, "--all").code == 0
+    small = talkmeter(*words, "--all")
+    assert "within $0.003520000" in small.out and "agrees" not in small.out
+
+
+def test_what_has_no_price_agrees_with_nothing(
+    talkmeter: Talkmeter, provider: Provider, spent: Books
+) -> None:
+    """Not even where the bill has none of it."""
+    provider.bill(WHEN, 1_000)
+    spent.bill("s1", "r2", {Meter.AUDIO_IN: 10}, at=WHEN, model="gpt-realtime-9")
+    ran = talkmeter("reconcile", "--from", ON)
+    assert "gpt-realtime-9" in ran.out and "rows agree" not in ran.out
 
 
 def test_causes_are_columns(talkmeter: Talkmeter, provider: Provider, spent: Books) -> None:

@@ -1,5 +1,6 @@
 """A FOCUS export as files: complete, and no companion beside it that is not its own."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,24 @@ def test_what_fails_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
         connection.execute(update(ledger_line).where(ledger_line.c.entry_id == 1).values(cost_nanousd=1))
     (folder := tmp_path / "out").mkdir()
     with pytest.raises(StoreError, match="not what its lines add up to"):
+        write_focus(export(engine), folder / "focus.csv")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_disk_that_is_full_in_the_end_leaves_no_companion_alone(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The companion is in its place first: by then the file has to be on disk."""
+    sync = os.fsync
+
+    def full(handle: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{handle}")).name.startswith(".focus.csv."):
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    (folder := tmp_path / "out").mkdir()
+    with pytest.raises(OSError, match="No space left"):
         write_focus(export(engine), folder / "focus.csv")
     assert list(folder.iterdir()) == []
 

@@ -160,6 +160,8 @@ def test_pages_and_widths() -> None:
         (USED, {"group_by": "line_item"}, "'line_item'"),
         (USED, {"start_time": ""}, "start_time"),
         (USED, {"page": "next"}, "page"),
+        (COSTS, {"end_time": "9" * 20}, "end_time"),
+        (COSTS, {"start_time": "9" * 5_000}, "start_time"),
     ],
 )
 def test_what_cannot_be_asked(path: str, query: dict[str, str], said: str) -> None:

@@ -15,7 +15,11 @@ def test_rows_with_a_header() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "-"]
+    "text",
+    [
+        *("=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0", "-"),
+        *("\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"),
+    ],
 )
 def test_what_could_be_a_formula_becomes_text(text: str) -> None:
     rows = list(csv.reader(io.StringIO(to_csv([text], [{text: text}]), newline="")))

@@ -46,6 +46,7 @@ def test_a_session_that_is_over(books: Books) -> None:
         "seconds": 300,
         "responses": 2,
         "cost_nanousd": 40_000,
+        "billed_nanousd": 40_000,
         "unrated_entries": 1,
         "running_nanousd": 0,
         "burn_nanousd": 0,
@@ -77,3 +78,5 @@ def test_the_newest_come_first(books: Books) -> None:
     assert ids(limit=2) == ["s2", "s1"]
     assert ids(tenant_id=acme) == ["s1", "s0"]
     assert ids(live=True) == ["s0"]
+    books.close("s0")
+    assert ids(live=True) == [], "what is over is not live, however lately it was seen"

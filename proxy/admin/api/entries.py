@@ -159,7 +159,8 @@ def shown(entry: Booked, role: TokenRole) -> EntryOut:
     """Return an entry as a role sees it."""
     told = entry.as_json()
     if role is TokenRole.VIEWER:
-        told = as_billed(told) | {"lines": [as_billed(line) for line in told["lines"]]}
+        lines = [as_billed(line) for line in told["lines"]]
+        told = as_billed(told) | {"lines": lines, "status_reason": entry.reason_to_tenant}
     return EntryOut.model_validate(with_usd(told))
 
 

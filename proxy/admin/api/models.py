@@ -70,6 +70,10 @@ def _cursor(text: str) -> str:
 
 def _usd(text: str) -> str:
     parse_usd(text)
+    if not re.fullmatch(USD_PATTERN, text):  # a Decimal takes more: 1e3, 1_000, other digits
+        raise ValueError(
+            f"{text!r} is not plain: it should be dollars with up to nine decimals, such as 12.50"
+        )
     return text
 
 

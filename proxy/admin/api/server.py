@@ -26,6 +26,7 @@ from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, Opens
 from proxy.admin.api.streams import Streams
 from proxy.exports.formats import write
 from proxy.store import StoreError
+from proxy.store.changes import lock
 from proxy.store.database import reading, writing
 
 THREADS = 6
@@ -139,6 +140,8 @@ class Api:
             return sent(_answer(route, call))
         opened = reading if route.transaction is Opens.READING else writing
         with opened(self._context.engine) as connection:
+            if route.edits:
+                lock(connection)  # before the state is read that If-Match is held against
             call = replace(call, transaction=connection)
             if repeat is None:
                 return sent(_answer(route, call))

@@ -21,9 +21,8 @@ from proxy.admin.api.models import (
 )
 from proxy.admin.api.pages import paged
 from proxy.admin.api.routes import ADMINS, EVERYONE, Answer, Call, Opens, Route
-from proxy.core.money import format_usd
 from proxy.store import NotFound, sessions
-from proxy.store.ledger import Booked, session_turns
+from proxy.store.ledger import session_turns
 from proxy.store.live import request_stop
 from proxy.store.sessions import SessionRow
 from proxy.store.tokens import TokenRole
@@ -107,7 +106,7 @@ def show_session(call: Call[SessionPath, Nothing]) -> Answer:
     """Answer with one session and what was booked for it."""
     found = _find(call)
     turns = session_turns(call.context.engine, found.id)
-    fields = _fields(found, call.caller.role, turns)
+    fields = _fields(found, call.caller.role, whole=True)
     return Answer(SessionWhole(**fields, turns=[shown(one, call.caller.role) for one in turns]))
 
 
@@ -125,16 +124,15 @@ def _find(call: Call[SessionPath, Nothing]) -> SessionRow:
     return found
 
 
-def _fields(one: SessionRow, role: TokenRole, turns: list[Booked] | None = None) -> dict[str, Any]:
+def _fields(one: SessionRow, role: TokenRole, *, whole: bool = False) -> dict[str, Any]:
     """Return a session's fields; a viewer is not told what it costs us."""
     fields = fields_of(one)
     if role is not TokenRole.VIEWER:
         return fields
     hidden = dict.fromkeys(name for name in fields if name.endswith(("_nanousd", "_usd")))
-    if turns is None:
+    if not whole:
         return fields | hidden
-    billed = sum(turn.billed_nanousd or 0 for turn in turns)
-    return fields | hidden | {"cost_nanousd": billed, "cost_usd": format_usd(billed)}
+    return fields | hidden | {f"cost_{unit}": fields[f"billed_{unit}"] for unit in ("nanousd", "usd")}
 
 
 ROUTES = (

@@ -124,6 +124,8 @@ class Asking:
         again = await self("POST", path, body, Idempotency_Key=key, **more)
         assert first.status < 300, first
         assert (again.status, again.json) == (first.status, first.json)
+        for name in ("ETag", "Location"):
+            assert again.headers.get(name) == first.headers.get(name)
         assert (again.headers.get(REPLAYED), first.headers.get(REPLAYED)) == ("true", None)
         return first
 

@@ -103,6 +103,14 @@ async def test_what_cannot_be_booked(embedded: Asking) -> None:
         (CREDIT | {"corrects": 2}, 404, "The tenant has no entry 2 in the ledger"),
         (CREDIT | {"corrects": 9}, 404, "The tenant has no entry 9 in the ledger"),
         (INVOICE | {"cost_usd": "0.0000000001"}, 422, "finer than a nano-dollar"),
+        *(
+            (
+                INVOICE | {"cost_usd": text},
+                422,
+                "it should be dollars with up to nine decimals, such as 12.50",
+            )
+            for text in ("1e3", "1_000", " 5", "+5", "٣", "5.", ".5")
+        ),
         (INVOICE | {"cost_usd": "-9223372037"}, 422, "not an amount that the ledger can hold"),
         (INVOICE | {"provider": "x" * 201}, 422, "at most 200 characters"),
     ):

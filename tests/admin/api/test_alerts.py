@@ -1,6 +1,7 @@
 """`/alerts`: announcements as they were made, and which are asked for."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from proxy.store.database import writing
 from proxy.store.outbox import Announcement, announce
@@ -12,7 +13,7 @@ FIRST = datetime(2099, 11, 1, tzinfo=UTC)  # what is old is not kept
 
 async def test_which_are_asked_for(api: Asking) -> None:
     acme, globex = (api.books.key(name).tenant_id for name in ("acme", "globex"))
-    made = [
+    made: list[tuple[str, str, str | None, dict[str, Any]]] = [
         ("a", "budget.threshold", acme, {"percent": 80, "billed_nanousd": 5}),
         ("b", "budget.cut", acme, {"budget": {"id": "bud_1"}}),
         ("c", "spend.anomaly", None, {"zoë": "\U0001f600"}),

@@ -54,7 +54,13 @@ async def test_a_viewer_gets_csv_of_what_its_tenants_owe(embedded: Asking) -> No
     viewer = embedded.token(TokenRole.VIEWER, "acme")
     with_markup = {"cost_usd": "5", "billed_usd": "7", "kind": "adjustment", "tenant": "acme"}
     await embedded.done("POST", "/adjustments", with_markup | {"key": "k9", "reason": "margin"})
+    ours = {"cost_usd": "5", "kind": "adjustment", "tenant": "acme", "key": "k10"}
+    await embedded.done("POST", "/adjustments", ours | {"reason": "they charge us 5 dollars more"})
     rows = read(await embedded.done("GET", "/exports/ledger", token=viewer))
+    assert rows.pop()["status_reason"] == ""  # nothing of what we are charged, not in words either
+    assert rows[-1]["status_reason"] == "margin"
+    listed = await embedded.done("GET", "/ledger", token=viewer, params={"kind": "adjustment"})
+    assert [one["status_reason"] for one in listed["data"]] == ["margin", None]
     assert {row["tenant"] for row in rows} == {"acme"}
     assert {row["cost_usd"] == row["list_usd"] == row["billed_usd"] for row in rows} == {True}
     assert rows[-1]["cost_usd"] == "7.000000000"

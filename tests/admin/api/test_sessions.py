@@ -3,11 +3,13 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import insert, select
 
 from proxy.core.usage import Meter
 from proxy.store.database import reading, writing
 from proxy.store.schema import live_session, stop_order
+from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.ledgers import MODEL
 
@@ -115,3 +117,14 @@ async def test_stopping_one(api: Asking) -> None:
     ]
     before = {"state": "live", "model": None, "cost_nanousd": 300_000, "running_nanousd": 3}
     assert (acts[0]["before"], acts[0]["after"]) == (before, {"state": "stopping"})
+
+
+async def test_a_viewer_is_told_all_that_is_owed(api: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a session with more entries than are shown, too."""
+    api.books.open("s1", "acme", at=OCTOBER)
+    for subject in ("r1", "r2"):
+        api.books.bill("s1", subject, {Meter.TEXT_IN: 10}, at=OCTOBER)
+    monkeypatch.setattr("proxy.store.ledger.TURNS_MAX", 1)
+    shown = await api.done("GET", "/sessions/s1", token=api.token(TokenRole.VIEWER, "acme"))
+    assert (shown["cost_nanousd"], shown["cost_usd"]) == (80_000, "0.000080000")
+    assert (len(shown["turns"]), shown["responses"]) == (1, 2)
