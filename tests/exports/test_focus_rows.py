@@ -65,6 +65,7 @@ def entry(counts: Mapping[Meter, int], terms: Terms | None = None, **more: Any) 
         "tags": {},
         "corrects": None,
         "corrects_period": None,
+        "archive": None,
     }
     return Booked(**values | amounts | {"lines": lines} | more)
 

@@ -101,7 +101,7 @@ def test_a_report_is_sent_to_those_it_is_about(database: Engine) -> None:
         ({"name": "a\r\nBcc: eve@example.com"}, "A name has"),
         ({"timetable": None}, "how often"),
         ({"content": Content.REPORT}, "Name the saved report"),
-        ({"report": "costs"}, "or else ask for the digest"),
+        ({"report": "costs"}, "or else ask for something else"),
         (
             {"content": Content.ANOMALY, "timetable": Timetable(Every.MONTH, time(), ZoneInfo("UTC"), 1)},
             "30 days",
