@@ -149,11 +149,8 @@ def _check_output(output: Path, format: Format, json: bool) -> None:
 def _write(table: Table, format: Format, output: Path, force: bool) -> int:
     if output == STDOUT:
         return _print(table, format)
-    try:
-        with undone_by_signals(), complete_file(output, overwrite=force) as file:
-            return write(table, format, file)
-    except OSError as problem:
-        fail(f"{output} cannot be written: {problem.strerror or problem}.")
+    with undone_by_signals(), complete_file(output, overwrite=force) as file:
+        return write(table, format, file)
 
 
 def _print(table: Table, format: Format) -> int:

@@ -77,10 +77,7 @@ def _month(billed_in: str | None, start: str | None, end: str | None) -> str | N
 def _write(found: Export, output: Path, force: bool) -> Written:
     total = found.count()
     with undone_by_signals(), progress("exporting") as told:
-        try:
-            return write_focus(found, output, overwrite=force, told=lambda done: told(done, total))
-        except OSError as problem:
-            fail(f"{output} cannot be written: {problem.strerror or problem}.")
+        return write_focus(found, output, overwrite=force, told=lambda done: told(done, total))
 
 
 def _view(whose: str) -> View:
