@@ -134,7 +134,6 @@ class Sums:
     theirs: int
     causes: Mapping[Cause, int]
     unexplained: int
-    unexplained_net: int
 
 
 class Threshold(NamedTuple):
@@ -275,16 +274,15 @@ def _hidden(row: Row) -> int:
 
 def sums(rows: Iterable[Row]) -> Sums:
     """Return what rows come to."""
-    ours = theirs = unexplained = net = 0
+    ours = theirs = unexplained = 0
     causes = dict.fromkeys(Cause, 0)
     for row in rows:
         ours += row.ours.nanousd
         theirs += row.theirs.nanousd
-        net += row.unexplained
         unexplained += abs(row.unexplained)
         for cause, amount in row.causes.items():
             causes[cause] += amount
-    return Sums(ours, theirs, causes, unexplained, net)
+    return Sums(ours, theirs, causes, unexplained)
 
 
 def by_day(rows: Iterable[Row], first: date, end: date) -> Iterator[tuple[date, list[Row]]]:

@@ -18,7 +18,7 @@ from proxy.store.audit import REASON_CHARS_MAX, Act
 from proxy.store.chain import Head, lock_chain
 from proxy.store.instants import format_instant
 from proxy.store.obstacles import NAMES, Closing, Obstacle, obstacles
-from proxy.store.periods import Close, Closes, load_closes
+from proxy.store.periods import Close, load_closes
 from proxy.store.schema import (
     chain_head,
     ledger_entry,
@@ -48,13 +48,11 @@ def standing(connection: Connection, period: str, zone: ZoneInfo, head: Head, no
     """
     periods = head.periods(zone)
     closes = load_closes(connection)
-    _check_order(connection, periods, closes, period, now)
+    _check_order(connection, periods, period, now)
     return Closing(connection, period, periods, closes, now)
 
 
-def _check_order(
-    connection: Connection, periods: Periods, closes: Closes, period: str, now: datetime
-) -> None:
+def _check_order(connection: Connection, periods: Periods, period: str, now: datetime) -> None:
     if periods.closed_through is not None and periods.is_closed(period):
         following = month_after(periods.closed_through)
         raise Conflict(f"{period} is closed: what concerns it later is booked to {following} or after.")

@@ -156,12 +156,6 @@ class PeriodParams(Input):
     to: Annotated[Time | None, Field(description="A day or an instant; no longer inside.")] = None
 
 
-class ReasonBody(Input):
-    """Why."""
-
-    reason: Reason | None = None
-
-
 # --- Answers
 
 
