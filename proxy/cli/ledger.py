@@ -46,7 +46,7 @@ def list_entries(
     session: query.SessionOption = None,
     model: query.ModelOption = None,
     accounted: query.PeriodOption = None,
-    unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
+    unrated: query.UnratedOption = False,
     after: Annotated[
         int, typer.Option(min=0, max=ENTRY_ID_MAX, help="Only entries with a greater id (with --json).")
     ] = 0,

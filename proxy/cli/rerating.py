@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli import query
 from proxy.cli.output import (
     ID,
     NUMBER,
@@ -29,13 +30,13 @@ from proxy.store.tenants import list_tenants
 
 @prices.command("rerate")
 def rerate(
-    start: Annotated[str | None, typer.Option("--from", help="A day or an instant; inside.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="A day or an instant; no longer inside.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant (name or id).")] = None,
-    project: Annotated[str | None, typer.Option(help="Only this project (name or id).")] = None,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    session: Annotated[str | None, typer.Option(help="Only this session (id).")] = None,
-    unrated: Annotated[bool, typer.Option("--unrated", help="Only entries without a price.")] = False,
+    start: query.FromOption = None,
+    end: query.ToOption = None,
+    tenant: query.TenantOption = None,
+    project: query.ProjectOption = None,
+    model: query.ModelOption = None,
+    session: query.SessionOption = None,
+    unrated: query.UnratedOption = False,
     apply: Annotated[bool, typer.Option("--apply", help="Book it: reverse and replace each.")] = False,
     reason: Annotated[str | None, typer.Option(help="Why, for the audit log: needed with --apply.")] = None,
     json: JsonOption = False,
