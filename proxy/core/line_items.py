@@ -73,19 +73,3 @@ def rule_problem(rule: Rule) -> str | None:
     if rule.meter is None and rule.model is not None:
         return "A line that is not compared has no model."
     return None
-
-
-_PARTS = {
-    Meter.TEXT_IN: ("text input",),
-    Meter.TEXT_IN_CACHED: ("cached text input", "text cached input"),
-    Meter.AUDIO_IN: ("audio input",),
-    Meter.AUDIO_IN_CACHED: ("cached audio input", "audio cached input"),
-    Meter.IMAGE_IN: ("image input",),
-    Meter.IMAGE_IN_CACHED: ("cached image input", "image cached input"),
-    Meter.TEXT_OUT: ("text output",),
-    Meter.AUDIO_OUT: ("audio output",),
-    Meter.DURATION_MS: ("duration",),
-}
-
-# What OpenAI's own strings are for voice nobody has written down: these are a guess, to be put right.
-DEFAULTS = tuple(Rule(f"*, {part}", meter) for meter, parts in _PARTS.items() for part in parts)

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from proxy.core.bill import Cell, Charge, Charged, Count, bill
-from proxy.core.line_items import DEFAULTS, LineItems, Rule
+from proxy.core.line_items import LineItems, Rule
 from proxy.core.usage import Meter
+from tests.bill_rules import DEFAULTS
 
 ON = date(2026, 11, 22)
 ITEMS = LineItems([*DEFAULTS, Rule("gpt-4o*", None)])

@@ -2,8 +2,9 @@
 
 import pytest
 
-from proxy.core.line_items import DEFAULTS, LineItems, Meant, Rule, rule_problem
+from proxy.core.line_items import LineItems, Meant, Rule, rule_problem
 from proxy.core.usage import Meter
+from tests.bill_rules import DEFAULTS
 
 ITEMS = LineItems(DEFAULTS)
 

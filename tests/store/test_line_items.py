@@ -3,13 +3,14 @@
 import pytest
 from sqlalchemy import Engine
 
-from proxy.core.line_items import DEFAULTS, Meant, Rule
+from proxy.core.line_items import Meant, Rule
 from proxy.core.usage import Meter
 from proxy.store import NotFound, StoreError, line_items
 from proxy.store.audit import list_audit
 from proxy.store.database import reading, writing
 from proxy.store.line_items import find_rule, list_rules, load_line_items, remove_rule, set_rule
 from proxy.store.pages import Page
+from tests.bill_rules import DEFAULTS
 from tests.ledgers import ACT
 
 MINE = Rule("Voice *", Meter.AUDIO_OUT, "gpt-realtime")
