@@ -31,16 +31,8 @@ def archive_period(
 ) -> None:
     """Put a closed month's lines into a file, and remove them here. Entries, sums and statements stay."""
     wanted, given = month("YYYY-MM", period), settings()
-    with database(given) as engine, undone_by_signals(), progress() as shown:
-        task = shown.add_task("verifying", total=None)
-        made = archive(
-            engine,
-            wanted,
-            folder,
-            act(reason),
-            parse_zone(given.period_timezone),
-            lambda done, total: shown.update(task, completed=done, total=total),
-        )
+    with database(given) as engine, undone_by_signals(), progress("verifying") as told:
+        made = archive(engine, wanted, folder, act(reason), parse_zone(given.period_timezone), told)
     if json:
         print_json(made)
         return

@@ -2,8 +2,6 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +23,7 @@ from proxy.cli.root import app
 from proxy.exports.costs import costs_table
 from proxy.exports.files import complete_file
 from proxy.exports.formats import TEXTS, Format, write
-from proxy.exports.ledger import Told, ledger_table
+from proxy.exports.ledger import ledger_table
 from proxy.exports.table import Table
 from proxy.store.filters import Filters
 from proxy.store.reports import Basis
@@ -75,7 +73,7 @@ def export_ledger(
             unrated=unrated,
         )
     )
-    with database(given) as engine, _told() as told:
+    with database(given) as engine, progress("exporting") as told:
         rows = _write(ledger_table(engine, filters, told=told), format, output, force)
     _done(output, format, rows, json)
 
@@ -148,22 +146,11 @@ def _check_output(output: Path, format: Format, json: bool) -> None:
         raise typer.BadParameter("standard output has the export: give --output FILE", param_hint="--json")
 
 
-@contextmanager
-def _told() -> Iterator[Told]:
-    """Show people how far it is, where they can see it."""
-    with progress() as shown:
-        task = shown.add_task("exporting", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
-
-
 def _write(table: Table, format: Format, output: Path, force: bool) -> int:
     if output == STDOUT:
         return _print(table, format)
-    try:
-        with undone_by_signals(), complete_file(output, overwrite=force) as file:
-            return write(table, format, file)
-    except OSError as problem:
-        fail(f"{output} cannot be written: {problem.strerror or problem}.")
+    with undone_by_signals(), complete_file(output, overwrite=force) as file:
+        return write(table, format, file)
 
 
 def _print(table: Table, format: Format) -> int:

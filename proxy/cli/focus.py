@@ -75,14 +75,9 @@ def _month(billed_in: str | None, start: str | None, end: str | None) -> str | N
 
 
 def _write(found: Export, output: Path, force: bool) -> Written:
-    with undone_by_signals(), progress() as shown:
-        task = shown.add_task("exporting", total=found.count())
-        try:
-            return write_focus(
-                found, output, overwrite=force, told=lambda done: shown.update(task, completed=done)
-            )
-        except OSError as problem:
-            fail(f"{output} cannot be written: {problem.strerror or problem}.")
+    total = found.count()
+    with undone_by_signals(), progress("exporting") as told:
+        return write_focus(found, output, overwrite=force, told=lambda done: told(done, total))
 
 
 def _view(whose: str) -> View:

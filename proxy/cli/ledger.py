@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from proxy.cli import query
 from proxy.cli.output import (
@@ -18,6 +16,7 @@ from proxy.cli.output import (
     period,
     print_json,
     print_table,
+    progress,
     settings,
 )
 from proxy.cli.root import app
@@ -144,15 +143,9 @@ def verify(
     """Recompute every entry from its lines and rate cards, and the chain. Ends with 1 if anything differs."""
     given = settings()
     kept = _kept(digest)
-    with database(given) as engine, Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("verifying", total=None)
-        verdict = verify_ledger(
-            engine,
-            parse_zone(given.period_timezone),
-            lambda done, total: progress.update(task, completed=done, total=total),
-            kept=kept,
-            files=archive or (),
-        )
+    with database(given) as engine, progress("verifying") as told:
+        zone = parse_zone(given.period_timezone)
+        verdict = verify_ledger(engine, zone, told, kept=kept, files=archive or ())
     if json:
         _print_json(verdict)
     else:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -38,6 +38,7 @@ ID = "id"  # in one piece, to be copied
 
 Column = str | tuple[str, str]
 Row = Sequence[object]
+Told = Callable[[int, int | None], None]  # so much is done, of how much; None where nobody knows
 
 
 def fail(problem: object) -> NoReturn:
@@ -88,10 +89,14 @@ def _end(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def progress() -> Progress:
-    """Return what shows people how far it is; where nobody looks, it writes nothing."""
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Told]:
+    """Show people how far it is. Where nobody looks, it writes nothing; it leaves standard output alone."""
     console = Console(stderr=True)
-    return Progress(console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)
+    is_seen = console.is_terminal
+    with Progress(console=console, transient=True, redirect_stdout=False, disable=not is_seen) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def pepper_of(given: Settings, engine: Engine) -> bytes:

@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from proxy.cli.output import (
     ID,
@@ -17,6 +15,7 @@ from proxy.cli.output import (
     period,
     print_json,
     print_table,
+    progress,
     settings,
 )
 from proxy.cli.prices import prices
@@ -61,19 +60,16 @@ def rerate(
         zone=zone,
         act=act(reason) if apply else None,
     )
-    # Without `redirect_stdout`: JSON is for whoever reads the standard output, not for the terminal.
-    shown = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False)
-    with database(given) as engine, shown as progress:
-        task = progress.add_task("rating", total=None)
+    with database(given) as engine, progress("rating") as told:
         with reading(engine) as connection:
             names = {one.id: one.name for one in list_tenants(connection)}
         sums: dict[tuple[str, str], _Sum] = {}
-        for change in wanted.run(engine):
+        for number, change in enumerate(wanted.run(engine), 1):
             if json:
                 print_json({**_shown(change, names), "booked": apply})
             key = (names.get(change.tenant_id, change.tenant_id), change.model or "")
             sums.setdefault(key, _Sum()).add(change)
-            progress.advance(task)
+            told(number, None)
     if not json:
         _print_sums(sums, apply)
 

@@ -24,25 +24,33 @@ def complete_file(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     Only this user may read it: a ledger is not for all.
 
     Raises:
-        StoreError: there is something already that may not be written over, or no such file can be made.
+        StoreError: there is something already that may not be written over, or the file cannot be written,
+            also where it was the block that found that out.
     """
     place = Path(os.path.realpath(path))
     _refuse(path, place, overwrite)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{place.name[:_NAME_CHARS]}.", suffix=PART, dir=place.parent)
+        with _part_of(place) as file:
+            yield file
+            put_on_disk(file)
+            _refuse(path, place, overwrite)
+        _sync_folder(place.parent)
     except OSError as problem:
         raise StoreError(f"{path} cannot be written: {problem.strerror or problem}.") from None
+
+
+@contextlib.contextmanager
+def _part_of(place: Path) -> Iterator[BinaryIO]:
+    """A hidden file beside its place, which it takes once the block has ended well."""
+    handle, name = tempfile.mkstemp(prefix=f".{place.name[:_NAME_CHARS]}.", suffix=PART, dir=place.parent)
     part = Path(name)
     try:
         with open(handle, "wb") as file:
             yield file
-            put_on_disk(file)
-        _refuse(path, place, overwrite)
         part.replace(place)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync_folder(place.parent)
 
 
 def put_on_disk(file: BinaryIO) -> None:

@@ -39,7 +39,7 @@ def write_focus(export: Export, path: Path, *, overwrite: bool = False, told: To
             left then that was not there before.
     """
     companion, unrated = companion_of(path), export.count_unrated()
-    if not unrated and companion.exists() and not overwrite:
+    if not unrated and companion.exists() and not (overwrite and companion.is_file()):
         raise Conflict(f"{companion} is there already, and would not belong to {path}: delete it first.")
     with contextlib.ExitStack() as files:
         file = files.enter_context(complete_file(path, overwrite=overwrite))

@@ -78,6 +78,13 @@ def test_where_no_file_can_be(tmp_path: Path, name: str) -> None:
         pass
 
 
+def test_a_disk_that_is_full_is_told(tmp_path: Path) -> None:
+    told = pytest.raises(StoreError, match=r"a\.csv cannot be written: No space left")
+    with told, complete_file(tmp_path / "a.csv"):
+        raise OSError(28, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_device_is_not_replaced() -> None:
     with pytest.raises(StoreError, match="not a file"), complete_file(Path("/dev/null"), overwrite=True):
         pass

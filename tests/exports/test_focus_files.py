@@ -60,6 +60,10 @@ def test_both_files_are_there_and_an_old_companion_is_not(engine: Engine, tmp_pa
     assert not path.exists()
     written = write_focus(acme, path, overwrite=True)
     assert (written.rows, written.companion) == (1, None)
+    companion_of(path).mkdir()
+    with pytest.raises(Conflict, match="would not belong to"):
+        write_focus(acme, path, overwrite=True)
+    companion_of(path).rmdir()
     assert [one.name for one in tmp_path.iterdir() if "focus" in one.name] == ["focus.csv"]
 
 
@@ -85,7 +89,7 @@ def test_a_disk_that_is_full_in_the_end_leaves_no_companion_alone(
 
     monkeypatch.setattr(os, "fsync", full)
     (folder := tmp_path / "out").mkdir()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="focus.csv cannot be written: No space left"):
         write_focus(export(engine), folder / "focus.csv")
     assert list(folder.iterdir()) == []
 
