@@ -1,6 +1,7 @@
 """What the docs say is true: settings, commands, meters, flags, links."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,9 @@ from proxy.relay.handler import NO_SUCH_SESSION, UPSTREAM_REFUSED
 from proxy.relay.tunnel import GOING_AWAY, SERVICE_RESTART, Reason
 from proxy.settings import PREFIX, Settings
 from proxy.store.card_files import FileFormat, parse_cards
+from proxy.store.groups import GROUPS
 from proxy.store.replay import REASON_CRASH
+from proxy.store.totals import FIGURES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -47,6 +50,26 @@ def test_the_settings_table_is_what_the_settings_are() -> None:
     written = README.read_text(encoding="utf-8").partition("<!-- settings:")[2].partition("<!-- /settings")[0]
     table = "\n".join(line for line in written.splitlines() if line.startswith("|"))
     assert table == settings_table(), f"README.md should have:\n\n{settings_table()}\n"
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = set(
+        re.findall(r"\]\(([\w./-]+\.md)", README.read_text(encoding="utf-8").partition("## More")[2])
+    )
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
+
+
+def test_the_readme_names_every_group_of_reports() -> None:
+    sentence = README.read_text(encoding="utf-8").partition("`--group-by` takes any of")[2].partition(".")[0]
+    assert tuple(re.findall(r"`(\w+)`", sentence)) == GROUPS
+
+
+def test_the_report_in_the_readme_has_the_figures_of_one() -> None:
+    text = README.read_text(encoding="utf-8").partition("`talkmeter report --format json`")[2]
+    example = json.loads(text.partition("```json")[2].partition("```")[0])
+    assert list(example["rows"][0]) == ["tenant", "model", *FIGURES]
+    assert list(example["total"]) == list(FIGURES)
+    assert list(example) == ["from", "to", "basis", "group_by", "rows", "total"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

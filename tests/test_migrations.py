@@ -1,14 +1,26 @@
 """The migrations make exactly the tables that `schema` declares, on both databases."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
+from sqlalchemy.exc import DBAPIError
 
+from proxy.core.usage import Meter
 from proxy.store.columns import metadata
-from proxy.store.database import check_version, migrate, open_database, reading
-from proxy.store.schema import chain_head, change_counter, rollup_zone
+from proxy.store.database import check_version, migrate, migrations_path, open_database, reading, writing
+from proxy.store.prices import seed_cards
+from proxy.store.schema import chain_head, change_counter, ledger_line, rollup_zone
+from proxy.store.verify import verify
+from tests.ledgers import Books
+
+BEFORE = "0010"  # the last migration of the version before
 
 
 def differences(engine: Engine) -> list[object]:
@@ -42,3 +54,36 @@ def test_the_single_rows_are_there(database: Engine) -> None:
         assert connection.execute(select(chain_head.c.id, chain_head.c.entries)).all() == [(1, 0)]
         assert connection.execute(select(change_counter.c.id)).all() == [(1,)]
         assert connection.execute(select(rollup_zone)).all() == [(1, "UTC")]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_ledger_of_the_version_before_is_kept_as_it_was(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    engine = open_database(url)
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()))
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, BEFORE)
+        seed_cards(connection, datetime.now(UTC))
+    books = Books(engine)
+    books.open("s1")
+    books.bill("s1", "r1", {Meter.TEXT_IN: 5, Meter.AUDIO_OUT: 7})
+    books.bill("s1", "r2")
+    before = lines_of(engine)
+    migrate(engine)
+    verdict = verify(engine, UTC)
+    assert (verdict.fault, verdict.entries, lines_of(engine), len(before)) == (None, 2, before, 2)
+    for change in ("DELETE FROM ledger_line", "UPDATE ledger_line SET cost_nanousd = 0"):
+        with pytest.raises(DBAPIError, match="append-only"), writing(engine) as connection:
+            connection.execute(text(change))
+    engine.dispose()
+
+
+def lines_of(engine: Engine) -> list[Any]:
+    with reading(engine) as connection:
+        return list(
+            connection.execute(select(ledger_line).order_by(ledger_line.c.entry_id, ledger_line.c.meter))
+        )

@@ -13,6 +13,7 @@ from proxy.core.reconcile import Threshold, complete_until
 from proxy.store import Conflict
 from proxy.store.audit import Act
 from proxy.store.database import reading, writing
+from proxy.store.our_side import first_at_hand
 from proxy.store.reconciliations import Reconciliation, Scope, Terms, check_scope, compare_bill, record
 
 
@@ -30,9 +31,11 @@ class Reconciler:
         return Terms(timedelta(hours=config.delay_h), threshold)
 
     def run_last(self, engine: Engine, days: int, act: Act) -> Reconciliation:
-        """Compare the last so many days whose bill is complete; raises as `run`."""
+        """Compare the last so many days whose bill is complete, behind what is archived; raises as `run`."""
         end_on = complete_until(act.at, self.terms.delay)
-        return self.run(engine, end_on - timedelta(days=days), end_on, act)
+        with reading(engine) as connection:
+            first_on = first_at_hand(connection, end_on - timedelta(days=days), end_on)
+        return self.run(engine, first_on, end_on, act)
 
     def run(self, engine: Engine, first_on: date, end_on: date, act: Act) -> Reconciliation:
         """Compare the days from `first_on` to the one before `end_on`. Blocks; takes seconds to minutes.

@@ -123,8 +123,10 @@ class Export:
 
     def _unrated(self) -> Iterator[Booked]:
         wanted = self.wanted
-        found = ledger_pages.unrated(self.engine, wanted.until_end, self.through)
-        return (entry for entry in found if wanted.has(entry))
+        for entry in ledger_pages.unrated(self.engine, wanted.until_end, self.through):
+            if wanted.has(entry):
+                entry.need_lines()
+                yield entry
 
     def _entries(self) -> Iterator[Booked]:
         wanted = self.wanted

@@ -2,10 +2,11 @@
 
 Each page is a short transaction and goes on behind the last one's end in the order of an index, so the last
 page costs what the first did. What is posted meanwhile is left out: a reader says up to which entry it wants
-the chain, and several ways through it up to there agree. Entries whose lines are in an archive are refused.
+the chain, and several ways through it up to there agree. Entries whose lines are in an archive are refused,
+but where whoever reads says itself which of them it needs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC
 
@@ -33,7 +34,7 @@ def by_time(engine: Engine, filters: Filters, through: int) -> Iterator[Booked]:
         StoreError: a filter names what does not exist.
     """
     for one in _by_tenant(filters):
-        yield from _pages(engine, one, [_of.id <= through], (_of.occurred_at, _of.id), _later)
+        yield from _with_all(_pages(engine, one, [_of.id <= through], (_of.occurred_at, _of.id), _later))
 
 
 def count(connection: Connection, filters: Filters, through: int) -> int:
@@ -59,11 +60,14 @@ def accounted_late(engine: Engine, filters: Filters, month: str, through: int) -
         _of.id.between(first.entries + 1, through),
     ]
     for one in _by_tenant(filters):
-        yield from _pages(engine, one, wanted, (_of.occurred_at, _of.id), _later)
+        yield from _with_all(_pages(engine, one, wanted, (_of.occurred_at, _of.id), _later))
 
 
 def unrated(engine: Engine, filters: Filters, through: int) -> Iterator[Booked]:
     """Yield, in the order of the chain, what has no price and was not replaced since.
+
+    In an archived month that is what was never counted. It has no lines, and is no reason to refuse another
+    month; so whoever wants some of these asks each for its lines.
 
     Raises:
         StoreError: a filter names what does not exist.
@@ -81,6 +85,12 @@ def _unrated(through: int) -> list[ColumnElement[bool]]:
         ~taken_back.correlate(ledger_entry).exists(),
         _of.id <= through,
     ]
+
+
+def _with_all(entries: Iterable[Booked]) -> Iterator[Booked]:
+    for entry in entries:
+        entry.need_lines()
+        yield entry
 
 
 def _by_tenant(filters: Filters) -> Iterator[Filters]:
@@ -113,8 +123,6 @@ def _pages(
         with reading(engine) as connection:
             more = [behind(last)] if last is not None else []
             page = with_lines(connection, _page(connection, filters, [*wanted, *more], order))
-        for entry in page:
-            entry.need_lines()
         yield from page
         if len(page) < PAGE_ENTRIES:
             return

@@ -1,7 +1,7 @@
 """Our side of a reconciliation: what lines come to by UTC day, upstream account, model and meter."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, func, select, type_coerce
@@ -10,8 +10,8 @@ from proxy.core.rating import CONTRACT, PUBLIC, Price, without_date
 from proxy.core.reconcile import Booked, Dated, Edge, Prices
 from proxy.core.records import Role
 from proxy.core.usage import Meter
-from proxy.core.windows import Span
-from proxy.store.archives import refuse_archived
+from proxy.core.windows import Span, midnight
+from proxy.store.archives import load_archives, refuse_archived
 from proxy.store.calendar import DAY, day_text
 from proxy.store.prices import load_cards
 from proxy.store.schema import ledger_entry, ledger_line
@@ -23,6 +23,7 @@ BEFORE_MIDNIGHT = 10 * 60 * 1_000_000  # microseconds that a response may go on 
 AFTER_MIDNIGHT = 60 * 1_000_000  # … that audio was heard, or another clock goes, before ours
 
 _entry, _line = ledger_entry.c, ledger_line.c
+_DAY = timedelta(days=1)
 _METERS = frozenset(meter.value for meter in Meter)
 
 
@@ -34,6 +35,18 @@ def our_side(connection: Connection, span: Span, shown_until: datetime) -> list[
     """
     refuse_archived(connection, _metered(span), "a reconciliation")
     return [*_lines(connection, span, shown_until), *_uncounted(connection, span)]
+
+
+def first_at_hand(connection: Connection, first: date, end: date) -> date:
+    """Return the first of these days from which on lines are here, those of the day before it too.
+
+    Where there is none it is `first`: that these days cannot be compared is for `our_side` to say.
+    """
+    span = Span(midnight(UTC, first - _DAY), midnight(UTC, end + _DAY))
+    wanted = [*_metered(span), _entry.period.in_(list(load_archives(connection)))]
+    last = connection.execute(select(func.max(_entry.occurred_at)).where(*wanted)).scalar_one()
+    begins = first if last is None else max(first, last.astimezone(UTC).date() + 2 * _DAY)
+    return begins if begins < end else first
 
 
 def price_history(connection: Connection, aliases: Mapping[str, str]) -> Prices:

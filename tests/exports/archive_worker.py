@@ -4,8 +4,6 @@
 commit; before -1 the file is half written. It ends with 0 if there were fewer, the month being archived.
 """
 
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,31 +14,23 @@ from proxy.exports.archiving import archive
 from proxy.store.database import open_database
 from tests.archiving import ARCHIVING
 from tests.closing import ZONE
+from tests.dying import die, die_before
 
 
 def main(url: str, period: str, folder: str, number: int) -> None:
     engine = open_database(url)
-    sent = 0
 
     @event.listens_for(engine, "before_cursor_execute")
-    def sending(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def sending(*_: Any) -> None:
         if number == -1 and list(Path(folder).glob(".*.part")):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-            count()
+            die()
 
-    @event.listens_for(engine, "commit")
-    def committing(_: Any) -> None:
-        if sent:
-            count()
-
-    def count() -> None:
-        nonlocal sent
-        if sent == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sent += 1
-
+    die_before(number, engine, begins=changes, counts=changes)
     archive(engine, period, Path(folder), ARCHIVING, ZONE)
+
+
+def changes(statement: str) -> bool:
+    return statement.startswith(("INSERT", "UPDATE", "DELETE"))
 
 
 if __name__ == "__main__":

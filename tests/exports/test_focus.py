@@ -4,7 +4,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from shutil import copyfile
@@ -19,13 +19,16 @@ from proxy.exports.focus import Export, Wanted
 from proxy.exports.focus_columns import COLUMNS, Version
 from proxy.exports.focus_rows import View
 from proxy.exports.texts import write_csv
-from proxy.store import NotFound, StoreError
+from proxy.store import Conflict, NotFound, StoreError
 from proxy.store.database import migrate, open_database, reading
 from proxy.store.filters import EVERYTHING, Filters
+from proxy.store.obstacles import NAMES
 from proxy.store.schema import ledger_line
 from proxy.store.statements import list_statements
 from proxy.store.tenants import find_tenant
 from proxy.store.verify import verify
+from tests.archiving import archive_month
+from tests.closing import close_month
 from tests.exports.focus_checks import faults
 from tests.exports.focus_ledgers import ISSUER, LATE, NEVER, OCTOBER, VIEWS, fill, ledger_rows
 from tests.exports.official import CONTRADICTIONS, NoValidator, failures, installed
@@ -174,6 +177,24 @@ def test_what_has_no_price_is_elsewhere_until_it_has_one(engine: Engine) -> None
     assert set(halves) == {"text_in", "untold_in"}, "a part with a price stays with the part without"
     each = [export(engine, month=month).count_unrated() for month in ("2026-10", "2026-11")]
     assert sum(each) == len(expected) and all(each)
+
+
+def test_what_was_never_counted_in_an_archived_month_stands_in_no_other_months_way(
+    database: Engine, tmp_path: Path
+) -> None:
+    books = Books(database)
+    books.open("s1", at=OCTOBER)
+    books.bill("s1", "uncounted", None, at=OCTOBER)
+    books.bill("s1", "counted", {Meter.TEXT_IN: 5}, at=OCTOBER)
+    close_month(database, "2026-10", dict.fromkeys(NAMES, "a test"))
+    books.bill("s1", "late", None, at=OCTOBER)
+    books.bill("s1", "new", {Meter.TEXT_IN: 5}, at=OCTOBER + timedelta(days=40))
+    archive_month(database, "2026-10", tmp_path)
+    november = export(database, month="2026-11")
+    assert [row["subject_id"] for row in unrated(november)] == ["late"]
+    assert november.count_unrated() == len(rows(november)) == 1
+    with pytest.raises(Conflict, match="2026-10 is archived"):
+        export(database, month="2026-10")
 
 
 def test_an_export_is_of_the_ledger_as_it_was(engine: Engine) -> None:

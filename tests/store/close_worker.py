@@ -4,32 +4,16 @@
 there were fewer, the month being closed then.
 """
 
-import os
-import signal
 import sys
-from typing import Any
-
-from sqlalchemy import event
 
 from proxy.store.database import open_database
 from tests.closing import close_month
+from tests.dying import die_before
 
 
 def main(url: str, period: str, number: int) -> None:
     engine = open_database(url)
-    sent = 0
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def count(*_: Any) -> None:
-        nonlocal sent
-        if sent == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sent += 1
-
-    @event.listens_for(engine, "commit")
-    def committing(_: Any) -> None:
-        count()
-
+    die_before(number, engine)
     close_month(engine, period, {"unrated": "killed often"})
 
 
