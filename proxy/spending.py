@@ -11,10 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.budgets import Budget, BudgetBook, Payer, Pot, Scope, pot_of
 from proxy.core.identity import Principal
+from proxy.core.money import usd
 from proxy.core.refusal import DATABASE_DOWN
 from proxy.core.windows import Window, span_at
 from proxy.relay.handler import refuse
-from proxy.store.budget_list import usd
 from proxy.store.columns import storable
 from proxy.store.database import reading
 from proxy.store.schema import end_user, ledger_entry

@@ -39,6 +39,11 @@ def format_usd(amount: int) -> str:
     return f"{'-' if amount < 0 else ''}{dollars}.{nanos:09d}"
 
 
+def usd(name: str, amount: int | None) -> dict[str, int | str | None]:
+    """Return an amount as integer nano-dollars and, beside it, in dollars: `NAME_nanousd`, `NAME_usd`."""
+    return {f"{name}_nanousd": amount, f"{name}_usd": None if amount is None else format_usd(amount)}
+
+
 def to_cents(amount: int) -> int:
     """Return `amount` nano-dollars in cents, rounded to the nearest, a tie to the even one."""
     return divide_half_even(amount, NANOUSD_PER_CENT)

@@ -23,11 +23,10 @@ from proxy.store.chain import BlockHash
 from proxy.store.chain_rows import PERIOD, StoredEntry, StoredLines, blocks, stored_rows
 from proxy.store.database import reading, writing
 from proxy.store.rollup_check import line_cells
-from proxy.store.schema import ledger_block, ledger_entry
+from proxy.store.schema import THREE_AMOUNTS, ledger_block, ledger_entry
 from proxy.store.sealing import Content, archivable, seal
 from proxy.store.verify import verify
 
-AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 _NAMES = [column.name for column in ledger_entry.columns]
 
 Told = Callable[[int, int], None]  # so many of all entries are verified
@@ -65,7 +64,7 @@ def archive(
         lines=footer.lines,
         first_entry=plan.first_entry,
         last_entry=plan.last_entry,
-        sums={name.removesuffix("_nanousd") + "_usd": format_usd(walk.sums[name]) for name in AMOUNTS},
+        sums={name.removesuffix("_nanousd") + "_usd": format_usd(walk.sums[name]) for name in THREE_AMOUNTS},
         blocks=walk.left,
         cells=cells,
         archives=plan.archives,
@@ -155,7 +154,7 @@ class _Walk:
             self.left.append((block.id, rest.digest))
 
     def _count(self, entry: StoredEntry) -> None:
-        for name in AMOUNTS:
+        for name in THREE_AMOUNTS:
             self.sums[name] += entry[_NAMES.index(name)] or 0
 
 

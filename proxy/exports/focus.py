@@ -24,7 +24,7 @@ from proxy.store.database import reading
 from proxy.store.filters import Filters
 from proxy.store.ledger import Booked
 from proxy.store.prices import cards_of
-from proxy.store.schema import statement
+from proxy.store.schema import THREE_AMOUNTS, statement
 
 UNRATED_COLUMNS = (
     Column("entry_id", Kind.INTEGER),
@@ -52,7 +52,6 @@ TELL_ENTRIES = 1_000
 Told = Callable[[int], None]
 
 _METERS = frozenset(meter.value for meter in Meter)
-_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,8 @@ def _check(entry: Booked) -> None:
     if entry.kind in KINDS:
         return
     meters = {line.meter for line in entry.lines}
-    sums = (sum(getattr(line, name) or 0 for line in entry.lines) for name in _AMOUNTS)
-    if list(sums) != [getattr(entry, name) for name in _AMOUNTS] or not meters <= _METERS:
+    sums = (sum(getattr(line, name) or 0 for line in entry.lines) for name in THREE_AMOUNTS)
+    if list(sums) != [getattr(entry, name) for name in THREE_AMOUNTS] or not meters <= _METERS:
         raise StoreError(f"Entry {entry.id} is not what its lines add up to: verifying the ledger says more.")
 
 

@@ -15,10 +15,10 @@ from proxy.store.archives import need_lines
 from proxy.store.database import reading
 from proxy.store.filters import Filters
 from proxy.store.ledger import Booked, Line, windows
+from proxy.store.schema import THREE_AMOUNTS
 
 Told = Callable[[int, int], None]  # so many of all ids were looked at
 
-_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 
 ENTRY_COLUMNS = (
     Column("entry_id", Kind.INTEGER),
@@ -94,8 +94,8 @@ def rows_of(entry: Booked) -> Iterator[Row]:
     for line in entry.lines:
         yield (*own, *_line_values(entry, line))
     if not entry.lines:
-        amounts = (dollars(getattr(entry, name)) for name in _AMOUNTS)
-        yield (*own, *[None] * (len(LINE_COLUMNS) - len(_AMOUNTS)), *amounts)
+        amounts = (dollars(getattr(entry, name)) for name in THREE_AMOUNTS)
+        yield (*own, *[None] * (len(LINE_COLUMNS) - len(THREE_AMOUNTS)), *amounts)
 
 
 def as_owed(entry: Booked) -> Booked:
@@ -132,6 +132,8 @@ def _entry_values(entry: Booked) -> tuple[Any, ...]:
 
 def _line_values(entry: Booked, line: Line) -> tuple[Any, ...]:
     """Return a line's values; of an entry that has no price, a part's amount would belong to no sum."""
-    amounts = (None if getattr(entry, name) is None else dollars(getattr(line, name)) for name in _AMOUNTS)
+    amounts = (
+        None if getattr(entry, name) is None else dollars(getattr(line, name)) for name in THREE_AMOUNTS
+    )
     price = dollars(line.price_nanousd)
     return (line.meter, line.quantity, line.unit, price, line.price_per, line.rate_card_id, *amounts)

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, func, select
 
 from proxy.core.announced import Announced
 from proxy.core.anomaly import Anomaly, Sensitivity, find_anomaly, same_hours
+from proxy.core.money import usd
 from proxy.core.windows import Span
-from proxy.store.budget_list import usd
 from proxy.store.columns import to_micros
 from proxy.store.instants import format_instant
 from proxy.store.outbox import Announcement

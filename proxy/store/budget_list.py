@@ -19,7 +19,7 @@ from proxy.core.budgets import (
     pot_of,
 )
 from proxy.core.forecast import WINDOWS
-from proxy.core.money import format_usd
+from proxy.core.money import usd
 from proxy.core.windows import Span, Window
 from proxy.store import NotFound, StoreError
 from proxy.store.instants import format_instant, parse_zone
@@ -104,11 +104,6 @@ class Listed:
             "deleted_at": format_instant(self.deleted_at) if self.deleted_at else None,
         }
         return {**owner, **terms_json(rule), **stands}
-
-
-def usd(name: str, amount: int | None) -> dict[str, Any]:
-    """Return an amount as integer nano-dollars and, beside it, in dollars."""
-    return {f"{name}_nanousd": amount, f"{name}_usd": None if amount is None else format_usd(amount)}
 
 
 def terms_json(rule: Budget) -> dict[str, Any]:

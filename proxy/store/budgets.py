@@ -12,12 +12,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from proxy.core.budgets import Budget, OnExhausted, OnStoreDown, Scope
 from proxy.core.forecast import WINDOWS
-from proxy.core.money import AMOUNT_NANOUSD_MAX
+from proxy.core.money import AMOUNT_NANOUSD_MAX, usd
 from proxy.core.windows import Window
 from proxy.ids import new_id
 from proxy.store import Conflict, StoreError
 from proxy.store.audit import Act
-from proxy.store.budget_list import Listed, Raised, find_budget, terms_json, usd
+from proxy.store.budget_list import Listed, Raised, find_budget, terms_json
 from proxy.store.budget_owners import Owner, find_owner
 from proxy.store.changes import bump, lock
 from proxy.store.instants import format_instant, parse_zone

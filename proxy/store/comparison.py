@@ -11,12 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from proxy.core.money import usd
 from proxy.core.spans import just_before, window_span
 from proxy.core.usage import Meter
 from proxy.core.variance import NOTHING, Effects, Side, Sku, effects, total
 from proxy.core.windows import Span, Window
 from proxy.store import StoreError
-from proxy.store.budget_list import usd
 from proxy.store.database import reading
 from proxy.store.groups import METER, is_tag
 from proxy.store.instants import format_instant

@@ -17,9 +17,8 @@ from proxy.core.rating import Billing, CardBook, Line, rate, rating_flags
 from proxy.core.records import Entry, Kind, Role
 from proxy.core.usage import Flag, Meter, Usage
 from proxy.store.posting import billing_columns, entry_amounts, line_row
-from proxy.store.schema import ledger_entry, ledger_line
+from proxy.store.schema import THREE_AMOUNTS, ledger_entry, ledger_line
 
-AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 _RATING_FLAGS = frozenset({Flag.MODEL_UNKNOWN, Flag.METER_UNPRICED})
 _METERS = {meter.value: meter for meter in Meter}
 _reversal = ledger_entry.alias("reversal")
@@ -102,7 +101,7 @@ def reversal(entry: Entry) -> Entry:
 
 
 def _negated(line: Line) -> Line:
-    amounts = {name: _minus(getattr(line, name)) for name in AMOUNTS}
+    amounts = {name: _minus(getattr(line, name)) for name in THREE_AMOUNTS}
     return replace(line, quantity=-line.quantity, **amounts)
 
 

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
+from proxy.core.money import usd
 from proxy.core.windows import Span
-from proxy.store.budget_list import Listed, list_budgets, usd
+from proxy.store.budget_list import Listed, list_budgets
 from proxy.store.database import reading
 from proxy.store.filters import Filters
 from proxy.store.reports import CostQuery, ReportRow, run

@@ -7,7 +7,8 @@ from sqlalchemy import Connection, select
 
 from proxy.core.announced import Announced
 from proxy.core.budgets import Budget
-from proxy.store.budget_list import budgets_to_forecast, usd
+from proxy.core.money import usd
+from proxy.store.budget_list import budgets_to_forecast
 from proxy.store.columns import to_micros
 from proxy.store.forecasts import Forecasted, of_budgets
 from proxy.store.instants import format_instant

@@ -15,9 +15,10 @@ from sqlalchemy import ColumnElement, Connection
 
 from proxy.core.budgets import Scope
 from proxy.core.forecast import Days, Forecast, Spending, forecast, history_start
+from proxy.core.money import usd
 from proxy.core.windows import Span, Window, midnight
 from proxy.store import StoreError
-from proxy.store.budget_list import Listed, budgets_to_forecast, usd
+from proxy.store.budget_list import Listed, budgets_to_forecast
 from proxy.store.columns import EPOCH
 from proxy.store.instants import format_instant
 from proxy.store.pages import Page, Within

@@ -7,12 +7,11 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case
 
 from proxy.core.records import Kind, Role
 from proxy.store.groups import Group
-from proxy.store.schema import ledger_entry, ledger_line
+from proxy.store.schema import THREE_AMOUNTS, ledger_entry, ledger_line
 from proxy.store.sums import exact, parts
 from proxy.store.totals import Key, Totals, TotalsBy
 
 _entry = ledger_entry.c
-_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 
 
 class Lines:
@@ -50,14 +49,14 @@ class Lines:
         return ledger_entry.outerjoin(ledger_line)
 
     def _amounts(self) -> Select[Any]:
-        amounts = {name: _of_line(name) if self._by_line else _entry[name] for name in _AMOUNTS}
+        amounts = {name: _of_line(name) if self._by_line else _entry[name] for name in THREE_AMOUNTS}
         facts = [
             func.count(distinct(_entry.session_id)).label("sessions"),
             self._count((_entry.kind == Kind.RESPONSE) & (_entry.role == Role.ORIGINAL)).label("responses"),
             self._count(true()).label("entries"),
             self._count(_entry.cost_nanousd.is_(None) & (_entry.role != Role.REVERSAL)).label("unrated"),
             self._count(_entry.cost_nanousd.is_(None) & (_entry.role == Role.REVERSAL)).label("taken_back"),
-            *(half for name in _AMOUNTS for half in parts(amounts[name], name)),
+            *(half for name in THREE_AMOUNTS for half in parts(amounts[name], name)),
             *parts(case((_entry.estimated, amounts["cost_nanousd"])), "estimated_nanousd"),
             *parts(case((_entry.estimated, amounts["billed_nanousd"])), "estimated_billed_nanousd"),
         ]

@@ -28,6 +28,7 @@ from proxy.store.columns import Words, storable
 from proxy.store.end_users import end_user_ids
 from proxy.store.rows import insert_new
 from proxy.store.schema import (
+    THREE_AMOUNTS,
     budget_cut,
     entry_conflict,
     journal_checkpoint,
@@ -37,8 +38,6 @@ from proxy.store.schema import (
 from proxy.store.spend import Charge, charge, taken_by
 
 R = TypeVar("R", bound=Record)
-
-_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 
 
 class Unpostable(Exception):
@@ -328,8 +327,8 @@ def billing_columns(billing: Billing | None) -> dict[str, Any]:
 def entry_amounts(entry: Entry) -> dict[str, int | None]:
     """Return the entry's three amounts: the sums over its lines, all null when it is unrated."""
     if entry.cost_nanousd is None:
-        return dict.fromkeys(_AMOUNTS)
-    return {name: _sum([getattr(line, name) for line in entry.lines]) for name in _AMOUNTS}
+        return dict.fromkeys(THREE_AMOUNTS)
+    return {name: _sum([getattr(line, name) for line in entry.lines]) for name in THREE_AMOUNTS}
 
 
 def _sum(amounts: Sequence[int | None]) -> int | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, insert, select
 
 from proxy.core.announced import Announced
 from proxy.core.bill import Charge, Count, bill
-from proxy.core.money import AMOUNT_NANOUSD_MAX
+from proxy.core.money import AMOUNT_NANOUSD_MAX, usd
 from proxy.core.reconcile import (
     Cause,
     Row,
@@ -29,7 +29,6 @@ from proxy.core.windows import Span
 from proxy.ids import new_id
 from proxy.store import NotFound, StoreError
 from proxy.store.audit import Act
-from proxy.store.budget_list import usd
 from proxy.store.instants import format_instant
 from proxy.store.line_items import load_line_items
 from proxy.store.our_side import our_side, price_history

@@ -28,13 +28,12 @@ from proxy.store.corrections import Stored, reversal
 from proxy.store.database import reading
 from proxy.store.prices import load_cards
 from proxy.store.rollup_check import rollup_fault
-from proxy.store.schema import budget_window, ledger_entry
+from proxy.store.schema import THREE_AMOUNTS, budget_window, ledger_entry
 from proxy.store.spend import ledger_sums, pot_in
 from proxy.store.verify_archives import Archives
 from proxy.store.verify_closes import ClosesCheck
 from proxy.store.verify_rows import METERED, PAGE_ENTRIES, UnreadableEntry, no_number, rows
 
-_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")
 _REPLACED = "\ufffd"  # stands for what the database cannot keep; the digest was made before that
 
 
@@ -225,7 +224,7 @@ def _line_fault(line: Row[Any], row: Row[Any], cards: Mapping[str, RateCard]) ->
     if line.unit != ("ms" if line.meter == Meter.DURATION_MS else "token"):
         return f"counted in {line.unit!r}"
     if line.price_nanousd is None or line.price_per is None:
-        priced = any(getattr(line, name) is not None for name in _AMOUNTS)
+        priced = any(getattr(line, name) is not None for name in THREE_AMOUNTS)
         return "an amount without a price" if priced else None
     card = cards.get(line.rate_card_id)
     price = card.prices.get(line.meter) if card else None
@@ -239,7 +238,7 @@ def _line_fault(line: Row[Any], row: Row[Any], cards: Mapping[str, RateCard]) ->
         if named is not None and (found is None or found.owner != owner):
             return f"rate card {named} is not there, or is another's"
     amounts = Terms(card, public, agreed, row.markup_bp or 0).amounts(line.meter, line.quantity)
-    for name, amount in zip(_AMOUNTS, amounts or (), strict=True):
+    for name, amount in zip(THREE_AMOUNTS, amounts or (), strict=True):
         if getattr(line, name) != amount:
             return f"{name} is {getattr(line, name)}, and by its prices it is {amount}"
     return None
@@ -247,7 +246,7 @@ def _line_fault(line: Row[Any], row: Row[Any], cards: Mapping[str, RateCard]) ->
 
 def _sum_fault(row: Row[Any], lines: Sequence[Row[Any]]) -> str | None:
     """Return which of the entry's amounts is not the sum of its lines; unrated is all or nothing."""
-    for name in _AMOUNTS:
+    for name in THREE_AMOUNTS:
         parts = [getattr(line, name) for line in lines]
         booked = getattr(row, name)
         if row.kind in adjustments.KINDS and not parts:

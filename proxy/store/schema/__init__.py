@@ -22,6 +22,7 @@ from proxy.store.schema.instances import (
     stop_order,
 )
 from proxy.store.schema.ledger import (
+    THREE_AMOUNTS,
     chain_head,
     entry_conflict,
     ledger_block,
@@ -43,6 +44,7 @@ from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_month, r
 from proxy.store.schema.schedules import saved_report, schedule, schedule_receiver
 
 __all__ = [
+    "THREE_AMOUNTS",
     "api_answer",
     "api_key",
     "api_token",

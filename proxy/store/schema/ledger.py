@@ -4,6 +4,8 @@ from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey,
 
 from proxy.store.columns import Instant, Json, RowNumber, Words, metadata
 
+THREE_AMOUNTS = ("list_nanousd", "cost_nanousd", "billed_nanousd")  # of an entry, and of each of its lines
+
 session = Table(
     "session",
     metadata,
