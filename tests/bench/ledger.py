@@ -1,14 +1,16 @@
-"""Reports over a large ledger: is each right, and how long does it take; and what rollups cost a posting.
+"""A large ledger: are its reports right and quick, its exports small; what rollups cost a posting.
 
 The ledger is generated through real postings, over a year. What a report says is compared with sums over the
 single lines, written in plain SQL that knows nothing of rollups.
 """
 
 import contextlib
+import multiprocessing
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,10 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import URL, Engine, text
 
+from proxy.core.periods import month_of
 from proxy.store import rollups
 from proxy.store.database import migrate, open_database
 from proxy.store.filters import Filters
 from proxy.store.reports import CostQuery, Report, run
+from tests.bench import books, exports
 from tests.bench.report import Limit
 from tests.generated import BATCH, Payers, conversations, generate
 from tests.ledgers import Books
@@ -46,6 +50,7 @@ GROUPS: Sequence[tuple[str, ...]] = (
     ("meter",),
     ("key", "modality"),
     ("month",),
+    ("period",),
     BY_DAY,
 )
 _SPANS = {"month": (MONTH, MONTH_S_MAX), "year": (YEAR, YEAR_S_MAX)}
@@ -88,8 +93,17 @@ def _empty(url: str | URL, stack: contextlib.ExitStack) -> Engine:
     return engine
 
 
-def fill(engine: Engine, lines: int) -> float:
-    """Generate the ledger; return how many entries a second were posted, making them included."""
+def fill(engines: Mapping[str, Engine], lines: int) -> dict[str, float]:
+    """Generate the ledger in all of them at once; return how many entries a second were posted, and made."""
+    urls = [engine.url for engine in engines.values()]
+    spawned = multiprocessing.get_context("spawn")  # a forked process would share our connections
+    with ProcessPoolExecutor(len(urls), spawned) as processes:
+        rates = processes.map(_fill, urls, [lines] * len(urls))
+        return dict(zip(engines, rates, strict=True))
+
+
+def _fill(url: URL, lines: int) -> float:
+    engine = open_database(url, checkpoints=True)
     began = time.monotonic()
     generate(engine, lines, start=START, days=DAYS, payers=PAYERS)
     taken_s = time.monotonic() - began
@@ -97,6 +111,7 @@ def fill(engine: Engine, lines: int) -> float:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
         entries: int = connection.execute(text("SELECT count(*) FROM ledger_entry")).scalar_one()
+    engine.dispose()
     return entries / taken_s
 
 
@@ -124,6 +139,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Any], Any]]] = {  # as SQL has it; what
     "modality": ("l.meter", modality),
     "day": (_DAY, lambda number: f"{_EPOCH + timedelta(days=number):%Y-%m-%d}"),
     "month": (_DAY, lambda number: f"{_EPOCH + timedelta(days=number):%Y-%m}"),
+    "period": ("e.period", str),
 }
 
 
@@ -194,24 +210,40 @@ def _timed(do: Callable[[], None]) -> float:
     return time.monotonic() - began
 
 
-def measure(lines: int, console: Console, batches: int = 20) -> tuple[dict[str, Any], list[Limit]]:
-    """Fill, ask, print; return what was measured, and the goals: fast enough, and right."""
+def measure(
+    lines: int, console: Console, batches: int = 20, kinds: Sequence[str] = tuple(exports.KINDS)
+) -> tuple[dict[str, Any], list[Limit]]:
+    """Fill, ask, export, close; return what was measured, and the goals: fast and small enough, and right."""
     ratio = median(rollups_cost(batches))
-    posted = {}
     console.print(f"A posting with rollups takes {ratio:.2f} × one without.", highlight=False)
-    asked: list[Timed] = []
-    with databases() as found:
-        for name, engine in found.items():
-            console.print(f"{name}: generating {lines:,} lines", highlight=False)
-            posted[name] = fill(engine, lines)
-            console.print(f"{name}: {posted[name]:,.0f} entries a second posted", highlight=False)
-            asked += ask(name, engine)
-    _show(asked, console)
+    with databases() as found, tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as name:
+        folder = Path(name)
+        console.print(f"generating {lines:,} lines in {' and '.join(found)}, at once", highlight=False)
+        posted = fill(found, lines)
+        console.print(
+            f"entries a second: {', '.join(f'{n} {r:,.0f}' for n, r in posted.items())}", highlight=False
+        )
+        asked = [one for name, engine in found.items() for one in ask(name, engine)]
+        _show(asked, console)
+        taken = exports.take(found, kinds, {span: times for span, (times, _) in _SPANS.items()}, folder)
+        exports.show(taken, console)
+        first = month_of(START, UTC)
+        done = [
+            one for name, engine in found.items() for one in books.keep(name, engine, first, folder / name)
+        ]
+        books.show(done, console)
+    measured = {
+        "rollups_ratio": ratio,
+        "entries_a_second": posted,
+        "reports": [asdict(one) for one in asked],
+        "exports": [asdict(one) for one in taken],
+        "books": [asdict(one) for one in done],
+    }
     wrong = sum(not one.is_right for one in asked)
-    measured = {"rollups_ratio": ratio, "entries_a_second": posted, "reports": [asdict(one) for one in asked]}
     return measured, [
         *(one.goal for one in asked if (one.span, one.group_by) != ("year", BY_DAY)),
         Limit("reports that differ from the lines", wrong, 0, ""),
+        *exports.goals(taken, "year", "month"),
     ]
 
 

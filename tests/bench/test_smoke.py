@@ -54,13 +54,22 @@ def test_budgets_are_compared_with_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_reports_are_timed_and_compared_with_the_lines() -> None:
+def test_a_ledger_is_asked_exported_and_closed() -> None:
     console = Console(width=120, record=True)
-    measured, goals = ledger.measure(1_000, console, batches=1)
+    measured, goals = ledger.measure(1_000, console, batches=1, kinds=("FOCUS 1.4",))
     assert measured["rollups_ratio"] > 0 and measured["entries_a_second"]["SQLite"] > 0
     assert {one["is_right"] for one in measured["reports"]} == {True}
-    assert goals[-1].is_met and len(goals) < len(measured["reports"])
-    assert "day, tenant" in console.export_text()
+    assert {one["is_right"] for one in measured["exports"]} == {True}
+    assert {one["rows"] > 0 and one["memory_bytes_max"] > 0 for one in measured["exports"]} == {True}
+    assert [one["act"] for one in measured["books"] if one["database"] == "SQLite"] == [
+        "verify",
+        "close a month",
+        "archive it",
+        "verify the rest",
+    ]
+    assert all(goal.is_met for goal in goals if "differ" in goal.what)
+    shown = console.export_text()
+    assert "day, tenant" in shown and "FOCUS 1.4" in shown
 
 
 def test_what_budgets_cost_is_the_median_of_pairs() -> None:

@@ -1,5 +1,9 @@
-"""Reports over a ledger of 50,000 lines against a straightforward computation over all of them."""
+"""Reports over a ledger of 50,000 lines against a straightforward computation over all of them.
 
+`make soak` sets TEST_LEDGER_LINES to a million.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +22,7 @@ from tests.ledgers import MODEL
 from tests.plainly import Plain, in_order, modality
 from tests.postgres import Server
 
-LINES = 50_000
+LINES = int(os.environ.get("TEST_LEDGER_LINES", "50000"))
 CLOSED = "2026-09"  # what is late or corrected of it is accounted in October
 
 pytestmark = pytest.mark.slow
