@@ -27,8 +27,8 @@ LINK_LASTS = timedelta(minutes=10)
 LINK_LASTS_MAX = timedelta(days=1)
 LINKS_MAX = 100  # that can be used at the same time
 
-# RFC 9106's second choice but for three passes, spelt out: were it the library's, another release could make
-# the dummy unlike the others.
+# RFC 9106's second choice, spelt out: were it the library's, another release could make the dummy unlike
+# what is stored.
 HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16)
 # Of no password: checked where none is set, so that the time an answer takes does not tell.
 DUMMY = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
