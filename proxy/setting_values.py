@@ -1,6 +1,7 @@
 """What settings may hold: from the text of an environment variable to a value, or to what it should be."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from proxy.core.mail_relay import parse_relay
 ISSUER_CHARS_MAX = 200
 TOKEN_CHARS_MIN = 16
 IDS_MAX = 100
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Address(NamedTuple):
@@ -70,6 +73,22 @@ def parse_upstream_url(value: object) -> str:
     if not good or parts.username or parts.query or parts.fragment:
         raise ValueError("it should be a URL without a query, such as https://api.openai.com/v1")
     return url
+
+
+def parse_public_url(value: object) -> str:
+    """Return scheme, host and port as browsers write them where they say where a page is from."""
+    try:
+        parts = urlsplit(str(value).strip())
+        host, port = parts.hostname, parts.port
+        rest = parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    except ValueError:
+        host, port, rest = None, None, ""
+    if not host or not HOST.fullmatch(host) or port == 0 or rest or parts.scheme not in DEFAULT_PORTS:
+        raise ValueError("it should be https://HOST or http://HOST without a path, with :PORT if need be")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (
+        f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
+    )
 
 
 def parse_timezone(value: object) -> str:
