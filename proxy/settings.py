@@ -22,8 +22,10 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL, make_url
 
+from proxy.admin.config import Grant
 from proxy.core.mail_relay import parse_mail_address
 from proxy.setting_values import (
+    GRANTS_SHAPE,
     Address,
     good_relay,
     long_enough,
@@ -31,8 +33,12 @@ from proxy.setting_values import (
     parse_address,
     parse_aliases,
     parse_database_url,
+    parse_grants,
     parse_ids,
     parse_issuer,
+    parse_oidc_issuer,
+    parse_oidc_text,
+    parse_scopes,
     parse_timezone,
     parse_upstream_url,
     strip,
@@ -70,6 +76,10 @@ SmtpUrl = Annotated[Secret, AfterValidator(good_relay)]
 MailAddress = Annotated[str, AfterValidator(parse_mail_address)]
 AdminToken = Annotated[Secret, AfterValidator(long_enough)]
 Ids = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(parse_ids)]
+OidcIssuer = Annotated[str, BeforeValidator(parse_oidc_issuer)]
+OidcText = Annotated[str, BeforeValidator(parse_oidc_text)]
+Scopes = Annotated[str, BeforeValidator(parse_scopes)]
+Grants = Annotated[dict[str, Grant], NoDecode, BeforeValidator(parse_grants)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -166,6 +176,22 @@ class Settings(BaseSettings):
     anomaly_deviations: Annotated[int, Field(ge=0, le=1_000)] = Field(
         default=5, description="…and so many deviations; 0: no hour is"
     )
+    oidc_issuer: OidcIssuer | None = Field(
+        default=None,
+        description="Identity provider that [signs people in](docs/oidc.md) to the console, by OpenID Connect",
+    )
+    oidc_client_id: OidcText | None = Field(default=None, description="What it calls Talkmeter")
+    oidc_client_secret: Secret | None = Field(
+        default=None, description="…and the secret that it shares with it; unset: a public client"
+    )
+    oidc_scopes: Scopes = Field(default="openid profile email", description="What it is asked for")
+    oidc_groups_claim: OidcText = Field(
+        default="groups", description="The claim that has a person's groups, such as `realm_access.roles`"
+    )
+    oidc_grants: Grants = Field(
+        default={},
+        description="JSON object: which [role and tenants](docs/oidc.md#groups) a group gives",
+    )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
     )
@@ -228,6 +254,27 @@ class Settings(BaseSettings):
             )
         if self.smtp_url is not None and self.smtp_from is None:
             raise ValueError(f"{PREFIX}SMTP_FROM is not set: mail needs the address that it comes from")
+        return self
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Self:
+        given = {"CLIENT_ID": self.oidc_client_id, "GRANTS": self.oidc_grants}
+        if self.oidc_issuer is None:
+            alone = [name for name, value in (*given.items(), ("CLIENT_SECRET", self.oidc_client_secret)) if value]
+            if alone:
+                raise ValueError(
+                    f"{PREFIX}OIDC_ISSUER is not set: {PREFIX}OIDC_{alone[0]} is about an identity provider,"
+                    " and it says which"
+                )
+        elif self.oidc_client_id is None:
+            raise ValueError(
+                f"{PREFIX}OIDC_CLIENT_ID is not set: register Talkmeter with {self.oidc_issuer}, which gives it one"
+            )
+        elif not self.oidc_grants:
+            raise ValueError(
+                f"{PREFIX}OIDC_GRANTS is not set: nobody could sign in, since groups say who may."
+                f" {GRANTS_SHAPE[0].upper()}{GRANTS_SHAPE[1:]}"
+            )
         return self
 
     @classmethod
