@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     )
     oidc_issuer: OidcIssuer | None = Field(
         default=None,
-        description="Identity provider that [signs people in](docs/oidc.md) to the console, by OpenID Connect",
+        description="Who [signs people in](docs/oidc.md) to the console, by OpenID Connect: an issuer's URL",
     )
     oidc_client_id: OidcText | None = Field(default=None, description="What it calls Talkmeter")
     oidc_client_secret: Secret | None = Field(
@@ -258,22 +258,22 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _can_sign_in(self) -> Self:
-        given = {"CLIENT_ID": self.oidc_client_id, "GRANTS": self.oidc_grants}
+        given = (self.oidc_client_id, self.oidc_client_secret, self.oidc_grants)
         if self.oidc_issuer is None:
-            alone = [name for name, value in (*given.items(), ("CLIENT_SECRET", self.oidc_client_secret)) if value]
-            if alone:
+            if any(given):
                 raise ValueError(
-                    f"{PREFIX}OIDC_ISSUER is not set: {PREFIX}OIDC_{alone[0]} is about an identity provider,"
-                    " and it says which"
+                    f"{PREFIX}OIDC_ISSUER is not set: the other {PREFIX}OIDC_ settings need it"
+                    " to know your identity provider"
                 )
         elif self.oidc_client_id is None:
             raise ValueError(
-                f"{PREFIX}OIDC_CLIENT_ID is not set: register Talkmeter with {self.oidc_issuer}, which gives it one"
+                f"{PREFIX}OIDC_CLIENT_ID is not set: it should be the id that {self.oidc_issuer} gave to"
+                " Talkmeter when you registered it there"
             )
         elif not self.oidc_grants:
             raise ValueError(
-                f"{PREFIX}OIDC_GRANTS is not set: nobody could sign in, since groups say who may."
-                f" {GRANTS_SHAPE[0].upper()}{GRANTS_SHAPE[1:]}"
+                f"{PREFIX}OIDC_GRANTS is not set: nobody could sign in, since groups say who may;"
+                f" {GRANTS_SHAPE}"
             )
         return self
 
