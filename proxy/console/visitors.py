@@ -14,8 +14,8 @@ from proxy.admin.api.access import Caller, confined_to
 from proxy.console.channel import Channel
 from proxy.store import local_admin, sign_ins
 from proxy.store.audit import Act
-from proxy.store.database import reading, writing
 from proxy.store.columns import EPOCH
+from proxy.store.database import reading, writing
 from proxy.store.keys import SIGN_IN_PREFIX, hash_secret, looks_like_secret
 from proxy.store.sign_ins import Person, SignIn, Way
 

@@ -1,14 +1,12 @@
 """Overview: what was spent this month, by whom and on what, and what needs somebody."""
 
 import asyncio
-from datetime import date, timedelta
 from typing import Any
 
 from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
 from proxy.console.views import Page, View
 from proxy.core.periods import month_of, previous_month
-from proxy.store.tokens import TokenRole
 
 ROWS_MAX = 8  # of each breakdown; the rest is a link
 GROUPS = ("tenant", "model", "meter")
