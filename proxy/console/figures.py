@@ -1,7 +1,7 @@
 """Figures as people read them: rounded, while what they stand for stays exact beside them.
 
-Pure. Amounts are integers in nano-dollars; instants are ISO 8601 in UTC, as the API has them. What is null is a
-dash.
+Pure. Amounts are integers in nano-dollars; instants are ISO 8601 in UTC, as the API has them. What is null
+is a dash.
 """
 
 from datetime import UTC, datetime
