@@ -30,7 +30,12 @@ def usd(nanousd: int | None) -> str:
 
 def usd_exact(nanousd: int | None) -> str:
     """Return an amount with all nine decimals."""
-    return NOTHING if nanousd is None else f"{format_usd(nanousd)} USD"
+    return NOTHING if nanousd is None else _signed(nanousd)
+
+
+def _signed(nanousd: int) -> str:
+    text = format_usd(nanousd)
+    return f"-${text[1:]}" if text.startswith("-") else f"${text}"
 
 
 def percent(share: float | int | str | None, digits: int = 1) -> str:
