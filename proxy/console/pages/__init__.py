@@ -1,9 +1,9 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import live, overview
+from proxy.console.pages import budgets, live, overview
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (*overview.PAGES, *live.PAGES)
+PAGES: tuple[Page, ...] = (*overview.PAGES, *live.PAGES, *budgets.PAGES)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
