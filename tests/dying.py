@@ -1,7 +1,7 @@
 """Work that kills its own process: before a chosen one of the statements that it sends to the database.
 
-A worker is a module that gives `die_on_demand` its work. It loads everything once, and does the work in a forked
-process each time: to start Python anew takes longer than most of what is killed.
+A worker is a module that gives `die_on_demand` its work. It loads everything once, and does the work in a
+forked process each time: to start Python anew takes longer than most of what is killed.
 """
 
 import contextlib

@@ -34,4 +34,4 @@ def changes(statement: str) -> bool:
 
 
 if __name__ == "__main__":
-    die_on_demand(lambda number: main(*sys.argv[1:4], number))
+    die_on_demand(lambda number: main(sys.argv[1], sys.argv[2], sys.argv[3], number))
