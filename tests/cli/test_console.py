@@ -48,7 +48,7 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "nothing to remove" in talkmeter.fails("console", "password", "--remove")
     assert "nothing to read" in talkmeter.fails(*line, "--remove", code=2)
     assert "no sign-in 'sgi_none'" in talkmeter.fails("console", "end", "sgi_none")
-    assert "1441" in talkmeter.fails("console", "link", "--minutes", "1441", code=2)
+    assert "1440" in talkmeter.fails("console", "link", "--minutes", "1441", code=2)
 
 
 @pytest.mark.parametrize(
