@@ -22,8 +22,10 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL, make_url
 
+from proxy.admin.config import Grant
 from proxy.core.mail_relay import parse_mail_address
 from proxy.setting_values import (
+    GRANTS_SHAPE,
     Address,
     good_relay,
     long_enough,
@@ -31,9 +33,13 @@ from proxy.setting_values import (
     parse_address,
     parse_aliases,
     parse_database_url,
+    parse_grants,
     parse_ids,
     parse_issuer,
+    parse_oidc_issuer,
+    parse_oidc_text,
     parse_public_url,
+    parse_scopes,
     parse_timezone,
     parse_upstream_url,
     strip,
@@ -72,6 +78,10 @@ SmtpUrl = Annotated[Secret, AfterValidator(good_relay)]
 MailAddress = Annotated[str, AfterValidator(parse_mail_address)]
 AdminToken = Annotated[Secret, AfterValidator(long_enough)]
 Ids = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(parse_ids)]
+OidcIssuer = Annotated[str, BeforeValidator(parse_oidc_issuer)]
+OidcText = Annotated[str, BeforeValidator(parse_oidc_text)]
+Scopes = Annotated[str, BeforeValidator(parse_scopes)]
+Grants = Annotated[dict[str, Grant], NoDecode, BeforeValidator(parse_grants)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -173,6 +183,22 @@ class Settings(BaseSettings):
     anomaly_deviations: Annotated[int, Field(ge=0, le=1_000)] = Field(
         default=5, description="…and so many deviations; 0: no hour is"
     )
+    oidc_issuer: OidcIssuer | None = Field(
+        default=None,
+        description="Who [signs people in](docs/oidc.md) to the console, by OpenID Connect: an issuer's URL",
+    )
+    oidc_client_id: OidcText | None = Field(default=None, description="What it calls Talkmeter")
+    oidc_client_secret: Secret | None = Field(
+        default=None, description="…and the secret that it shares with it; unset: a public client"
+    )
+    oidc_scopes: Scopes = Field(default="openid profile email", description="What it is asked for")
+    oidc_groups_claim: OidcText = Field(
+        default="groups", description="The claim that has a person's groups, such as `realm_access.roles`"
+    )
+    oidc_grants: Grants = Field(
+        default={},
+        description="JSON object: which [role and tenants](docs/oidc.md#groups) a group gives",
+    )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
     )
@@ -245,6 +271,27 @@ class Settings(BaseSettings):
             )
         if self.smtp_url is not None and self.smtp_from is None:
             raise ValueError(f"{PREFIX}SMTP_FROM is not set: mail needs the address that it comes from")
+        return self
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Self:
+        given = (self.oidc_client_id, self.oidc_client_secret, self.oidc_grants)
+        if self.oidc_issuer is None:
+            if any(given):
+                raise ValueError(
+                    f"{PREFIX}OIDC_ISSUER is not set: the other {PREFIX}OIDC_ settings need it"
+                    " to know your identity provider"
+                )
+        elif self.oidc_client_id is None:
+            raise ValueError(
+                f"{PREFIX}OIDC_CLIENT_ID is not set: it should be the id that {self.oidc_issuer} gave to"
+                " Talkmeter when you registered it there"
+            )
+        elif not self.oidc_grants:
+            raise ValueError(
+                f"{PREFIX}OIDC_GRANTS is not set: nobody could sign in, since groups say who may;"
+                f" {GRANTS_SHAPE}"
+            )
         return self
 
     @classmethod

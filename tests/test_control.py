@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from proxy.admin.config import ControlConfig
-from proxy.admin.control import serve
+from proxy.control import serve
 from proxy.admin.listen import ListenError, bind
 from proxy.store import StoreError
 from proxy.store.audit import Act
