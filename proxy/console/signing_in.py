@@ -151,12 +151,7 @@ def _next(request: web.Request) -> str:
     wanted = request.query.get("next", "/")
     parts = urlsplit(wanted)
     is_ours = not parts.scheme and not parts.netloc and wanted.startswith("/")
-    if (
-        not is_ours
-        or wanted.startswith(("//", "/\\"))
-        or len(wanted) > NEXT_CHARS_MAX
-        or not wanted.isprintable()
-    ):
+    if not is_ours or wanted.startswith(("//", "/\\")) or len(wanted) > NEXT_CHARS_MAX or not wanted.isprintable():
         return "/"
     return wanted
 
