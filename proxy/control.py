@@ -26,6 +26,7 @@ from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.webhooks import Deliverer, utc_now
 from proxy.console.channel import Channel
+from proxy.console.oidc import Provider
 from proxy.console.server import Console
 from proxy.console.signing_in import SigningIn
 from proxy.console.visitors import Visitors
@@ -61,6 +62,7 @@ class ControlPlane:
         """Return the routes; the application owns this control plane from then on."""
         application = web.Application()
         application.cleanup_ctx.append(self._connected)
+        application.cleanup_ctx.append(self._identifying)
         application.cleanup_ctx.append(self._delivering)
         application.cleanup_ctx.append(self._scheduling)
         application.router.add_get("/healthz", status.healthz)
@@ -74,8 +76,17 @@ class ControlPlane:
     def _make_console(self) -> Console:
         channel = Channel(self._config.public_url)
         visitors = Visitors(self._engine, self._door.pepper, channel, utc_now)
-        signing_in = SigningIn(visitors, channel, utc_now, Attempts())
-        return Console(self._api, visitors, channel, signing_in, utc_now, self._zone)
+        self._signing_in = SigningIn(visitors, channel, utc_now, Attempts())
+        return Console(self._api, visitors, channel, self._signing_in, utc_now, self._zone)
+
+    async def _identifying(self, application: web.Application) -> AsyncIterator[None]:
+        """Let people sign in at the provider of the house, if there is one."""
+        if self._config.oidc is None:
+            yield
+            return
+        async with aiohttp.ClientSession() as http:
+            self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
+            yield
 
     def _make_api(self) -> Api:
         config = self._config

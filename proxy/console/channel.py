@@ -1,7 +1,4 @@
-"""How a request came: what a person signs in over has to be private, and a write has to come from our own pages.
-
-Pure of everything but the request.
-"""
+"""How a request came: signing in has to be private, and a write has to come from a page of ours."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -40,7 +37,7 @@ class Channel:
         )
 
     def is_own(self, request: web.Request) -> bool:
-        """Tell whether a write comes from one of our own pages: browsers say so, and pages cannot forge it."""
+        """Tell whether a write comes from a page of ours: browsers say so, and other pages cannot."""
         site = request.headers.get("Sec-Fetch-Site")
         if site is not None and site not in _OWN:
             return False

@@ -181,4 +181,3 @@ def _texts(params: Mapping[str, object]) -> Iterator[tuple[str, str]]:
 def new_key() -> str:
     """Return a key for a form that makes something."""
     return secrets.token_urlsafe(16)
-

@@ -1,7 +1,7 @@
 """Figures as people read them: rounded, while what they stand for stays exact beside them.
 
-Pure. Amounts are integers in nano-dollars; instants are ISO 8601 in UTC, as the API has them. What is null is a
-dash.
+Pure. Amounts are integers in nano-dollars; instants are ISO 8601 in UTC, as the API has them. What is null
+is a dash.
 """
 
 from datetime import UTC, datetime
@@ -30,7 +30,12 @@ def usd(nanousd: int | None) -> str:
 
 def usd_exact(nanousd: int | None) -> str:
     """Return an amount with all nine decimals."""
-    return NOTHING if nanousd is None else f"{format_usd(nanousd)} USD"
+    return NOTHING if nanousd is None else _signed(nanousd)
+
+
+def _signed(nanousd: int) -> str:
+    text = format_usd(nanousd)
+    return f"-${text[1:]}" if text.startswith("-") else f"${text}"
 
 
 def percent(share: float | int | str | None, digits: int = 1) -> str:

@@ -29,8 +29,8 @@ def environment() -> Environment:
         "percent": figures.percent,
         "count": figures.count,
         "seconds": figures.seconds,
-        "instant": figures.instant,
-        "instant_exact": figures.instant_exact,
+        "when": figures.instant,
+        "when_exact": figures.instant_exact,
     }
     made.globals["static"] = static_href
     return made

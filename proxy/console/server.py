@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
+from proxy.admin.api.access import Caller
 from proxy.admin.api.problems import Problem, of_store
 from proxy.admin.api.routes import EVERYONE
 from proxy.admin.api.server import Api
@@ -158,7 +159,7 @@ class Console:
         said = unquote(request.cookies.get(SAID, ""))[:SAID_CHARS_MAX] or None
         shown = {
             "page": key,
-            "person": desk.caller if desk else None,
+            "person": _person(desk.caller) if desk else None,
             "nav": _navigation(desk) if desk else (),
             "csrf": desk.csrf if desk else "",
             "key": new_key(),
@@ -175,11 +176,15 @@ class Console:
         return response
 
 
-def _navigation(desk: Desk) -> Sequence[tuple[str, Sequence[Item]]]:
+def _person(caller: Caller) -> Mapping[str, Any]:
+    return {"name": caller.name, "role": caller.role, "tenants": [one.name for one in caller.tenants]}
+
+
+def _navigation(desk: Desk) -> Sequence[Sequence[Item]]:
     """Return the groups of the navigation, with what this person may open."""
     open_to = {page.key for page in PAGES if page.method == "GET" and _is_open(page, desk)}
-    groups = ((name, [one for one in items if one.key in open_to]) for name, items in NAVIGATION)
-    return [(name, items) for name, items in groups if items]
+    groups = ([one for one in items if one.key in open_to] for items in NAVIGATION)
+    return [items for items in groups if items]
 
 
 def _is_open(page: Page, desk: Desk) -> bool:

@@ -1,28 +1,31 @@
 """Signing in: through the provider of the house, as the local administrator, or by a link that works once."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
 
 from proxy.admin.api.problems import Problem
 from proxy.console.channel import Channel
 from proxy.console.desk import FORM
-from proxy.console.oidc import Attempt, Provider, Refused, seal, unseal
+from proxy.console.oidc import Provider, Refused
 from proxy.console.views import Answer, Moved, View
 from proxy.console.visitors import Visitor, Visitors
 from proxy.core.attempts import Attempts
-from proxy.store.sign_ins import LOCAL_ADMIN, Person, Way
-from proxy.store.tokens import TokenRole
+from proxy.store.local_admin import administrator
+from proxy.store.sign_ins import Person, Way
 
 SIGN_IN = "/sign-in"
 CALLBACK = f"{SIGN_IN}/oidc/callback"
 ATTEMPT = "talkmeter-attempt"  # the cookie that keeps an attempt at the provider
 ATTEMPT_S = 600
 NEXT_CHARS_MAX = 2_000
+
+_A_PAGE = re.compile(r"/(?![/\\])[!-~]*")  # browsers take // and /\ for the beginning of another host
 
 Handler = Callable[[web.Request, Visitor | None], Any]
 
@@ -75,7 +78,7 @@ class SigningIn:
         if not await self.visitors.is_password(password):
             return self._page(request, "This is not the local administrator's password.", 401)
         self.attempts.succeeded(who)
-        return await self._signed_in(request, _local_admin(Way.PASSWORD))
+        return await self._signed_in(request, administrator(Way.PASSWORD), _next(request))
 
     async def show_link(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET a link: it is used up by a click, not by whatever looks at links before people do."""
@@ -88,7 +91,7 @@ class SigningIn:
         if not await self.visitors.use_link(request.match_info["secret"]):
             refused = "This link was used already, or is too old: `talkmeter console link` makes another one."
             return self._page(request, refused, 401)
-        return await self._signed_in(request, _local_admin(Way.LINK))
+        return await self._signed_in(request, administrator(Way.LINK), "/")
 
     async def to_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET /sign-in/oidc: send the browser to the provider."""
@@ -101,7 +104,7 @@ class SigningIn:
         response = web.Response(status=303, headers={"Location": url})
         response.set_cookie(
             ATTEMPT,
-            seal(attempt, await self.visitors.sealing_key(), self.clock()) + f"|{_next(request)}",
+            f"{await self.visitors.seal(attempt)}|{quote(_next(request))}",
             max_age=ATTEMPT_S,
             path=CALLBACK,
             httponly=True,
@@ -112,25 +115,20 @@ class SigningIn:
 
     async def from_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET the callback: the provider has sent the browser back."""
-        attempt = await self._attempt(request)
+        sealed, _, then = request.cookies.get(ATTEMPT, "").partition("|")
+        attempt = await self.visitors.unseal(sealed)
         if self.provider is None or attempt is None:
             return self._page(request, "This took too long, or was begun elsewhere: sign in again.", 401)
         found = await self.provider.finish(attempt, self._callback(request), request.query)
         if isinstance(found, Refused):
-            response = self._page(request, found.text, 403)
-            return response
-        person = Person(Way.OIDC, found.subject, found.name, found.grant.role, found.grant.tenants)
-        return await self._signed_in(request, person)
-
-    async def _attempt(self, request: web.Request) -> Attempt | None:
-        sealed, _, _ = request.cookies.get(ATTEMPT, "").partition("|")
-        return unseal(sealed, await self.visitors.sealing_key(), self.clock())
+            return self._page(request, found.text, 403)
+        return await self._signed_in(request, await self.visitors.person(found), _page_of_ours(unquote(then)))
 
     def _callback(self, request: web.Request) -> str:
         return self.channel.origin(request) + CALLBACK
 
-    async def _signed_in(self, request: web.Request, person: Person) -> web.Response:
-        response = web.Response(status=303, headers={"Location": _next(request)})
+    async def _signed_in(self, request: web.Request, person: Person, then: str) -> web.Response:
+        response = web.Response(status=303, headers={"Location": then})
         await self.visitors.sign_in(request, response, person)
         return response
 
@@ -142,18 +140,15 @@ class SigningIn:
         return response
 
 
-def _local_admin(way: Way) -> Person:
-    return Person(way, LOCAL_ADMIN, LOCAL_ADMIN, TokenRole.ADMIN, ())
-
-
 def _next(request: web.Request) -> str:
     """Return the page that was wanted before: one of ours, whatever the address says."""
-    wanted = request.query.get("next", "/")
+    return _page_of_ours(request.query.get("next", "/"))
+
+
+def _page_of_ours(wanted: str) -> str:
     parts = urlsplit(wanted)
-    is_ours = not parts.scheme and not parts.netloc and wanted.startswith("/")
-    if not is_ours or wanted.startswith(("//", "/\\")) or len(wanted) > NEXT_CHARS_MAX or not wanted.isprintable():
-        return "/"
-    return wanted
+    is_ours = not parts.scheme and not parts.netloc and _A_PAGE.fullmatch(wanted) is not None
+    return wanted if is_ours and len(wanted) <= NEXT_CHARS_MAX else "/"
 
 
 async def _posted(request: web.Request, name: str) -> str:

@@ -11,13 +11,17 @@ from aiohttp import web
 from sqlalchemy import Engine
 
 from proxy.admin.api.access import Caller, confined_to
+from proxy.console.attempt import Attempt, seal, unseal
 from proxy.console.channel import Channel
+from proxy.console.oidc import SignedIn
 from proxy.store import local_admin, sign_ins
 from proxy.store.audit import Act
 from proxy.store.columns import EPOCH
 from proxy.store.database import reading, writing
 from proxy.store.keys import SIGN_IN_PREFIX, hash_secret, looks_like_secret
 from proxy.store.sign_ins import Person, SignIn, Way
+from proxy.store.tenants import find_tenant
+from proxy.store.tokens import TokenRole, TokenTenant
 
 COOKIE = "talkmeter"
 PRIVATE_COOKIE = f"__Host-{COOKIE}"  # wants TLS; what it holds no other host and no plain HTTP can set
@@ -32,7 +36,7 @@ class Visitor:
 
     @property
     def caller(self) -> Caller:
-        """Return the person as the API knows them. The local administrator may be anybody who has the password."""
+        """Return them as the API knows them. The local administrator may be anybody with the password."""
         person = self.sign_in.person
         return Caller(
             f"{person.way} {person.subject}",
@@ -120,9 +124,27 @@ class Visitors:
         with writing(self._engine) as connection:
             return local_admin.use_link(connection, self._pepper(), secret, self._clock())
 
-    def sealing_key(self) -> bytes:
-        """In a thread: return what is sealed with that browsers keep for a moment."""
-        return hmac.digest(self._pepper(), b"sign-in attempt", "sha256")
+    async def person(self, found: SignedIn) -> Person:
+        """Return whom the provider has signed in, with the tenants that are there; raises StoreError."""
+        return await asyncio.to_thread(self._person, found)
+
+    def _person(self, found: SignedIn) -> Person:
+        grant = found.grant
+        with reading(self._engine) as connection:
+            known = [find_tenant(connection, one) for one in grant.tenants]
+        tenants = tuple(TokenTenant(one.id, one.name) for one in known)
+        return Person(Way.OIDC, found.subject, found.name, TokenRole(grant.role), tenants)
+
+    async def seal(self, attempt: Attempt) -> str:
+        """Return an attempt at the provider as the browser keeps it."""
+        return seal(attempt, await asyncio.to_thread(self._sealing_key), self._clock())
+
+    async def unseal(self, text: str) -> Attempt | None:
+        """Return what the browser kept, None for what we did not give it just now."""
+        return unseal(text, await asyncio.to_thread(self._sealing_key), self._clock())
+
+    def _sealing_key(self) -> bytes:
+        return hmac.digest(self._pepper(), b"attempts to sign in", "sha256")
 
     def _cookie(self, request: web.Request) -> str:
         return PRIVATE_COOKIE if self._channel.is_secure(request) else COOKIE

@@ -5,38 +5,26 @@ from proxy.console.views import Item, Page
 
 PAGES: tuple[Page, ...] = (*overview.PAGES,)
 
-NAVIGATION: tuple[tuple[str, tuple[Item, ...]], ...] = (
+NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
-        "Spend",
-        (
-            Item("overview", "Overview", "/"),
-            Item("live", "Live", "/live"),
-            Item("sessions", "Sessions", "/sessions"),
-            Item("reports", "Reports", "/reports"),
-        ),
+        Item("overview", "Overview", "/"),
+        Item("live", "Live", "/live"),
+        Item("sessions", "Sessions", "/sessions"),
+        Item("reports", "Reports", "/reports"),
     ),
     (
-        "Control",
-        (
-            Item("budgets", "Budgets", "/budgets"),
-            Item("limits", "Limits", "/limits"),
-            Item("tenants", "Tenants and keys", "/tenants"),
-            Item("rate-cards", "Rate cards", "/rate-cards"),
-        ),
+        Item("budgets", "Budgets", "/budgets"),
+        Item("limits", "Limits", "/limits"),
+        Item("tenants", "Tenants and keys", "/tenants"),
+        Item("rate-cards", "Rate cards", "/rate-cards"),
     ),
     (
-        "Books",
-        (
-            Item("ledger", "Ledger", "/ledger"),
-            Item("close", "Close", "/close"),
-            Item("reconciliation", "Reconciliation", "/reconciliation"),
-        ),
+        Item("ledger", "Ledger", "/ledger"),
+        Item("close", "Close", "/close"),
+        Item("reconciliation", "Reconciliation", "/reconciliation"),
     ),
     (
-        "Watch",
-        (
-            Item("alerts", "Alerts", "/alerts"),
-            Item("audit", "Audit", "/audit"),
-        ),
+        Item("alerts", "Alerts", "/alerts"),
+        Item("audit", "Audit", "/audit"),
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any
 from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
 from proxy.console.views import Page, View
-from proxy.core.periods import month_of, previous_month
+from proxy.core.periods import month_before, month_of
 
 ROWS_MAX = 8  # of each breakdown; the rest is a link
 GROUPS = ("tenant", "model", "meter")
@@ -23,7 +23,7 @@ async def show(desk: Desk) -> View:
     days, breakdowns = parts[0], dict(zip(GROUPS, parts[1:], strict=True))
     shown: dict[str, Any] = {
         "month": month,
-        "before": previous_month(month),
+        "before": month_before(month),
         "total": days["total"],
         "days": days["rows"],
         "breakdowns": {name: _largest(told["rows"]) for name, told in breakdowns.items()},
