@@ -214,8 +214,9 @@ def _grant(group: str, given: object) -> Grant:
     role, tenants = facts["role"], facts.get("tenants", [])
     if role not in tuple(TokenRole):
         raise ValueError(f"the group {shown} should have one of the roles {', '.join(TokenRole)}")
-    names = [one.strip() for one in tenants if isinstance(one, str)] if isinstance(tenants, list) else []
-    if names != tenants or not all(0 < len(one) <= NAME_CHARS_MAX for one in names):
+    is_list = isinstance(tenants, list) and all(isinstance(one, str) for one in tenants)
+    names = [one.strip() for one in tenants] if is_list else [""]
+    if not all(0 < len(one) <= NAME_CHARS_MAX for one in names):
         raise ValueError(f"the tenants of the group {shown} should be a list of their names or ids")
     if len(names) > TENANTS_MAX:
         raise ValueError(f"the group {shown} should have at most {TENANTS_MAX} tenants")
