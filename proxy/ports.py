@@ -132,6 +132,7 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         anomaly_deviations=settings.anomaly_deviations,
         bill=bill_config(settings),
         oidc=oidc_config(settings),
+        public_url=settings.public_url,
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,
         log_format=settings.log_format,

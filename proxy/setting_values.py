@@ -1,7 +1,7 @@
 """What settings may hold: from the text of an environment variable to a value, or to what it should be."""
 
-import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,11 +13,13 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from proxy.admin.config import Grant
-from proxy.core.mail_relay import parse_relay
+from proxy.core.mail_relay import is_loopback, parse_relay
 
 ISSUER_CHARS_MAX = 200
 TOKEN_CHARS_MIN = 16
 IDS_MAX = 100
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 OIDC_CHARS_MAX = 500  # of an address, an id, scopes or the name of a claim
 GRANTS_BYTES_MAX = 32_768  # written as JSON: they travel to the control plane
 GROUP_CHARS_MAX = 200
@@ -82,6 +84,22 @@ def parse_upstream_url(value: object) -> str:
     return url
 
 
+def parse_public_url(value: object) -> str:
+    """Return scheme, host and port as browsers write them where they say where a page is from."""
+    try:
+        parts = urlsplit(str(value).strip())
+        host, port = parts.hostname, parts.port
+        rest = parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    except ValueError:
+        host, port, rest = None, None, ""
+    if not host or not HOST.fullmatch(host) or port == 0 or rest or parts.scheme not in DEFAULT_PORTS:
+        raise ValueError("it should be https://HOST or http://HOST without a path, with :PORT if need be")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (
+        f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
+    )
+
+
 def parse_timezone(value: object) -> str:
     try:
         ZoneInfo(str(value))
@@ -139,20 +157,12 @@ def parse_ids(value: object) -> tuple[str, ...]:
     return found
 
 
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a URL's host is this machine itself."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
 def parse_oidc_issuer(value: object) -> str:
     """Return an issuer as it is written: a slash at its end belongs to its name."""
     url = str(value).strip()
     try:
         parts = urlsplit(url)
-        good = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
         good = good and bool(parts.hostname) and parts.port != 0 and len(url) <= OIDC_CHARS_MAX
     except ValueError:
         good = False

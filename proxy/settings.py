@@ -38,6 +38,7 @@ from proxy.setting_values import (
     parse_issuer,
     parse_oidc_issuer,
     parse_oidc_text,
+    parse_public_url,
     parse_scopes,
     parse_timezone,
     parse_upstream_url,
@@ -67,6 +68,7 @@ Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
 DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
 UpstreamUrl = Annotated[str, BeforeValidator(parse_upstream_url)]
 TimeZone = Annotated[str, BeforeValidator(parse_timezone)]
+PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
 Issuer = Annotated[str, BeforeValidator(parse_issuer)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(lower)]
@@ -102,6 +104,11 @@ class Settings(BaseSettings):
     admin_listen: Listen = Field(
         default=Address("127.0.0.1", 8081),
         description="Where the API, health and metrics are served (the control plane)",
+    )
+    public_url: PublicUrl | None = Field(
+        default=None,
+        description="Where people reach the [console](docs/console.md), such as `https://talkmeter.example.com`;"
+        " unset: at `ADMIN_LISTEN`",
     )
     database_url: DatabaseUrl = Field(
         default=make_url("sqlite:///talkmeter.db"), description="The ledger's database: SQLite or PostgreSQL"
@@ -229,6 +236,16 @@ class Settings(BaseSettings):
     def is_embedded(self) -> bool:
         """Tell whether the database is an SQLite file of our own."""
         return self.database_url.get_backend_name() == "sqlite"
+
+    @property
+    def console_url(self) -> str:
+        """Return where people reach the console, without a path: as set, else where it is served."""
+        if self.public_url is not None:
+            return self.public_url
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens everywhere is not an address to go to
+        host = local.get(self.admin_listen.host, self.admin_listen.host)
+        scheme = "http" if self.tls_cert is None else "https"
+        return f"{scheme}://{Address(host, self.admin_listen.port)}"
 
     def need_upstream_key(self) -> str:
         """Return the key for the voice API.

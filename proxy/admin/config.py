@@ -63,6 +63,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     anomaly_deviations: int = 5
     bill: BillConfig = BillConfig()
     oidc: OidcConfig | None = None  # None: nobody signs in by OpenID Connect
+    public_url: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     log_format: str = "json"

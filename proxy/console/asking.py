@@ -1,4 +1,4 @@
-"""Asking an identity provider over HTTP: limits on each answer, what a person hears when it is no good."""
+"""Asking an identity provider over HTTP: limits on each answer, and what a person hears if it is no good."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping

@@ -33,7 +33,7 @@ from proxy.console.asking import (
 from proxy.console.attempt import Attempt, new_attempt
 from proxy.console.grants import granted, groups_in
 from proxy.console.id_token import BadToken, Claims, Expected, UnknownKey, checked_claims, keys_in
-from proxy.setting_values import is_loopback
+from proxy.core.mail_relay import is_loopback
 from proxy.store.tokens import TENANTS_MAX
 
 REFRESH = timedelta(seconds=30)  # keys are not asked for again sooner, whatever tokens name
@@ -243,7 +243,7 @@ class Provider:
             parts = urlsplit(url)
         except ValueError:
             return False
-        is_here = parts.scheme == "http" and is_loopback(parts.hostname)
+        is_here = parts.scheme == "http" and is_loopback(parts.hostname or "")
         is_safe = parts.scheme == "https" or (is_here and self._config.issuer.startswith("http:"))
         return is_safe and bool(parts.hostname) and not parts.fragment and url.isprintable()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
-from joserfc.jwk import OctKey, OKPKey
+from joserfc.jwk import Key, OctKey, OKPKey
 
 from proxy.console.id_token import BadToken, Expected, UnknownKey, checked_claims, keys_in
 from tests.console.identity_provider import ec_key, encoded, rsa_key
@@ -61,7 +61,7 @@ def test_what_is_as_it_should_be(algorithm: str, claims: dict[str, object]) -> N
 def test_a_key_without_a_name() -> None:
     """Where only one key fits the algorithm a token need not say which; of two it has to."""
     token = jwt.encode({"alg": "ES256"}, dict(GOOD), ec_key("three"))
-    keys = [rsa_key("one"), ec_key("three")]
+    keys: list[Key] = [rsa_key("one"), ec_key("three")]
     assert checked_claims(token, keys, EXPECTED)["sub"] == "ada"
     with pytest.raises(UnknownKey):
         checked_claims(token, [*keys, ec_key("four")], EXPECTED)
