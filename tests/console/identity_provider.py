@@ -51,6 +51,7 @@ class IdentityProvider:
     answers: dict[str, web.Response] = field(default_factory=dict)  # by path, in place of its own
     slow_s: float = 0.0
     asked: list[str] = field(default_factory=list)  # paths
+    cookies: list[str] = field(default_factory=list)
     authorizations: list[str | None] = field(default_factory=list)  # at the token endpoint
     forms: list[dict[str, str]] = field(default_factory=list)
     bearers: list[str | None] = field(default_factory=list)
@@ -111,6 +112,7 @@ class IdentityProvider:
     @web.middleware
     async def as_tests_say(self, request: web.Request, handler: Any) -> web.StreamResponse:
         self.asked.append(request.path)
+        self.cookies.append(request.headers.get("Cookie", ""))
         await asyncio.sleep(self.slow_s)
         if request.path in self.answers:
             return self.answers[request.path]

@@ -1,6 +1,7 @@
 """Sign-in by OpenID Connect: who comes in, and every way in which nobody does."""
 
 import base64
+import gzip
 import hashlib
 import hmac
 import re
@@ -507,6 +508,12 @@ async def test_plain_text_is_for_issuers_on_this_machine(site: Site) -> None:
     assert site.provider._may_be_asked("https://keys.example.com/keys")
 
 
+def packed() -> web.Response:
+    """A small answer that would be a large one: we said that we unpack nothing."""
+    body = gzip.compress(b"{" + b" " * ANSWER_BYTES_MAX + b"}")
+    return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+
 ODD_ANSWERS: list[tuple[Callable[[], web.Response], str]] = [
     (
         lambda: web.Response(status=302, headers={"Location": "https://evil.example.com"}),
@@ -514,6 +521,7 @@ ODD_ANSWERS: list[tuple[Callable[[], web.Response], str]] = [
     ),
     (lambda: web.Response(text="<html>"), "is no JSON object"),
     (lambda: web.json_response([1]), "is no JSON object"),
+    (packed, "is no JSON object"),
     (lambda: web.Response(body=b"[" * 100_000), "is no JSON object"),
     (lambda: web.Response(body=b" " * (ANSWER_BYTES_MAX + 1)), f"has more than {ANSWER_BYTES_MAX} bytes"),
     (lambda: web.Response(status=503, text="busy"), "answered 503."),
@@ -533,6 +541,16 @@ async def test_odd_answers(site: Site, path: str, answer: Callable[[], web.Respo
     begun = await site.provider.begin(BACK)
     found = begun if isinstance(begun, Refused) else await site.sign_in()
     assert said in refused(found)
+
+
+async def test_no_cookie_of_one_sign_in_is_shown_at_the_next(site: Site) -> None:
+    site.at.issuer = site.at.issuer.replace("127.0.0.1", "localhost")  # cookies are for hosts with names
+    site.set()
+    description = web.json_response(site.at.described())
+    description.set_cookie("who", "ada")
+    site.at.answers["/.well-known/openid-configuration"] = description
+    await site.sign_in()
+    assert len(site.at.cookies) == 4 and not any(site.at.cookies)
 
 
 @pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
