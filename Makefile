@@ -20,6 +20,7 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 	@$(PY) -m proxy demo $(ARGS)
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
+	@sh requirements/chromium.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests

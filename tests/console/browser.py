@@ -1,7 +1,8 @@
 """Chromium for the tests of pages: Debian's own, driven by playwright in the test's event loop.
 
-Nothing is downloaded: `CHROMIUM` names the program, otherwise the first of `PROGRAMS` is taken. Without one
-these tests skip and say the command that installs it; in CI (`CI=true`) they fail, since nobody reads skips there.
+Nothing is downloaded: `CHROMIUM` names the program, otherwise the first of `PROGRAMS` is taken. Without
+one these tests skip and say the command that installs it; in CI (`CI=true`) they fail, since nobody reads
+skips there.
 
 A page is watched from its beginning: `Watched.complaints` has what the browser's console, the content
 security policy and the page's own scripts have complained about.
@@ -40,7 +41,7 @@ document.addEventListener("securitypolicyviolation", event => console.error(
 """
 
 
-@dataclass(slots=True)
+@dataclass
 class Watched:
     """A page of a browser, and what it has complained about."""
 
@@ -94,7 +95,7 @@ async def open_page(
     context.set_default_timeout(PAGE_MS_MAX)
     page = await context.new_page()
     watched = Watched(page)
-    page.on("console", lambda message: watched.hear(message))
+    page.on("console", watched.hear)
     page.on("pageerror", lambda error: watched.complaints.append(f"script: {error}"))
     if scripts:
         await page.add_init_script(_WATCH_POLICY)

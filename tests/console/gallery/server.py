@@ -106,11 +106,14 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 
 _FRAGMENT = """{% import "macros/ui.html" as ui %}
-{% set columns = [ui.column("Conversation"), ui.column("Started"), ui.column("Cost", "number"), ui.column("Stop", "action")] %}
+{% set columns = [
+  ui.column("Conversation"), ui.column("Started"), ui.column("Cost", "number"), ui.column("Stop", "action")
+] %}
 {% call ui.table("Running conversations", "running", columns) %}
 <tr id="sess-1"><th scope="row">sess_1</th><td>{{ ui.instant("2026-11-29T01:40:11Z") }}</td>
 <td class="number" id="cost-1">{{ ui.money(cost) }}</td>
-<td class="action" id="stop-sess-1">{% call ui.confirm("stop-live-1", "Stop", "Stop sess_1?", "/stop", csrf, "Stop it") %}
+<td class="action" id="stop-sess-1">
+{% call ui.confirm("stop-live-1", "Stop", "Stop sess_1?", "/stop", csrf, "Stop it") %}
 {{ ui.field("Reason", "reason", id="live-reason") }}{% endcall %}</td></tr>
 {% endcall %}"""
 
@@ -168,7 +171,6 @@ async def shoot(folder: Path) -> None:
 
     from tests.console.browser import ARGUMENTS, chromium_program, open_page
 
-    folder.mkdir(parents=True, exist_ok=True)
     async with serving(application()) as url, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
         for width in (360, 1000, 1600):
