@@ -122,8 +122,8 @@ POSTS = web.AppKey("posts", list[str])
 
 
 async def page(request: web.Request) -> web.Response:
-    signed_out = {"person": None, "nav": [], "title": "Sign in"} if "signed-out" in request.query else {}
-    html = rendered(**signed_out)
+    signed_out: dict[str, Any] = {"person": None, "nav": [], "title": "Sign in"}
+    html = rendered(**signed_out if "signed-out" in request.query else {})
     return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
