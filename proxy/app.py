@@ -135,7 +135,7 @@ async def running(
         if child:
             jobs.append(supervise(ports.control, lambda pid: plane.metrics.control_plane_starts.inc()))
         else:
-            from proxy.admin import control  # only here: a data plane with a child needs none of it
+            from proxy import control  # only here: a data plane with a child needs none of it
 
             runner = await control.serve(ports.control, ports.admin_socket)
             stack.push_async_callback(runner.cleanup)

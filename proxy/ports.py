@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from proxy.admin import status
-from proxy.admin.config import BillConfig, ControlConfig
+from proxy.admin.config import BillConfig, ControlConfig, OidcConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import bind, tls_context
 from proxy.plane import Plane
@@ -131,6 +131,8 @@ def _control_config(settings: Settings, admin_socket: socket.socket, private: st
         anomaly_usd=settings.anomaly_usd,
         anomaly_deviations=settings.anomaly_deviations,
         bill=bill_config(settings),
+        oidc=oidc_config(settings),
+        public_url=settings.public_url,
         tls_cert=str(settings.tls_cert) if settings.tls_cert else None,
         tls_key=str(settings.tls_key) if settings.tls_key else None,
         log_format=settings.log_format,
@@ -150,6 +152,20 @@ def bill_config(settings: Settings) -> BillConfig:
         delay_h=settings.reconcile_delay_h,
         usd=settings.reconcile_usd,
         percent=settings.reconcile_percent,
+    )
+
+
+def oidc_config(settings: Settings) -> OidcConfig | None:
+    """Return who signs people in to the console by OpenID Connect, None for nobody."""
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    return OidcConfig(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=_plain(settings.oidc_client_secret),
+        scopes=settings.oidc_scopes,
+        groups_claim=settings.oidc_groups_claim,
+        grants=settings.oidc_grants,
     )
 
 

@@ -1,20 +1,33 @@
 """What settings may hold: from the text of an environment variable to a value, or to what it should be."""
 
+import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
+import msgspec
 from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from proxy.admin.config import Grant
 from proxy.core.mail_relay import parse_relay
 
 ISSUER_CHARS_MAX = 200
 TOKEN_CHARS_MIN = 16
 IDS_MAX = 100
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+OIDC_CHARS_MAX = 500  # of an address, an id, scopes or the name of a claim
+GRANTS_BYTES_MAX = 32_768  # written as JSON: they travel to the control plane
+GROUP_CHARS_MAX = 200
+GRANTS_SHAPE = (
+    'it should be a JSON object that gives groups a role, such as {"Platform": "admin",'
+    ' "Acme support": {"role": "viewer", "tenants": ["acme"]}}'
+)
 
 
 class Address(NamedTuple):
@@ -72,6 +85,22 @@ def parse_upstream_url(value: object) -> str:
     return url
 
 
+def parse_public_url(value: object) -> str:
+    """Return scheme, host and port as browsers write them where they say where a page is from."""
+    try:
+        parts = urlsplit(str(value).strip())
+        host, port = parts.hostname, parts.port
+        rest = parts.path.rstrip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    except ValueError:
+        host, port, rest = None, None, ""
+    if not host or not HOST.fullmatch(host) or port == 0 or rest or parts.scheme not in DEFAULT_PORTS:
+        raise ValueError("it should be https://HOST or http://HOST without a path, with :PORT if need be")
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (
+        f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else ""
+    )
+
+
 def parse_timezone(value: object) -> str:
     try:
         ZoneInfo(str(value))
@@ -127,3 +156,95 @@ def parse_ids(value: object) -> tuple[str, ...]:
     if len(found) > IDS_MAX or not all(one.isprintable() and " " not in one for one in found):
         raise ValueError(f"it should be at most {IDS_MAX} ids with commas between them")
     return found
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether a URL's host is this machine itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def parse_oidc_issuer(value: object) -> str:
+    """Return an issuer as it is written: a slash at its end belongs to its name."""
+    url = str(value).strip()
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+        good = good and bool(parts.hostname) and parts.port != 0 and len(url) <= OIDC_CHARS_MAX
+    except ValueError:
+        good = False
+    if not good or parts.username or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise ValueError(
+            "it should be your identity provider's issuer, an https:// URL without a query, such as"
+            " https://login.example.com/realms/staff"
+        )
+    return url
+
+
+def parse_scopes(value: object) -> str:
+    scopes = str(value).split()
+    if "openid" not in scopes or not good_text(value):
+        raise ValueError("it should be scopes with spaces between them, openid among them")
+    return " ".join(scopes)
+
+
+def parse_oidc_text(value: object) -> str:
+    if not good_text(value):
+        raise ValueError(f"it should have 1 to {OIDC_CHARS_MAX} printable characters")
+    return str(value).strip()
+
+
+def good_text(value: object) -> bool:
+    return 0 < len(str(value).strip()) <= OIDC_CHARS_MAX and str(value).strip().isprintable()
+
+
+def parse_grants(value: object) -> dict[str, Grant]:
+    """Return what each group may do.
+
+    Raises:
+        ValueError: it is no such object, a role is unknown, or a viewer has no tenants.
+    """
+    try:
+        given = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise ValueError(GRANTS_SHAPE) from None
+    if not isinstance(given, dict):
+        raise ValueError(GRANTS_SHAPE)
+    grants = {str(group): _grant(str(group), one) for group, one in given.items()}
+    if len(msgspec.json.encode(grants)) > GRANTS_BYTES_MAX:
+        raise ValueError(f"it should have at most {GRANTS_BYTES_MAX} bytes: name fewer groups")
+    return grants
+
+
+def _grant(group: str, given: object) -> Grant:
+    from proxy.store.tenants import NAME_CHARS_MAX
+    from proxy.store.tokens import TENANTS_MAX, TokenRole
+
+    if isinstance(given, Grant):
+        given = {"role": given.role, "tenants": list(given.tenants)}
+    shown = repr(group[:60])
+    if not 0 < len(group) <= GROUP_CHARS_MAX or not group.isprintable():
+        raise ValueError(f"the group {shown} should have 1 to {GROUP_CHARS_MAX} printable characters")
+    facts = {"role": given} if isinstance(given, str) else given
+    if not isinstance(facts, dict) or not {"role"} <= facts.keys() <= {"role", "tenants"}:
+        raise ValueError(GRANTS_SHAPE)
+    role, tenants = facts["role"], facts.get("tenants", [])
+    if role not in tuple(TokenRole):
+        raise ValueError(f"the group {shown} should have one of the roles {', '.join(TokenRole)}")
+    names = [one.strip() for one in tenants if isinstance(one, str)] if isinstance(tenants, list) else []
+    if names != tenants or not all(0 < len(one) <= NAME_CHARS_MAX for one in names):
+        raise ValueError(f"the tenants of the group {shown} should be a list of their names or ids")
+    if len(names) > TENANTS_MAX:
+        raise ValueError(f"the group {shown} should have at most {TENANTS_MAX} tenants")
+    if "tenants" in facts and not names:
+        raise ValueError(
+            f"the group {shown} should name its tenants, or have no list of them: then it is all"
+        )
+    if role == TokenRole.VIEWER and not names:
+        raise ValueError(
+            f"the group {shown} should have tenants, since a viewer sees the costs of its own:"
+            ' {"role": "viewer", "tenants": ["acme"]}'
+        )
+    return Grant(str(role), tuple(dict.fromkeys(names)))

@@ -22,8 +22,10 @@ from pydantic_settings import (
 )
 from sqlalchemy import URL, make_url
 
+from proxy.admin.config import Grant
 from proxy.core.mail_relay import parse_mail_address
 from proxy.setting_values import (
+    GRANTS_SHAPE,
     Address,
     good_relay,
     long_enough,
@@ -31,8 +33,13 @@ from proxy.setting_values import (
     parse_address,
     parse_aliases,
     parse_database_url,
+    parse_grants,
     parse_ids,
     parse_issuer,
+    parse_oidc_issuer,
+    parse_oidc_text,
+    parse_public_url,
+    parse_scopes,
     parse_timezone,
     parse_upstream_url,
     strip,
@@ -61,6 +68,7 @@ Listen = Annotated[Address, NoDecode, BeforeValidator(parse_address)]
 DatabaseUrl = Annotated[URL, NoDecode, BeforeValidator(parse_database_url)]
 UpstreamUrl = Annotated[str, BeforeValidator(parse_upstream_url)]
 TimeZone = Annotated[str, BeforeValidator(parse_timezone)]
+PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
 Issuer = Annotated[str, BeforeValidator(parse_issuer)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(parse_aliases)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(lower)]
@@ -70,6 +78,10 @@ SmtpUrl = Annotated[Secret, AfterValidator(good_relay)]
 MailAddress = Annotated[str, AfterValidator(parse_mail_address)]
 AdminToken = Annotated[Secret, AfterValidator(long_enough)]
 Ids = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(parse_ids)]
+OidcIssuer = Annotated[str, BeforeValidator(parse_oidc_issuer)]
+OidcText = Annotated[str, BeforeValidator(parse_oidc_text)]
+Scopes = Annotated[str, BeforeValidator(parse_scopes)]
+Grants = Annotated[dict[str, Grant], NoDecode, BeforeValidator(parse_grants)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
 
@@ -92,6 +104,11 @@ class Settings(BaseSettings):
     admin_listen: Listen = Field(
         default=Address("127.0.0.1", 8081),
         description="Where the API, health and metrics are served (the control plane)",
+    )
+    public_url: PublicUrl | None = Field(
+        default=None,
+        description="Where people reach the [console](docs/console.md), such as `https://talkmeter.example.com`;"
+        " unset: at `ADMIN_LISTEN`",
     )
     database_url: DatabaseUrl = Field(
         default=make_url("sqlite:///talkmeter.db"), description="The ledger's database: SQLite or PostgreSQL"
@@ -135,7 +152,8 @@ class Settings(BaseSettings):
         description="A token that may do everything in the API; `talkmeter token create` makes better ones",
     )
     metrics_token: Secret | None = Field(
-        default=None, description="When set, `/metrics` wants it as `Authorization: Bearer`"
+        default=None,
+        description="`/metrics` wants it as `Authorization: Bearer`; unset: only this machine may ask",
     )
     key_pepper: Secret | None = Field(
         default=None,
@@ -165,6 +183,22 @@ class Settings(BaseSettings):
     )
     anomaly_deviations: Annotated[int, Field(ge=0, le=1_000)] = Field(
         default=5, description="…and so many deviations; 0: no hour is"
+    )
+    oidc_issuer: OidcIssuer | None = Field(
+        default=None,
+        description="Who [signs people in](docs/oidc.md) to the console, by OpenID Connect: an issuer's URL",
+    )
+    oidc_client_id: OidcText | None = Field(default=None, description="What it calls Talkmeter")
+    oidc_client_secret: Secret | None = Field(
+        default=None, description="…and the secret that it shares with it; unset: a public client"
+    )
+    oidc_scopes: Scopes = Field(default="openid profile email", description="What it is asked for")
+    oidc_groups_claim: OidcText = Field(
+        default="groups", description="The claim that has a person's groups, such as `realm_access.roles`"
+    )
+    oidc_grants: Grants = Field(
+        default={},
+        description="JSON object: which [role and tenants](docs/oidc.md#groups) a group gives",
     )
     linger_s: Seconds = Field(
         default=10, description="How long to wait upstream for the bill after a client left"
@@ -204,6 +238,16 @@ class Settings(BaseSettings):
         """Tell whether the database is an SQLite file of our own."""
         return self.database_url.get_backend_name() == "sqlite"
 
+    @property
+    def console_url(self) -> str:
+        """Return where people reach the console, without a path: as set, else where it is served."""
+        if self.public_url is not None:
+            return self.public_url
+        local = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens everywhere is not an address to go to
+        host = local.get(self.admin_listen.host, self.admin_listen.host)
+        scheme = "http" if self.tls_cert is None else "https"
+        return f"{scheme}://{Address(host, self.admin_listen.port)}"
+
     def need_upstream_key(self) -> str:
         """Return the key for the voice API.
 
@@ -228,6 +272,27 @@ class Settings(BaseSettings):
             )
         if self.smtp_url is not None and self.smtp_from is None:
             raise ValueError(f"{PREFIX}SMTP_FROM is not set: mail needs the address that it comes from")
+        return self
+
+    @model_validator(mode="after")
+    def _can_sign_in(self) -> Self:
+        given = (self.oidc_client_id, self.oidc_client_secret, self.oidc_grants)
+        if self.oidc_issuer is None:
+            if any(given):
+                raise ValueError(
+                    f"{PREFIX}OIDC_ISSUER is not set: the other {PREFIX}OIDC_ settings need it"
+                    " to know your identity provider"
+                )
+        elif self.oidc_client_id is None:
+            raise ValueError(
+                f"{PREFIX}OIDC_CLIENT_ID is not set: it should be the id that {self.oidc_issuer} gave to"
+                " Talkmeter when you registered it there"
+            )
+        elif not self.oidc_grants:
+            raise ValueError(
+                f"{PREFIX}OIDC_GRANTS is not set: nobody could sign in, since groups say who may;"
+                f" {GRANTS_SHAPE}"
+            )
         return self
 
     @classmethod

@@ -153,6 +153,51 @@ def test_secrets_do_not_show() -> None:
     assert "canary" not in repr(settings) + str(settings) + str(settings.database_url)
 
 
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        (" HTTPS://Talkmeter.Example.com/ ", "https://talkmeter.example.com"),
+        ("https://talkmeter.example.com:443", "https://talkmeter.example.com"),
+        ("http://localhost:8081", "http://localhost:8081"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_the_public_url_is_as_browsers_write_it(monkeypatch: pytest.MonkeyPatch, text: str, url: str) -> None:
+    given(monkeypatch, {"TALKMETER_PUBLIC_URL": text})
+    assert load().public_url == load().console_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "talkmeter.example.com",
+        "https://",
+        "ftp://host",
+        "https://host/console",
+        "https://host?x",
+        "https://host#x",
+        "https://ann@host",
+        "https://host:0",
+        "https://host:99999",
+        "https://a b",
+        'https://a"b',
+        "https://[::1",
+        "https://bücher.example",
+    ],
+)
+def test_what_is_no_public_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    (line,) = problems(monkeypatch, PUBLIC_URL=url)
+    assert line.startswith("TALKMETER_PUBLIC_URL is ") and "without a path" in line
+
+
+def test_without_a_public_url_the_console_is_where_it_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().console_url == "http://127.0.0.1:8081"
+    given(
+        monkeypatch, {"TALKMETER_ADMIN_LISTEN": "[::]:9", "TALKMETER_TLS_CERT": "c", "TALKMETER_TLS_KEY": "k"}
+    )
+    assert load().console_url == "https://[::1]:9"
+
+
 def test_ids_stand_in_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, {"TALKMETER_RECONCILE_PROJECTS": " proj_a, proj_b,,proj_a "})
     assert load().reconcile_projects == ("proj_a", "proj_b")

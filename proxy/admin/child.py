@@ -63,7 +63,7 @@ async def _start(config: ControlConfig) -> Process:
         sys.executable,
         "-P",  # a folder called `proxy` where somebody happens to stand is not ours
         "-m",
-        "proxy.admin",
+        "proxy.control_process",
         stdin=PIPE,
         pass_fds=(config.listen_fd,),
         start_new_session=True,  # Ctrl-C is for the data plane, which drains first

@@ -19,6 +19,30 @@ class BillConfig(msgspec.Struct, frozen=True, kw_only=True):
         return f"BillConfig({self.url!r})"
 
 
+class Grant(msgspec.Struct, frozen=True):
+    """What a group of the identity provider may do: a role of `TokenRole`, and for which tenants.
+
+    Tenants are names or ids. Without any it is not confined; a viewer has at least one.
+    """
+
+    role: str
+    tenants: tuple[str, ...] = ()
+
+
+class OidcConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who signs people in to the console by OpenID Connect. Holds a secret: never log it."""
+
+    issuer: str
+    client_id: str
+    client_secret: str | None = None
+    scopes: str = "openid profile email"
+    groups_claim: str = "groups"
+    grants: dict[str, Grant]
+
+    def __repr__(self) -> str:
+        return f"OidcConfig({self.issuer!r}, {self.client_id!r})"
+
+
 class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
 
@@ -38,6 +62,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     anomaly_usd: int = 5
     anomaly_deviations: int = 5
     bill: BillConfig = BillConfig()
+    oidc: OidcConfig | None = None  # None: nobody signs in by OpenID Connect
+    public_url: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
     log_format: str = "json"

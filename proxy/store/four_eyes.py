@@ -1,13 +1,13 @@
 """Four eyes: what one person asks for and another one approves, where the settings say so.
 
 Approving does the thing itself, in the same transaction, by the rules as they are then: what can no longer be
-done, or has become something else meanwhile, stays undecided. The command line and TALKMETER_ADMIN_TOKEN name
-nobody, so they may ask and not decide.
+done, or has become something else meanwhile, stays undecided. The command line, TALKMETER_ADMIN_TOKEN and the
+local administrator name nobody, so they may ask and not decide.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,6 @@ from proxy.store.chain import lock_chain
 from proxy.store.close import Closed, close, examine
 from proxy.store.obstacles import Obstacle
 from proxy.store.pages import Within
-from proxy.store.tokens import Token
 
 CLOSE = "period.close"
 BOOKINGS = (f"ledger.{Kind.ADJUSTMENT}", f"ledger.{Kind.CREDIT}")
@@ -84,16 +83,19 @@ def book_or_ask(
 
 @dataclass(frozen=True, slots=True)
 class Approver:
-    """Who decides: a token of a person's own, None where there is none; and which tenants it may see."""
+    """Who decides: since when there is one person behind their name, None where that may be anybody.
 
-    token: Token | None
+    And which tenants they may see.
+    """
+
+    named_since: datetime | None
     within: Within = None
 
     def check(self, request: Approval, act: Act) -> None:
         """Raises StoreError: somebody else has to decide about this."""
         if _name_of(request.asked_by) == _name_of(act.actor):
             raise Forbidden("You have asked for this yourself: somebody else approves it.")
-        if self.token is None or self.token.created_at >= request.asked_at:
+        if self.named_since is None or self.named_since >= request.asked_at:
             raise Conflict(
                 "The token that approves has to be older than the request, so that nobody makes one to"
                 " approve their own: somebody who had theirs before approves it, or ask again."
@@ -101,7 +103,7 @@ class Approver:
 
 
 def _name_of(actor: str) -> str:
-    """Return the name of who acts, whether on the command line (cli:NAME@HOST) or through the API."""
+    """Return the name of who acts: on the command line (cli:NAME@HOST), through the API, in the console."""
     way, _, name = actor.partition(":")
     return (name.rpartition("@")[0] if way == "cli" else name).casefold()
 
@@ -136,8 +138,10 @@ def reject(connection: Connection, id: str, approver: Approver, act: Act) -> App
 
 
 def _check_named(approver: Approver) -> None:
-    if approver.token is None:
-        raise Forbidden("This takes an API token of a person's own: have an administrator make one.")
+    if approver.named_since is None:
+        raise Forbidden(
+            "This takes a name of your own: sign in as yourself, or have an administrator make you a token."
+        )
 
 
 def _close(

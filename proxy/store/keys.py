@@ -1,4 +1,4 @@
-"""The secrets behind API keys and API tokens: made, hashed and recognised.
+"""The secrets behind API keys, API tokens and sign-ins: made, hashed and recognised.
 
 A secret is 256 random bits, shown once and kept only as an HMAC-SHA256 under the pepper, which lies
 outside the database: who reads the database can neither use a key nor test a guess.
@@ -16,13 +16,16 @@ from proxy.store import StoreError
 
 SECRET_PREFIX = "tm_"
 TOKEN_PREFIX = "tma_"  # of API tokens, which the control plane takes and the data plane does not
+SIGN_IN_PREFIX = "tms_"  # of people who are signed in to the console
+LINK_PREFIX = "tml_"  # of links that sign in once
 PEPPER_FILE = "talkmeter.pepper"
 PEPPER_CHARS_MIN = 16
 _PREFIX_CHARS = 8  # of a secret, kept readable so that a person can tell keys apart: 30 of 256 bits
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _DIGITS_COUNT = 43  # 62⁴³ is just above 2²⁵⁶
 _SHAPES = {
-    prefix: re.compile(rf"{prefix}[0-9A-Za-z]{{{_DIGITS_COUNT}}}") for prefix in (SECRET_PREFIX, TOKEN_PREFIX)
+    prefix: re.compile(rf"{prefix}[0-9A-Za-z]{{{_DIGITS_COUNT}}}")
+    for prefix in (SECRET_PREFIX, TOKEN_PREFIX, SIGN_IN_PREFIX, LINK_PREFIX)
 }
 
 

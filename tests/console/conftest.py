@@ -1,5 +1,6 @@
-"""Fixtures for the tests of the console."""
+"""The console to visit, on a control plane of either kind of database; a browser to look at pages with."""
 
+from tests.admin.api.conftest import api, embedded
 from tests.console.browser import browser
 
-__all__ = ["browser"]
+__all__ = ["api", "browser", "embedded"]

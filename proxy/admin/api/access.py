@@ -7,7 +7,7 @@ good lately, one is looked up at a time, and a few may wait.
 import asyncio
 import hmac
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from proxy.store.database import reading, writing
 from proxy.store.keys import TOKEN_PREFIX, hash_secret, looks_like_secret
 from proxy.store.pages import Within
 from proxy.store.pepper import pepper_for
-from proxy.store.tokens import ADMIN_TOKEN, Token, TokenRole, is_use_due, token_of, used
+from proxy.store.tokens import ADMIN_TOKEN, TokenRole, TokenTenant, is_use_due, token_of, used
 
 STRANGERS_WAITING_MAX = 20
 KNOWN_MAX = 1_000
@@ -27,18 +27,24 @@ SCHEME = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `within` are the tenants that the token is confined to; None: it is not."""
+    """Who asks, with a token or signed in. `within` are the tenants they are confined to; None: they are not.
+
+    `named_since` is when there began to be one person behind the name, None where that may be anybody.
+    """
 
     id: str
     name: str
     role: TokenRole
     within: Within = None
-    token: Token | None = None  # none behind TALKMETER_ADMIN_TOKEN
+    tenants: Sequence[TokenTenant] = ()
+    expires_at: datetime | None = None
+    named_since: datetime | None = None
+    way: str = "api"
 
     @property
     def actor(self) -> str:
         """Return what the audit log calls them."""
-        return f"api:{self.name}"
+        return f"{self.way}:{self.name}"
 
 
 ADMIN = Caller(ADMIN_TOKEN, ADMIN_TOKEN, TokenRole.ADMIN)
@@ -120,14 +126,26 @@ class Door:
         if is_use_due(found, now):
             with writing(self._engine) as connection:
                 used(connection, found.id, now)
-        within = frozenset(one.id for one in found.tenants) or None
-        return Caller(found.id, found.name, TokenRole(found.role), within, found)
+        return Caller(
+            found.id,
+            found.name,
+            TokenRole(found.role),
+            confined_to(found.tenants),
+            found.tenants,
+            found.expires_at,
+            named_since=found.created_at,
+        )
 
     def pepper(self) -> bytes:
         """In a thread: return what secrets are hashed with; raises StoreError where there is none."""
         if self._pepper is None:
             self._pepper = pepper_for(self._engine, self._key_pepper)
         return self._pepper
+
+
+def confined_to(tenants: Sequence[TokenTenant]) -> Within:
+    """Return the ids of tenants, None where there are none: that is no confinement."""
+    return frozenset(one.id for one in tenants) or None
 
 
 def _bearer(authorization: str) -> str:

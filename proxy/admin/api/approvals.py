@@ -78,7 +78,7 @@ def approve(call: Call[ApprovalPath, Nothing]) -> Answer:
     done = four_eyes.approve(
         call.connection,
         call.params.approval_id,
-        Approver(call.caller.token, call.within),
+        Approver(call.caller.named_since, call.within),
         call.act(),
         zone=call.context.zone,
         issuer=call.context.issuer,
@@ -88,7 +88,7 @@ def approve(call: Call[ApprovalPath, Nothing]) -> Answer:
 
 def reject(call: Call[ApprovalPath, Nothing]) -> Answer:
     """Decide that it is not done."""
-    approver = Approver(call.caller.token, call.within)
+    approver = Approver(call.caller.named_since, call.within)
     done = four_eyes.reject(call.connection, call.params.approval_id, approver, call.act())
     return Answer(shown_approval(done))
 

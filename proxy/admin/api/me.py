@@ -25,15 +25,14 @@ class Me(Output):
 
 def show_me(call: Call[Nothing, Nothing]) -> Answer:
     """Answer with the caller."""
-    token = call.caller.token
-    tenants = [MyTenant.model_validate(one) for one in token.tenants] if token else []
+    caller = call.caller
     return Answer(
         Me(
-            id=call.caller.id,
-            name=call.caller.name,
-            role=call.caller.role,
-            tenants=tenants,
-            expires_at=token.expires_at if token else None,
+            id=caller.id,
+            name=caller.name,
+            role=caller.role,
+            tenants=[MyTenant.model_validate(one) for one in caller.tenants],
+            expires_at=caller.expires_at,
         )
     )
 

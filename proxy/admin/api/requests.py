@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -21,19 +22,20 @@ _KEY = re.compile(rf"[!-~]{{1,{KEY_CHARS_MAX}}}")
 _CHUNK_BYTES = 65_536
 
 
-def params_of(route: AnyRoute, request: web.Request) -> Input:
+def params_of(route: AnyRoute, in_path: Mapping[str, str], in_query: Sequence[tuple[str, str]]) -> Input:
     """Return the parameters of the path and the query.
 
     Raises:
         Problem: one of them is unknown, given twice, or cannot be used.
     """
-    twice = [name for name, count in Counter(name for name, _ in request.query.items()).items() if count > 1]
-    in_path = [name for name in request.query if name in route.path_names]
-    if twice or in_path:
-        name = (twice or in_path)[0]
-        raise invalid("query", name, "it stands in the path" if in_path else "give it once")
+    twice = [name for name, count in Counter(name for name, _ in in_query).items() if count > 1]
+    query = dict(in_query)
+    misplaced = [name for name in query if name in route.path_names]
+    if twice or misplaced:
+        name = (twice or misplaced)[0]
+        raise invalid("query", name, "it stands in the path" if misplaced else "give it once")
     try:
-        found: Input = route.params.model_validate({**request.query, **request.match_info})
+        found: Input = route.params.model_validate({**query, **in_path})
     except ValidationError as error:
         problem = of_validation("query", error)
         problem.errors = [_placed(route, one) for one in problem.errors]
@@ -46,24 +48,31 @@ def _placed(route: AnyRoute, error: FieldError) -> FieldError:
     return FieldError("path", error.pointer, error.detail) if is_path else error
 
 
-async def body_of(route: AnyRoute, request: web.Request) -> tuple[Input, bytes]:
-    """Return the body, understood and as it came; of a route without one nothing is read.
+async def body_of(route: AnyRoute, request: web.Request) -> bytes:
+    """Return the body as it came; of a route without one nothing is read.
 
     Raises:
-        Problem: it has another type, is too large or too slow, or cannot be used.
+        Problem: it has another type, or is too large or too slow.
     """
     if not route.has_body:
-        return route.body(), b""
+        return b""
     if request.content_type != JSON:
         raise Problem("unsupported-media-type", f"Send the body as {JSON}.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Send the body as it is, not compressed.")
-    raw = await _read(request, route.body_bytes_max)
+    return await _read(request, route.body_bytes_max)
+
+
+def understood(route: AnyRoute, raw: bytes) -> Input:
+    """Return what a body means; raises Problem if it cannot be used."""
+    if not route.has_body:
+        empty: Input = route.body()
+        return empty
     try:
         found: Input = route.body.model_validate_json(raw)
     except ValidationError as error:
         raise of_validation("body", error) from None
-    return found, raw
+    return found
 
 
 async def _read(request: web.Request, bytes_max: int) -> bytes:

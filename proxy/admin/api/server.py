@@ -6,9 +6,9 @@ some more wait; the rest are asked to come again, since the relay's poster needs
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,6 +37,22 @@ _CALLER = web.RequestKey("caller", Caller)
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says besides its route: parameters, body and headers, not yet looked at.
+
+    `key` is its Idempotency-Key, and `as_sent` its path and query, which such a key is bound to.
+    """
+
+    in_path: Mapping[str, str] = field(default_factory=dict)
+    in_query: Sequence[tuple[str, str]] = ()
+    raw: bytes = b""
+    if_match: str | None = None
+    reason: str | None = None
+    key: str | None = None
+    as_sent: str = ""
 
 
 class Api:
@@ -74,11 +90,8 @@ class Api:
                 authorization = request.headers.get("Authorization", "")
                 request[_CALLER] = await self._door.recognise(authorization, self._in_thread)
                 response = await handler(request)
-            except Exception as error:
-                problem = _problem_of(error)
-                if problem.kind == "internal":
-                    logger.exception("a request to the API failed", extra={"route": _route_of(request)})
-                response = problem.response()
+            except Exception as error:  # noqa: BLE001  it is told, and logged where it is ours
+                response = _told(error, _route_of(request)).response()
             response.headers.update(_HEADERS)
             return response
 
@@ -88,27 +101,61 @@ class Api:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = request[_CALLER]
             _refuse_role(route, caller)
-            params = requests.params_of(route, request)
-            body, raw = await requests.body_of(route, request)
-            call = Call(
-                context=self._context,
-                caller=caller,
-                at=self._clock(),
-                params=params,
-                body=body,
+            asked = Asked(
+                in_path=request.match_info,
+                in_query=tuple(request.query.items()),
+                raw=await requests.body_of(route, request),
                 if_match=request.headers.get("If-Match"),
                 reason=requests.reason_of(request) if route.reasons else None,
+                key=requests.idempotency_key(request) if route.creates else None,
+                as_sent=request.rel_url.raw_path_qs,
             )
             if route.media:
-                return await self._download(request, route, call)
-            key = requests.idempotency_key(request) if route.creates else None
-            if key is None:
-                return (await self._in_thread(self._perform, route, call, None)).response()
-            repeat = Repeat.of(caller.id, key, request.method, request.rel_url.raw_path_qs, raw)
-            with self._repeats.alone(repeat):
-                return (await self._in_thread(self._perform, route, call, repeat)).response()
+                return await self._download(request, route, self._call(route, caller, asked))
+            return (await self._ask(route, caller, asked)).response()
 
         return handle
+
+    async def ask(self, caller: Caller, route: AnyRoute, asked: Asked) -> Sent:
+        """Answer a request of this very process as if it had come in.
+
+        Raises:
+            Problem: it is refused, or fails.
+        """
+        try:
+            _refuse_role(route, caller)
+            return await self._ask(route, caller, asked)
+        except Exception as error:
+            raise _told(error, route.name) from error
+
+    async def download(
+        self, request: web.Request, caller: Caller, route: AnyRoute, asked: Asked
+    ) -> web.StreamResponse:
+        """Send a download to whoever made `request`; raises as `ask` does, before the first bytes."""
+        try:
+            _refuse_role(route, caller)
+            return await self._download(request, route, self._call(route, caller, asked))
+        except Exception as error:
+            raise _told(error, route.name) from error
+
+    def _call(self, route: AnyRoute, caller: Caller, asked: Asked) -> Call[Any, Any]:
+        return Call(
+            context=self._context,
+            caller=caller,
+            at=self._clock(),
+            params=requests.params_of(route, asked.in_path, asked.in_query),
+            body=requests.understood(route, asked.raw),
+            if_match=asked.if_match,
+            reason=asked.reason,
+        )
+
+    async def _ask(self, route: AnyRoute, caller: Caller, asked: Asked) -> Sent:
+        call = self._call(route, caller, asked)
+        if asked.key is None:
+            return await self._in_thread(self._perform, route, call, None)
+        repeat = Repeat.of(caller.id, asked.key, route.method, asked.as_sent, asked.raw)
+        with self._repeats.alone(repeat):
+            return await self._in_thread(self._perform, route, call, repeat)
 
     async def _download(
         self, request: web.Request, route: AnyRoute, call: Call[Any, Any]
@@ -158,15 +205,22 @@ def _refuse_role(route: AnyRoute, caller: Caller) -> None:
     if caller.role not in route.roles:
         may = ", ".join(sorted(route.roles))
         raise Problem("forbidden", f"The role {caller.role} may not do that: it is for {may}.")
-    if route.named and caller.token is None:
+    if route.named and caller.named_since is None:
         raise Problem(
             "forbidden",
-            "The admin token names nobody: use a token of a person's own (`talkmeter token create`).",
+            f"{caller.name} may be anybody: use a token of a person's own (`talkmeter token create`), or"
+            " sign in as yourself.",
         )
     if route.installation and caller.within is not None:
-        raise Problem(
-            "forbidden", "This concerns the whole installation, and this token is confined to tenants."
-        )
+        raise Problem("forbidden", "This concerns the whole installation, and you are confined to tenants.")
+
+
+def _told(error: Exception, route: str) -> Problem:
+    """Return the problem that an error is; the log says more of one that is a fault of ours."""
+    problem = _problem_of(error)
+    if problem.kind == "internal":
+        logger.error("a request to the API failed", exc_info=error, extra={"route": route})
+    return problem
 
 
 def _problem_of(error: Exception) -> Problem:

@@ -55,7 +55,7 @@
   }
 
   function numberIn(cell) {
-    const text = cell.querySelector("data[value]")?.value ?? cell.dataset.value ?? cell.textContent.replace(/[\s,$%]/g, "");
+    const text = cell.querySelector("data[value]")?.value ?? cell.dataset.value ?? cell.textContent.replace(/[\s,$%]/g, "").replace("−", "-");
     return text === "" || Number.isNaN(Number(text)) ? null : Number(text);
   }
 

@@ -42,6 +42,7 @@ from proxy.store.schema.reconciliation import (
 )
 from proxy.store.schema.rollups import rollup_day, rollup_group, rollup_month, rollup_quarter, rollup_zone
 from proxy.store.schema.schedules import saved_report, schedule, schedule_receiver
+from proxy.store.schema.sign_ins import local_admin, sign_in, sign_in_link, sign_in_tenant
 
 __all__ = [
     "THREE_AMOUNTS",
@@ -74,6 +75,7 @@ __all__ = [
     "limit_rule",
     "line_item",
     "live_session",
+    "local_admin",
     "markup",
     "model_rule",
     "outbox",
@@ -92,6 +94,9 @@ __all__ = [
     "schedule",
     "schedule_receiver",
     "session",
+    "sign_in",
+    "sign_in_link",
+    "sign_in_tenant",
     "statement",
     "statement_line",
     "stop_order",

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 
 from proxy.admin.api.repeats import REPLAYED
 from proxy.admin.config import ControlConfig
-from proxy.admin.control import serve
 from proxy.admin.listen import bind
 from proxy.admin.webhooks import utc_now
+from proxy.control import serve
 from proxy.exports.formats import CONTENT_TYPES
 from proxy.store import tokens
 from proxy.store.audit import Act

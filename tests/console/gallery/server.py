@@ -7,21 +7,18 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from aiohttp import web
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader
+
+from proxy.console.render import environment
+from proxy.console.server import HEADERS
 
 ROOT = Path(__file__).parents[3]
 CONSOLE = ROOT / "proxy" / "console"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
 PERSON = SimpleNamespace(name="ada@example.com", role="administrator", tenants=["acme", "globex"])
 NAV = [
     [("overview", "Overview", "/"), ("live", "Live", "/live"), ("sessions", "Sessions", "/sessions")],
@@ -32,27 +29,10 @@ NAV = [
 USD = 1_000_000_000
 
 
-def usd_exact(nanousd: int) -> str:
-    amount = Decimal(abs(nanousd)) / USD
-    return f"{'-' if nanousd < 0 else ''}${amount:,.9f}"
-
-
-def usd(nanousd: int) -> str:
-    amount = Decimal(abs(nanousd)) / USD
-    digits = 2 if amount >= 1 or not amount else 4
-    return f"{'-' if nanousd < 0 else ''}${amount:,.{digits}f}"
-
-
-def when(iso: str) -> str:
-    return datetime.fromisoformat(iso).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def environment() -> Environment:
-    """Return templates of the console and of the gallery, with stand-ins for the filters they use."""
+def templates() -> Environment:
+    """Return the console's templates, and the gallery's."""
     folders = [FileSystemLoader(CONSOLE / "templates"), FileSystemLoader(Path(__file__).parent)]
-    made = Environment(loader=ChoiceLoader(folders), autoescape=True, undefined=StrictUndefined)
-    made.filters.update(usd=usd, usd_exact=usd_exact, when=when)
-    return made
+    return environment().overlay(loader=ChoiceLoader(folders))
 
 
 def figures() -> dict[str, Any]:
@@ -88,14 +68,14 @@ def rendered(**instead: Any) -> str:
         "zone": "Europe/Berlin",
         "flash": "The budget is saved.",
     }
-    return environment().get_template("page.html").render(**{**frame, **figures(), **instead})
+    return templates().get_template("page.html").render(**{**frame, **figures(), **instead})
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """Send the live region ten times a second, its cost one dollar more each time."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
-    template = environment().from_string(_FRAGMENT)
+    template = templates().from_string(_FRAGMENT)
     cost = 0
     while not request.app[ENDING].is_set() and request.transport and not request.transport.is_closing():
         cost += USD
@@ -124,12 +104,12 @@ POSTS = web.AppKey("posts", list[str])
 async def page(request: web.Request) -> web.Response:
     signed_out: dict[str, Any] = {"person": None, "nav": [], "title": "Sign in"}
     html = rendered(**signed_out if "signed-out" in request.query else {})
-    return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+    return web.Response(text=html, content_type="text/html", headers=HEADERS)
 
 
 async def progress(request: web.Request) -> web.Response:
     done = '{% import "macros/ui.html" as ui %}{{ ui.progress("Rating again", 1000, 1000, "/progress") }}'
-    return web.Response(text=environment().from_string(done).render(), content_type="text/html")
+    return web.Response(text=templates().from_string(done).render(), content_type="text/html")
 
 
 async def post(request: web.Request) -> web.Response:

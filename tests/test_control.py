@@ -11,8 +11,8 @@ import pytest
 import trustme
 
 from proxy.admin.config import ControlConfig
-from proxy.admin.control import serve
 from proxy.admin.listen import ListenError, bind
+from proxy.control import serve
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.database import open_database, writing

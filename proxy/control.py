@@ -1,4 +1,4 @@
-"""The control plane's server: the API, health, metrics; beside them schedules and deliveries."""
+"""The control plane's server: the API, the console, health, metrics; beside them schedules and deliveries."""
 
 import asyncio
 import socket
@@ -25,7 +25,13 @@ from proxy.admin.mail import Mailer
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.console.channel import Channel
+from proxy.console.oidc import Provider
+from proxy.console.server import Console
+from proxy.console.signing_in import SigningIn
+from proxy.console.visitors import Visitors
 from proxy.core.anomaly import Sensitivity
+from proxy.core.attempts import Attempts
 from proxy.core.mail_relay import parse_relay
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.observe.metrics import ControlMetrics
@@ -48,12 +54,15 @@ class ControlPlane:
         self._engine: Engine = open_database(config.database_url)
         self._metrics = ControlMetrics(CollectorRegistry())
         self._reconciler = Reconciler(config.bill, config.model_aliases)
+        self._zone = parse_zone(config.period_timezone)
+        self._door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         self._api = self._make_api()
 
     def application(self) -> web.Application:
         """Return the routes; the application owns this control plane from then on."""
         application = web.Application()
         application.cleanup_ctx.append(self._connected)
+        application.cleanup_ctx.append(self._identifying)
         application.cleanup_ctx.append(self._delivering)
         application.cleanup_ctx.append(self._scheduling)
         application.router.add_get("/healthz", status.healthz)
@@ -61,22 +70,36 @@ class ControlPlane:
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
         application.router.add_get("/openapi.json", _described())
         application.add_subapp(BASE, self._api.application())
+        self._make_console().add_to(application)
         return application
+
+    def _make_console(self) -> Console:
+        channel = Channel(self._config.public_url)
+        visitors = Visitors(self._engine, self._door.pepper, channel, utc_now)
+        self._signing_in = SigningIn(visitors, channel, utc_now, Attempts())
+        return Console(self._api, visitors, channel, self._signing_in, utc_now, self._zone)
+
+    async def _identifying(self, application: web.Application) -> AsyncIterator[None]:
+        """Let people sign in at the provider of the house, if there is one."""
+        if self._config.oidc is None:
+            yield
+            return
+        async with aiohttp.ClientSession() as http:
+            self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
+            yield
 
     def _make_api(self) -> Api:
         config = self._config
-        door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
-        zone = parse_zone(config.period_timezone)
         context = Context(
             engine=self._engine,
-            zone=zone,
+            zone=self._zone,
             issuer=config.statement_issuer,
             aliases=config.model_aliases,
             reconciler=self._reconciler,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
-            pepper=door.pepper,
+            pepper=self._door.pepper,
         )
-        return Api(context, door, ROUTES, utc_now)
+        return Api(context, self._door, ROUTES, utc_now)
 
     async def not_ready(self) -> Sequence[str]:
         """Return why this installation cannot be relied on now; empty when it can."""
@@ -125,8 +148,7 @@ class ControlPlane:
         config = self._config
         sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         reconcile = partial(self._reconciler.run_last, self._engine)
-        zone = parse_zone(config.period_timezone)
-        scheduler = Scheduler(self._engine, zone, sensitivity, reconcile=reconcile)
+        scheduler = Scheduler(self._engine, self._zone, sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())
             yield

@@ -1,4 +1,4 @@
-"""The control plane's process: `python -m proxy.admin`, started by the data plane and by nobody else.
+"""The control plane's process: `python -m proxy.control_process`, started by the data plane alone.
 
 Its standard input is the pipe to the data plane: one line of JSON, the configuration (it holds
 secrets, which have no place on a command line), then silence. When the pipe closes the data plane
@@ -17,7 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from proxy.admin.config import ControlConfig
-from proxy.admin.control import serve
+from proxy.control import serve
 from proxy.observe import logs
 
 CONFIG_BYTES_MAX = 65_536

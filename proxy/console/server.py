@@ -1,0 +1,224 @@
+"""Serving the console: who visits, which page, and what is shown when that fails."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from proxy.admin.api.access import Caller
+from proxy.admin.api.problems import Problem, of_store
+from proxy.admin.api.routes import EVERYONE
+from proxy.admin.api.server import Api
+from proxy.console.channel import Channel
+from proxy.console.desk import Desk, new_key
+from proxy.console.pages import NAVIGATION, PAGES
+from proxy.console.render import STATIC, render, static_file
+from proxy.console.signing_in import SIGN_IN, SigningIn
+from proxy.console.views import Item, Moved, Page, View
+from proxy.console.visitors import Visitor, Visitors
+from proxy.store import StoreError
+
+SAID = "talkmeter-said"  # the cookie that carries what is said after something was done
+SAID_S = 60
+SAID_CHARS_MAX = 500
+STATIC_S = 365 * 86_400
+_TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The pages of one installation."""
+
+    api: Api
+    visitors: Visitors
+    channel: Channel
+    signing_in: SigningIn
+    clock: Callable[[], datetime]
+    zone: ZoneInfo
+
+    def add_to(self, application: web.Application) -> None:
+        """Add all pages; what is added later is not found, since the last of ours takes every path."""
+        router = application.router
+        router.add_get(f"{STATIC}/{{name}}", self._static)
+        for method, path, handle in self.signing_in.routes():
+            router.add_route(method, path, self._open(handle))
+        for page in PAGES:
+            router.add_route(page.method, page.path, self._page(page))
+        router.add_get("/{path:.*}", self._page(_NOWHERE))
+
+    async def _static(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        content = static_file(name)
+        suffix = name[name.rfind(".") :]
+        if content is None or suffix not in _TYPES:
+            return self._shown(request, None, _problem_view(_nowhere()))
+        headers = {**HEADERS, "Cache-Control": f"public, max-age={STATIC_S}, immutable"}
+        return web.Response(body=content, content_type=_TYPES[suffix], charset="utf-8", headers=headers)
+
+    def _open(self, handle: Callable[[web.Request, Visitor | None], Any]) -> Handler:
+        """Return a handler for a page that is for everybody, such as the one to sign in on."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            visitor = None
+            try:
+                visitor = await self.visitors.who(request)
+                if request.method == "POST":
+                    self._check_own(request)
+                answer = await handle(request, visitor)
+            except Problem as problem:
+                answer = _problem_view(problem)
+            except StoreError as error:
+                answer = _problem_view(of_store(error))
+            return self._answered(request, None, answer)
+
+        return handler
+
+    def _page(self, page: Page) -> Handler:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            try:
+                visitor = await self.visitors.who(request)
+            except StoreError as error:
+                return self._shown(request, None, _problem_view(of_store(error)))
+            if visitor is None:
+                return _to_sign_in(request)
+            desk = Desk(request, self.api, visitor.caller, visitor.csrf, self.clock(), self.zone)
+            try:
+                _check_role(page, desk)
+                if page.method == "POST":
+                    self._check_own(request)
+                    await desk.read_form()
+                answer = await page.handler(desk)
+            except Problem as problem:
+                answer = _problem_view(problem)
+            return self._answered(request, desk, answer, page.key)
+
+        return handler
+
+    def _check_own(self, request: web.Request) -> None:
+        if not self.channel.is_own(request):
+            raise Problem(
+                "forbidden",
+                "This was not sent from a page of ours: open the page again. Behind a proxy, set"
+                " TALKMETER_PUBLIC_URL to the address that browsers have.",
+            )
+
+    def _answered(
+        self, request: web.Request, desk: Desk | None, answer: Any, key: str = ""
+    ) -> web.StreamResponse:
+        if isinstance(answer, web.StreamResponse):
+            if not answer.prepared:
+                answer.headers.update(HEADERS)
+            return answer
+        if isinstance(answer, Moved):
+            return self._moved(request, answer)
+        return self._shown(request, desk, answer, key)
+
+    def _moved(self, request: web.Request, moved: Moved) -> web.Response:
+        response = web.Response(status=303, headers={**HEADERS, "Location": moved.to})
+        if moved.said:
+            response.set_cookie(
+                SAID,
+                quote(moved.said[:SAID_CHARS_MAX]),
+                max_age=SAID_S,
+                path="/",
+                httponly=True,
+                samesite="Lax",
+                secure=self.channel.is_secure(request),
+            )
+        return response
+
+    def _shown(self, request: web.Request, desk: Desk | None, view: View, key: str = "") -> web.Response:
+        said = unquote(request.cookies.get(SAID, ""))[:SAID_CHARS_MAX] or None
+        shown = {
+            "page": key,
+            "person": _person(desk.caller) if desk else None,
+            "nav": _navigation(desk) if desk else (),
+            "csrf": desk.csrf if desk else "",
+            "key": new_key(),
+            "zone": str(self.zone),
+            "flash": said,
+            "desk": desk,
+            **view.shown,
+        }
+        response = web.Response(
+            text=render(view.template, shown), status=view.status, content_type="text/html", headers=HEADERS
+        )
+        if said and desk is not None:
+            response.del_cookie(SAID, path="/")
+        return response
+
+
+def _person(caller: Caller) -> Mapping[str, Any]:
+    return {"name": caller.name, "role": caller.role, "tenants": [one.name for one in caller.tenants]}
+
+
+def _navigation(desk: Desk) -> Sequence[Sequence[Item]]:
+    """Return the groups of the navigation, with what this person may open."""
+    open_to = {page.key for page in PAGES if page.method == "GET" and _is_open(page, desk)}
+    groups = ([one for one in items if one.key in open_to] for items in NAVIGATION)
+    return [items for items in groups if items]
+
+
+def _is_open(page: Page, desk: Desk) -> bool:
+    return desk.caller.role in page.roles and not (page.installation and desk.caller.within is not None)
+
+
+def _check_role(page: Page, desk: Desk) -> None:
+    if not _is_open(page, desk):
+        who = ", ".join(sorted(page.roles))
+        whole = ", for people who are not confined to tenants" if page.installation else ""
+        raise Problem("forbidden", f"This page is for {who}{whole}; you are signed in as {desk.caller.role}.")
+
+
+def _problem_view(problem: Problem) -> View:
+    if problem.status >= 500:
+        logger.warning("a page could not be shown", extra={"problem": problem.detail})
+    return View("problem.html", {"problem": problem.as_json()}, problem.status)
+
+
+def _nowhere() -> Problem:
+    return Problem("not-found", "There is no such page: it may have been renamed, or what it showed is gone.")
+
+
+async def _show_nowhere(desk: Desk) -> View:
+    return _problem_view(_nowhere())
+
+
+_NOWHERE = Page(path="", roles=EVERYONE, handler=_show_nowhere, key="")
+
+
+def _to_sign_in(request: web.Request) -> web.Response:
+    """Send the browser to sign in, and back here afterwards."""
+    back = request.path_qs if request.method == "GET" else "/"
+    place = f"{SIGN_IN}?next={quote(back, safe='')}"
+    if request.headers.get("HX-Request") == "true":  # a part of a page would be put where the whole belongs
+        return web.Response(status=401, headers={**HEADERS, "HX-Redirect": place})
+    return web.Response(status=303, headers={**HEADERS, "Location": place})

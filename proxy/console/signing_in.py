@@ -1,0 +1,158 @@
+"""Signing in: through the provider of the house, as the local administrator, or by a link that works once."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from aiohttp import web
+
+from proxy.admin.api.problems import Problem
+from proxy.console.channel import Channel
+from proxy.console.desk import FORM
+from proxy.console.oidc import Provider, Refused
+from proxy.console.views import Answer, Moved, View
+from proxy.console.visitors import Visitor, Visitors
+from proxy.core.attempts import Attempts
+from proxy.store.local_admin import administrator
+from proxy.store.sign_ins import Person, Way
+
+SIGN_IN = "/sign-in"
+CALLBACK = f"{SIGN_IN}/oidc/callback"
+ATTEMPT = "talkmeter-attempt"  # the cookie that keeps an attempt at the provider
+ATTEMPT_S = 600
+NEXT_CHARS_MAX = 2_000
+
+_A_PAGE = re.compile(r"/(?![/\\])[!-~]*")  # browsers take // and /\ for the beginning of another host
+
+Handler = Callable[[web.Request, Visitor | None], Any]
+
+
+@dataclass(slots=True)
+class SigningIn:
+    """The pages that are for everybody. `provider` is None where none is configured."""
+
+    visitors: Visitors
+    channel: Channel
+    clock: Callable[[], datetime]
+    attempts: Attempts
+    provider: Provider | None = None
+
+    def routes(self) -> Iterator[tuple[str, str, Handler]]:
+        """Yield methods, paths and handlers."""
+        yield "GET", SIGN_IN, self.show
+        yield "POST", f"{SIGN_IN}/password", self.with_password
+        yield "GET", f"{SIGN_IN}/link/{{secret}}", self.show_link
+        yield "POST", f"{SIGN_IN}/link/{{secret}}", self.with_link
+        yield "GET", f"{SIGN_IN}/oidc", self.to_provider
+        yield "GET", CALLBACK, self.from_provider
+        yield "POST", "/sign-out", self.sign_out
+
+    async def show(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """GET /sign-in."""
+        if visitor is not None:
+            return Moved(_next(request))
+        return self._page(request)
+
+    def _page(self, request: web.Request, refused: str | None = None, status: int = 200) -> View:
+        refusal = self.channel.refusal(request)
+        shown = {
+            "refusal": refusal,
+            "refused": refused,
+            "next": _next(request),
+            "with_provider": self.provider is not None,
+        }
+        return View("sign_in.html", shown, 403 if refusal else status)
+
+    async def with_password(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """POST /sign-in/password: as the local administrator."""
+        if self.channel.refusal(request):
+            return self._page(request)
+        who, now = request.remote or "", self.clock()
+        if wait_s := self.attempts.wait_s(who, now):
+            return self._page(request, f"Too many attempts: try again in {wait_s:.0f} seconds.", 429)
+        password = await _posted(request, "password")
+        self.attempts.failed(who, now)  # until it is known to be right, so that many at once count as many
+        if not await self.visitors.is_password(password):
+            return self._page(request, "This is not the local administrator's password.", 401)
+        self.attempts.succeeded(who)
+        return await self._signed_in(request, administrator(Way.PASSWORD), _next(request))
+
+    async def show_link(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """GET a link: it is used up by a click, not by whatever looks at links before people do."""
+        return View("sign_in_link.html", {"refusal": self.channel.refusal(request)})
+
+    async def with_link(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """POST a link that works once."""
+        if refusal := self.channel.refusal(request):
+            return View("sign_in_link.html", {"refusal": refusal}, 403)
+        if not await self.visitors.use_link(request.match_info["secret"]):
+            refused = "This link was used already, or is too old: `talkmeter console link` makes another one."
+            return self._page(request, refused, 401)
+        return await self._signed_in(request, administrator(Way.LINK), "/")
+
+    async def to_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """GET /sign-in/oidc: send the browser to the provider."""
+        if self.provider is None or self.channel.refusal(request):
+            return self._page(request)
+        begun = await self.provider.begin(self._callback(request))
+        if isinstance(begun, Refused):
+            return self._page(request, begun.text, 502)
+        url, attempt = begun
+        response = web.Response(status=303, headers={"Location": url})
+        response.set_cookie(
+            ATTEMPT,
+            f"{await self.visitors.seal(attempt)}|{quote(_next(request))}",
+            max_age=ATTEMPT_S,
+            path=CALLBACK,
+            httponly=True,
+            samesite="Lax",
+            secure=self.channel.is_secure(request),
+        )
+        return response
+
+    async def from_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """GET the callback: the provider has sent the browser back."""
+        sealed, _, then = request.cookies.get(ATTEMPT, "").partition("|")
+        attempt = await self.visitors.unseal(sealed)
+        if self.provider is None or attempt is None:
+            return self._page(request, "This took too long, or was begun elsewhere: sign in again.", 401)
+        found = await self.provider.finish(attempt, self._callback(request), request.query)
+        if isinstance(found, Refused):
+            return self._page(request, found.text, 403)
+        return await self._signed_in(request, await self.visitors.person(found), _page_of_ours(unquote(then)))
+
+    def _callback(self, request: web.Request) -> str:
+        return self.channel.origin(request) + CALLBACK
+
+    async def _signed_in(self, request: web.Request, person: Person, then: str) -> web.Response:
+        response = web.Response(status=303, headers={"Location": then})
+        await self.visitors.sign_in(request, response, person)
+        return response
+
+    async def sign_out(self, request: web.Request, visitor: Visitor | None) -> Answer:
+        """POST /sign-out."""
+        response = web.Response(status=303, headers={"Location": SIGN_IN})
+        if visitor is not None:
+            await self.visitors.sign_out(request, response, visitor)
+        return response
+
+
+def _next(request: web.Request) -> str:
+    """Return the page that was wanted before: one of ours, whatever the address says."""
+    return _page_of_ours(request.query.get("next", "/"))
+
+
+def _page_of_ours(wanted: str) -> str:
+    parts = urlsplit(wanted)
+    is_ours = not parts.scheme and not parts.netloc and _A_PAGE.fullmatch(wanted) is not None
+    return wanted if is_ours and len(wanted) <= NEXT_CHARS_MAX else "/"
+
+
+async def _posted(request: web.Request, name: str) -> str:
+    if request.content_type != FORM:
+        raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
+    value = (await request.post()).get(name)
+    return value if isinstance(value, str) else ""
