@@ -71,7 +71,7 @@ def test_what_people_have_typed_stays_text() -> None:
 
 def test_an_amount_is_rounded_for_reading_and_exact_beside() -> None:
     assert (
-        '<data class="money" value="12345.678900000" title="$12,345.678900000">$12,345.68</data>'
+        '<data class="money" value="12345.678900000" title="$12345.678900000">$12,345.68</data>'
     ) in rendered()
 
 
