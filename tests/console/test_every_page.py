@@ -151,7 +151,7 @@ async def store_hostile(api: Asking, world: World) -> None:
             "POST", "/adjustments",
             {"kind": "credit", "tenant": tenant, "key": f"h{number}", "reason": text, "billed_usd": "-1"},
         )  # fmt: skip
-        await api.done("PUT", "/line-items", {"name": text, "meter": None, "reason": text})
+        await api.done("PUT", "/line-items", {"name": text.replace("*", "×"), "meter": None, "reason": text})
         await api.done("PUT", f"/models/{world.tenant}/hostile{number}", {"allowed": False, "reason": text})
         books = api.books
         session = f"hostile{number}"
