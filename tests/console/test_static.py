@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
+from proxy.console.pages import NAVIGATION
 from tests.console.browser import MISSING, Scheme, chromium_program, open_page, overflow, violations
-from tests.console.gallery.server import CONSOLE, POSTS, application, rendered, serving
+from tests.console.gallery.server import CONSOLE, POSTS, application, rendered, serving, templates
 
 STATIC = CONSOLE / "static"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -73,6 +74,12 @@ def test_an_amount_is_rounded_for_reading_and_exact_beside() -> None:
     assert (
         '<data class="money" value="12345.678900000" title="$12345.678900000">$12,345.68</data>'
     ) in rendered()
+
+
+def test_every_item_of_the_navigation_has_an_icon() -> None:
+    icon = templates().from_string('{% from "macros/icons.html" import icon %}{{ icon(key) }}')
+    drawn = [icon.render(key=item.key) for group in NAVIGATION for item in group]
+    assert len({*drawn, icon.render(key="unknown")}) == len(drawn) + 1
 
 
 def test_without_chromium_it_skips_loudly_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
