@@ -4,14 +4,16 @@ from pathlib import Path
 
 import pytest
 
+from proxy.admin.config import Grant, OidcConfig
 from proxy.admin.webhooks import utc_now
 from proxy.console.signing_in import _page_of_ours
 from proxy.core.attempts import OF_ADDRESS_MAX
 from proxy.store.audit import Act
 from proxy.store.database import writing
 from proxy.store.local_admin import make_link, set_password
-from tests.admin.api.asking import Asking
-from tests.console.visiting import Visitor, stranger
+from tests.admin.api.asking import Asking, asking
+from tests.console.identity_provider import CLIENT_ID, CLIENT_SECRET, identity_provider
+from tests.console.visiting import Shown, Visitor, stranger
 from tests.ledgers import PEPPER
 
 PASSWORD = "correct horse battery"
@@ -115,3 +117,74 @@ async def test_the_audit_log_has_no_secret(api_with_password: Asking, tmp_path: 
     secret = shown.headers["Set-Cookie"].partition("talkmeter=")[2].partition(";")[0]
     told = str(await api_with_password.acts())
     assert "sign_in.begin" in told and PASSWORD not in told and secret not in told
+
+
+# --- At a provider
+
+
+def oidc(issuer: str, **grants: Grant) -> OidcConfig:
+    return OidcConfig(issuer=issuer, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, grants=grants)
+
+
+async def through(api: Asking, **more: str) -> tuple[Shown, str]:
+    """Go to the provider and come back as a browser does; return the page there, and the cookie for it."""
+    nobody = stranger(api)
+    sent = await nobody.get("/sign-in/oidc?next=%2Freports", 303)
+    attempt = sent.headers["Set-Cookie"]
+    assert "HttpOnly" in attempt and "Path=/sign-in/oidc/callback" in attempt
+    async with api.http.get(sent.place, allow_redirects=False) as answer:
+        back = answer.headers["Location"]
+    cookie = attempt.partition(";")[0]
+    path = back.removeprefix(api.url)
+    shown = await nobody.get(path, int(more.get("status", "303")), Cookie=more.get("cookie", cookie))
+    return shown, cookie
+
+
+async def test_somebody_signs_in_at_the_provider(tmp_path: Path, database_url: str) -> None:
+    async with (
+        identity_provider() as at,
+        asking(tmp_path, database_url, oidc=oidc(at.issuer, Platform=Grant("viewer", ("acme",)))) as api,
+    ):
+        api.books.key("acme")
+        assert "with your organisation" in (await stranger(api).get("/sign-in")).text
+        shown, _ = await through(api)
+        assert shown.place == "/reports"
+        home = await signed_in(api, shown.headers["Set-Cookie"]).get("/")
+        assert "ada@example.com" in home.text and "viewer" in home.text and "acme" in home.text
+
+
+async def test_what_was_begun_in_another_browser_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    async with (
+        identity_provider() as at,
+        asking(tmp_path, sqlite_url, oidc=oidc(at.issuer, Platform=Grant("admin"))) as api,
+    ):
+        shown, _ = await through(api, cookie="talkmeter-attempt=forged", status="401")
+        assert "begun elsewhere" in shown.text
+
+
+async def test_a_group_that_grants_nothing_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    async with (
+        identity_provider() as at,
+        asking(tmp_path, sqlite_url, oidc=oidc(at.issuer, Others=Grant("admin"))) as api,
+    ):
+        shown, _ = await through(api, status="403")
+        assert "none of the groups" in shown.text and not [
+            one for one in api.audit() if one[1] == "sign_in.begin"
+        ]
+
+
+async def test_a_tenant_that_is_gone_lets_nobody_in(tmp_path: Path, sqlite_url: str) -> None:
+    """Without their tenants they would see everything."""
+    grant = Grant("auditor", ("gone",))
+    async with (
+        identity_provider() as at,
+        asking(tmp_path, sqlite_url, oidc=oidc(at.issuer, Platform=grant)) as api,
+    ):
+        shown, _ = await through(api, status="404")
+        assert "There is no tenant 'gone'" in shown.text
+
+
+async def test_a_provider_that_is_away_is_told(tmp_path: Path, sqlite_url: str) -> None:
+    at = "http://127.0.0.1:9"
+    async with asking(tmp_path, sqlite_url, oidc=oidc(at, Platform=Grant("admin"))) as api:
+        await stranger(api).get("/sign-in/oidc", 502)
