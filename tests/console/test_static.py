@@ -93,6 +93,8 @@ def test_without_chromium_it_skips_loudly_and_fails_in_ci(monkeypatch: pytest.Mo
         chromium_program()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_component(browser: Browser, url: str, scheme: Scheme) -> None:
     """At three widths axe finds nothing, nothing is blocked or logged, nothing sticks out."""
