@@ -374,6 +374,13 @@ async def test_groups_beside_the_token(site: Site) -> None:
     assert site.at.bearers == ["Bearer opaque"]
 
 
+async def test_what_the_token_says_is_not_said_otherwise_beside_it(site: Site) -> None:
+    site.at.claims = {"groups": None}
+    site.at.userinfo = {"sub": SUBJECT, "groups": ["Platform"], "email": "boss@example.com"}
+    found = await site.sign_in()
+    assert isinstance(found, SignedIn) and found.name == "ada@example.com"
+
+
 @pytest.mark.parametrize("userinfo", [{"sub": "another", "groups": ["Platform"]}, {"groups": ["Platform"]}])
 async def test_groups_of_somebody_else(site: Site, userinfo: dict[str, Any]) -> None:
     site.at.claims = {"groups": None}
