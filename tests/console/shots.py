@@ -76,11 +76,13 @@ async def take_all(
 ) -> list[str]:
     """Take a picture of every page; return what pages complained about."""
     watched = await open_page(browser, width=width, scheme=scheme)
-    secret = visitor(api).secret or ""
-    await watched.page.context.add_cookies([{"name": COOKIE, "value": secret, "url": api.url}])
     folder = FOLDER / f"{scheme}-{width}"
     folder.mkdir(parents=True, exist_ok=True)
-    for page, address in {"sign-in": "/sign-in", **named(ids)}.items():
+    await watched.page.goto(f"{api.url}/sign-in")
+    await watched.page.screenshot(path=folder / "sign-in.png", full_page=True)
+    secret = visitor(api).secret or ""
+    await watched.page.context.add_cookies([{"name": COOKIE, "value": secret, "url": api.url}])
+    for page, address in named(ids).items():
         await watched.page.goto(f"{api.url}{address}")
         await watched.page.screenshot(path=folder / f"{page}.png", full_page=True)
     await watched.page.context.close()
