@@ -34,9 +34,8 @@ async def main() -> int:
     console, complaints = Console(), []
     with tempfile.TemporaryDirectory(prefix="talkmeter-shots-") as name:
         async with asking(Path(name), migrated(name)) as api, async_playwright() as playwright:
-            ids = dict(ids_of(await fill(api)))
-            book_demo(api)
-            ids |= await lively(api)
+            book_demo(api)  # first: to fill closes October
+            ids = {**ids_of(await fill(api)), **await lively(api)}
             browser = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
             for scheme in get_args(Scheme):
                 for width in WIDTHS:
