@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -31,6 +31,7 @@ ARGUMENTS = [
 MISSING = "no Chromium to test pages with: apt-get install chromium (or name a program in CHROMIUM)"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 PAGE_MS_MAX = 20_000
+expect.set_options(timeout=PAGE_MS_MAX)  # the machine may be busy with other tests
 
 Scheme = Literal["light", "dark"]
 

@@ -180,8 +180,8 @@ async def test_a_tenant_that_is_gone_lets_nobody_in(tmp_path: Path, sqlite_url: 
         identity_provider() as at,
         asking(tmp_path, sqlite_url, oidc=oidc(at.issuer, Platform=grant)) as api,
     ):
-        shown, _ = await through(api, status="404")
-        assert "There is no tenant 'gone'" in shown.text
+        shown, _ = await through(api, status="403")
+        assert "None of the tenants" in shown.text
 
 
 async def test_a_provider_that_is_away_is_told(tmp_path: Path, sqlite_url: str) -> None:

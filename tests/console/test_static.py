@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
+from proxy.console.pages import NAVIGATION
 from tests.console.browser import MISSING, Scheme, chromium_program, open_page, overflow, violations
-from tests.console.gallery.server import CONSOLE, POSTS, application, rendered, serving
+from tests.console.gallery.server import CONSOLE, POSTS, application, rendered, serving, templates
 
 STATIC = CONSOLE / "static"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -75,6 +76,12 @@ def test_an_amount_is_rounded_for_reading_and_exact_beside() -> None:
     ) in rendered()
 
 
+def test_every_item_of_the_navigation_has_an_icon() -> None:
+    icon = templates().from_string('{% from "macros/icons.html" import icon %}{{ icon(key) }}')
+    drawn = [icon.render(key=item.key) for group in NAVIGATION for item in group]
+    assert len({*drawn, icon.render(key="unknown")}) == len(drawn) + 1
+
+
 def test_without_chromium_it_skips_loudly_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CHROMIUM", raising=False)
@@ -86,6 +93,8 @@ def test_without_chromium_it_skips_loudly_and_fails_in_ci(monkeypatch: pytest.Mo
         chromium_program()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_every_component(browser: Browser, url: str, scheme: Scheme) -> None:
     """At three widths axe finds nothing, nothing is blocked or logged, nothing sticks out."""

@@ -107,6 +107,12 @@ class Visitor:
         """Open a page; it has to answer with `status`."""
         return await self._ask("GET", path, status, None, headers)
 
+    async def status(self, path: str) -> int:
+        """Open a page that may not be there."""
+        cookies = {"Cookie": f"{COOKIE}={self.secret}"}
+        async with self.http.get(f"{self.url}{path}", headers=cookies, allow_redirects=False) as answer:
+            return answer.status
+
     async def submit(self, form: Form, status: int = 303, path: str = "", **fields: str) -> Shown:
         """Send a form with some fields changed; `path` is that of its page, where it has no action."""
         return await self.post(form.action or path, {**form.fields, **fields}, status)

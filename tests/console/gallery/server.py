@@ -14,18 +14,13 @@ from typing import Any
 from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 
+from proxy.console.pages import NAVIGATION
 from proxy.console.render import environment
 from proxy.console.server import HEADERS
 
 ROOT = Path(__file__).parents[3]
 CONSOLE = ROOT / "proxy" / "console"
 PERSON = SimpleNamespace(name="ada@example.com", role="administrator", tenants=["acme", "globex"])
-NAV = [
-    [("overview", "Overview", "/"), ("live", "Live", "/live"), ("sessions", "Sessions", "/sessions")],
-    [("reports", "Reports", "/r"), ("budgets", "Budgets and limits", "/b"), ("close", "Close", "/c")],
-    [("tenants", "Tenants and keys", "/t"), ("rate-cards", "Rate cards", "/p"), ("alerts", "Alerts", "/a")],
-    [("reconciliation", "Reconciliation", "/rec"), ("audit", "Audit", "/audit")],
-]
 USD = 1_000_000_000
 
 
@@ -63,7 +58,7 @@ def rendered(**instead: Any) -> str:
         "title": "Gallery",
         "page": "sessions",
         "person": PERSON,
-        "nav": NAV,
+        "nav": NAVIGATION,
         "csrf": "token",
         "zone": "Europe/Berlin",
         "flash": "The budget is saved.",
