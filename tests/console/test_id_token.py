@@ -34,7 +34,7 @@ def test_only_public_keys_that_sign_are_taken() -> None:
         OctKey.import_key("shared secret of some length").as_dict(),
         OKPKey.generate_key("Ed25519").as_dict(private=False),
         {**good.as_dict(private=False), "use": "enc"},
-        {"kty": "RSA", "n": "AQAB", "e": "AQAB"},  # far too short
+        {"kty": "RSA", "n": f"{'g' * 169}AQ", "e": "AQAB"},  # 1,024 bits are too few
         {"kty": "RSA"},
         {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"},
         {"kty": 7},
