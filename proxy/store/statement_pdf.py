@@ -100,7 +100,7 @@ def to_pdf(whole: Whole) -> bytes:
     if len(whole.lines) > LINES_MAX:
         raise StoreError(
             f"Statement {head.number} has {len(whole.lines):,} lines, and a PDF at most {LINES_MAX:,}:"
-            " take --format csv."
+            " take it as CSV."
         )
     made = BytesIO()
     document = SimpleDocTemplate(

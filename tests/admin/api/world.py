@@ -161,6 +161,7 @@ class World:
             "DELETE /line-items": Ask("/line-items", params={"name": "*, duration"}, names_acme=False),
             "GET /statements": Ask("/statements", params={"tenant": of}),
             "GET /statements/{number}": Ask("/statements/2026-10-0001"),
+            "GET /statements/{number}/file": Ask("/statements/2026-10-0001/file"),
             "GET /approvals": Ask("/approvals", names_acme=False),
             "GET /approvals/{approval_id}": Ask(approval),
             "POST /approvals/{approval_id}/approve": Ask(f"{approval}/approve"),
