@@ -11,7 +11,10 @@ from proxy.console.views import Moved, Page, View
 PATH = "/ledger/book"
 TEXTS = ("kind", "tenant", "project", "billed_usd", "cost_usd", "provider", "occurred_at", "reason")
 TYPED = (*TEXTS, "corrects")
-KINDS = (("credit", "Credit: the tenant owes less"), ("adjustment", "Adjustment: of what is owed, or what we pay"))
+KINDS = (
+    ("credit", "Credit: the tenant owes less"),
+    ("adjustment", "Adjustment: of what is owed, or what we pay"),
+)
 
 
 async def show_form(desk: Desk) -> View:

@@ -58,7 +58,9 @@ async def close(desk: Desk) -> View | Moved:
         raise_unless_told(problem)
         return await _shown(desk, typed, problem)
     if "asked_by" in done:
-        return Moved(f"/close/{period}", "It is asked for. Nothing is closed until somebody else approves it.")
+        return Moved(
+            f"/close/{period}", "It is asked for. Nothing is closed until somebody else approves it."
+        )
     said = f"{period} is closed. Statements: {done['statements']}. Keep the digest below elsewhere."
     return Moved(f"/close/{period}", said)
 

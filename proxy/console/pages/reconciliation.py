@@ -50,7 +50,9 @@ async def compare(desk: Desk) -> View | Moved:
 def _said(made: Mapping[str, Any]) -> str:
     days = len(made["days"])
     over = sum(one["is_over"] for one in made["days"])
-    return f"Days compared: {days}. " + (f"Above their limit: {over}." if over else "None is above its limit.")
+    return f"Days compared: {days}. " + (
+        f"Above their limit: {over}." if over else "None is above its limit."
+    )
 
 
 async def _runs(desk: Desk, typed: Mapping[str, str], problem: Problem | None = None) -> View:
@@ -100,11 +102,7 @@ def verdict(one: Mapping[str, Any]) -> tuple[str, str]:
 
 def row_of(row: Mapping[str, Any], day: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row with what it is about, why it differs, and whether it stands out on its day."""
-    why = [
-        (label, row[f"{cause}_nanousd"])
-        for cause, label in CAUSES.items()
-        if row[f"{cause}_nanousd"]
-    ]
+    why = [(label, row[f"{cause}_nanousd"]) for cause, label in CAUSES.items() if row[f"{cause}_nanousd"]]
     what = meter_label(row["meter"]) if row["meter"] else row["line_item"] or "entries without figures"
     return {
         **row,
