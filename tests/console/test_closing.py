@@ -135,9 +135,9 @@ async def test_two_people_close_a_month(four_eyes: Asking) -> None:
     assert month["seal"] in (await ann.get(MONTH)).text
     rows = [row for row in api.audit() if row[1].startswith(("approval", "period"))]
     assert rows == [
-        ("user:bob", "approval.approve", "checked"),
-        ("user:ann, approved by user:bob", "period.close", "it is over"),
         ("user:ann", "approval.ask", "it is over"),
+        ("user:ann, approved by user:bob", "period.close", "it is over"),
+        ("user:bob", "approval.approve", "checked"),
     ]
     assert "Nothing waits" in (await bob.get("/approvals")).text
     assert place in (await bob.get("/approvals?state=approved")).links

@@ -110,7 +110,7 @@ def why_not(desk: Desk, *, is_own: bool) -> str | None:
 
 
 def is_by(actor: str, name: str) -> bool:
-    """Tell whether an actor of the audit log, such as `user:ann`, is called so. The API decides, this shows."""
+    """Tell whether an actor, such as `user:ann`, is called so. Who may decide is the API's to say."""
     return actor.partition(":")[2].casefold() == name.casefold()
 
 
