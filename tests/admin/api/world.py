@@ -121,6 +121,8 @@ class World:
             "DELETE /sessions/{session_id}": Ask("/sessions/s1"),
             "GET /ledger": Ask("/ledger", params={"tenant": of}),
             "GET /ledger/verify": Ask("/ledger/verify", names_acme=False),
+            "POST /ledger/verify": Ask("/ledger/verify", {}, names_acme=False),
+            "GET /ledger/verify/progress": Ask("/ledger/verify/progress", names_acme=False),
             "GET /ledger/{entry_id}": Ask("/ledger/1"),
             "GET /reports/costs": Ask("/reports/costs", params={"tenant": of, "group_by": "model,meter"}),
             "GET /saved-reports": Ask("/saved-reports", params={"tenant": of}),
