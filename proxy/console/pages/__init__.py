@@ -1,12 +1,22 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import approvals, booking, closing, ledger, overview, reconciliation, statements
+from proxy.console.pages import (
+    approvals,
+    booking,
+    closing,
+    ledger,
+    overview,
+    reconciliation,
+    statements,
+    verifying,
+)
 from proxy.console.views import Item, Page
 
 PAGES: tuple[Page, ...] = (
     *overview.PAGES,
     *ledger.PAGES,
     *booking.PAGES,
+    *verifying.PAGES,
     *closing.PAGES,
     *statements.PAGES,
     *approvals.PAGES,
