@@ -24,6 +24,7 @@ from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
+from proxy.admin.verifying import Verifier
 from proxy.admin.webhooks import Deliverer, utc_now
 from proxy.console.asking import new_http
 from proxy.console.channel import Channel
@@ -56,6 +57,7 @@ class ControlPlane:
         self._metrics = ControlMetrics(CollectorRegistry())
         self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._zone = parse_zone(config.period_timezone)
+        self._verifier = Verifier.of(self._engine, self._zone, utc_now)
         self._door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         self._api = self._make_api()
 
@@ -99,6 +101,7 @@ class ControlPlane:
             reconciler=self._reconciler,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
             pepper=self._door.pepper,
+            verifier=self._verifier,
         )
         return Api(context, self._door, ROUTES, utc_now)
 
@@ -127,6 +130,7 @@ class ControlPlane:
         timeout = aiohttp.ClientTimeout(total=DATA_PLANE_TIMEOUT_S)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
             yield
+        await asyncio.to_thread(self._verifier.stop)
         self._engine.dispose()
 
     async def _delivering(self, application: web.Application) -> AsyncIterator[None]:

@@ -105,6 +105,7 @@ class EntryParams(PageParams, FilterParams):
 
     kind: Annotated[Kind | None, Field(strict=False)] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
+    newest_first: Annotated[Flag, Field(description="By id downwards, not upwards.")] = False
 
 
 class EntryPath(Input):
@@ -141,7 +142,11 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
     return paged(
         call,
         lambda page: ledger.page_of_entries(
-            call.connection, wanted, after=next(iter(page.after), 0), limit=page.limit or LIMIT
+            call.connection,
+            wanted,
+            after=next(iter(page.after), None),
+            limit=page.limit or LIMIT,
+            newest_first=params.newest_first,
         ),
         key=lambda one: (one.id,),
         kinds=(int,),

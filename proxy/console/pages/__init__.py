@@ -1,9 +1,27 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import overview
+from proxy.console.pages import (
+    approvals,
+    booking,
+    closing,
+    ledger,
+    overview,
+    reconciliation,
+    statements,
+    verifying,
+)
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (*overview.PAGES,)
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *ledger.PAGES,
+    *booking.PAGES,
+    *verifying.PAGES,
+    *closing.PAGES,
+    *statements.PAGES,
+    *approvals.PAGES,
+    *reconciliation.PAGES,
+)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
@@ -21,6 +39,8 @@ NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
         Item("ledger", "Ledger", "/ledger"),
         Item("close", "Close", "/close"),
+        Item("approvals", "Approvals", "/approvals"),
+        Item("statements", "Statements", "/statements"),
         Item("reconciliation", "Reconciliation", "/reconciliation"),
     ),
     (
