@@ -1,9 +1,25 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import overview, reports
+from proxy.console.pages import (
+    comparisons,
+    downloads,
+    forecasts,
+    overview,
+    reports,
+    saved_reports,
+    schedules,
+)
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (*overview.PAGES, *reports.PAGES)
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *reports.PAGES,
+    *comparisons.PAGES,
+    *forecasts.PAGES,
+    *saved_reports.PAGES,
+    *schedules.PAGES,
+    *downloads.PAGES,
+)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (

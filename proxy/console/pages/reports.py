@@ -29,7 +29,7 @@ async def show_report(desk: Desk) -> View | Moved:
     """GET /reports. Without a question it is this month's."""
     pairs = list(desk.request.query.items())
     if not pairs:
-        return Moved(_first_question(desk).href())
+        return Moved(first_question(desk).href())
     try:
         question = Question.of(pairs)
     except Problem as problem:
@@ -47,7 +47,7 @@ async def show_report(desk: Desk) -> View | Moved:
         return _page(desk, question, tenants, wrong)
 
 
-def _first_question(desk: Desk) -> Question:
+def first_question(desk: Desk) -> Question:
     month = next(one for one in quick_spans(desk.at, desk.zone) if one.span == "this-month")
     group = "model" if len(desk.caller.tenants) == 1 else "tenant"
     return Question({**month.params, GROUP_BY: group})
@@ -65,6 +65,7 @@ def _page(
         "question": question,
         "group_fields": words.group_options(question.groups, words.GROUP_OPTIONS),
         "words": words,
+        "prefix": "",
         "tenants": tenants,
         "quick": _quick(desk, question),
         "has_more": any(name not in _FIRST for name in question.given),
@@ -118,7 +119,7 @@ def result_of(desk: Desk, question: Question, told: dict[str, Any]) -> dict[str,
         ],
         "column": chosen(question, is_owed=owed),
         "zone": str(zones.own),
-        "groups": words.listed([words.group_label(name) for name in question.groups]),
+        "groups": words.listed([words.group_word(name) for name in question.groups]),
         "count_href": question.but({"sessions": "true"}).href(),
         "estimated_href": question.but({"estimated": "true"}).href(),
         "unrated_href": question.but({"unrated": "true"}).href(),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from proxy.console.reports.question import Question
-from proxy.console.reports.words import NONE, group_label, id_column, text_of
+from proxy.console.reports.words import NONE, group_label, group_word, id_column, text_of
 from proxy.store.groups import PERIOD, TIMES
 
 SERIES_MAX = 5  # beside the rest: a chart has six colours, and one that comes twice says nothing
@@ -53,11 +53,13 @@ def chart_of(question: Question, rows: Sequence[Mapping[str, Any]]) -> Chart | N
     names = _largest(list(costs.values())) if second is not None else [None]
     has_rest = any(value not in names for own in costs.values() for value in own)
     points = [(at, _heights(own, names, has_rest), sum(own.values())) for at, own in _in_order(time, costs)]
-    title = f"Cost by {group_label(time).lower()}"
+    title = f"Cost by {group_word(time)}"
     if second is not None:
-        title += f" and {group_label(second)}"
+        title += f" and {group_word(second)}"
     series = [labels[name] for name in names]
-    return Chart(title, time, group_label(time), time != "hour", [*series, *([REST] if has_rest else [])], points)
+    return Chart(
+        title, time, group_label(time), time != "hour", [*series, *([REST] if has_rest else [])], points
+    )
 
 
 def _in_order(time: str, costs: Mapping[str, T]) -> list[tuple[str, T]]:

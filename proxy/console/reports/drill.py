@@ -1,10 +1,10 @@
 """From a row of a report to the question that only this row answers. Pure.
 
-What is asked then adds up to the row, to the nano-dollar. Where the API has no such filter, as for what has no
-project, there is no such question.
+What is asked then adds up to the row, to the nano-dollar. Where the API has no such filter, as for what has
+no project, there is no such question.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
@@ -14,7 +14,7 @@ from proxy.console.reports.question import Question
 from proxy.console.reports.spans import narrower
 from proxy.console.reports.words import id_column
 from proxy.core.periods import month_after, month_of, span_of
-from proxy.store.groups import PERIOD, TAG, TIMES
+from proxy.store.groups import GROUPS, PERIOD, TAG, TIMES
 from proxy.store.instants import parse_instant
 from proxy.store.reports import LINES_DAYS_MAX, Basis
 
@@ -52,7 +52,7 @@ class Zones:
 
 
 def changes_for(question: Question, group: str, row: Row, zones: Zones) -> Changes | None:
-    """Return what to change so that only what this row has of a group is asked about; None: that cannot be."""
+    """Return what to change so that only what this row has of a group is meant; None: that cannot be."""
     value = row[id_column(group)]
     if value is None:
         return None
@@ -80,10 +80,12 @@ def into(question: Question, row: Row, zones: Zones) -> Question | None:
     return narrow.by([next_group(narrow, last, question.groups, zones)])
 
 
-def next_group(question: Question, last: str, done: Sequence[str], zones: Zones) -> str:
+def next_group(
+    question: Question, last: str, done: Sequence[str], zones: Zones, among: Collection[str] = GROUPS
+) -> str:
     """Return what to group by after `last`: nothing that there is only one of any more."""
     wanted = (*_NEXT[TAG if last.startswith(TAG) else last], *_LAST)
-    left = (name for name in wanted if name not in done and not question.has(name))
+    left = (name for name in wanted if name in among and name not in done and not question.has(name))
     return next((name for name in left if name != _SESSION or _is_short(question, zones)), "meter")
 
 
@@ -101,7 +103,7 @@ def _is_short(question: Question, zones: Zones) -> bool:
 def _time_changes(question: Question, group: str, value: str, zones: Zones) -> Changes | None:
     start, end = _ENDS[group](value)
     if question.get("basis") == Basis.PERIOD:
-        period = question.get(PERIOD) or _only_month(question, zones)
+        period = question.get(PERIOD) or only_month(question, zones)
         return None if period is None else {"basis": None, PERIOD: period, "from": start, "to": end}
     return {
         "from": narrower(question.get("from"), start, zones.own, is_start=True),
@@ -109,7 +111,7 @@ def _time_changes(question: Question, group: str, value: str, zones: Zones) -> C
     }
 
 
-def _only_month(question: Question, zones: Zones) -> str | None:
+def only_month(question: Question, zones: Zones) -> str | None:
     """Return the one accounting month between `from` and `to`, None if there are several."""
     start, end = question.get("from"), question.get("to")
     if not start or not end:

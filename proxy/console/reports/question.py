@@ -1,7 +1,7 @@
 """A question to the API as it stands in an address: its parameters, no more and no less.
 
-Pure. What a form sends has fields that nobody filled in, and a group in each of several fields; a question has
-neither, so that each question has one address.
+Pure. What a form sends has fields that nobody filled in, and a group in each of several fields; a question
+has neither, so that each question has one address.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ from proxy.admin.api.reports import CostParams
 
 GROUP_BY = "group_by"
 PATH = "/reports"
+_FIELD_OF = {"count_sessions": "sessions"}  # what forms call it
 _SHOWING = ("sort", "columns")  # how an answer is shown: not the API's
 
 
@@ -101,10 +102,13 @@ class Question:
 
 
 def errors_at(problem: Problem | None) -> dict[str, str]:
-    """Return what is wrong with which field."""
-    if problem is None:
-        return {}
-    return {one.pointer.removeprefix("#/").partition("/")[0]: one.detail for one in problem.errors}
+    """Return what is wrong with which field: by its name, also within a list or the filters of a body."""
+    found: dict[str, str] = {}
+    for one in () if problem is None else problem.errors:
+        first, _, rest = one.pointer.removeprefix("#/").partition("/")
+        name = rest.partition("/")[0] if first == "filters" and rest else first
+        found.setdefault(_FIELD_OF.get(name, name), one.detail)
+    return found
 
 
 def unplaced(problem: Problem | None, fields: Iterable[str]) -> Mapping[str, Any] | None:

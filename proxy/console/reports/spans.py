@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from proxy.core.spans import parse_span
+from proxy.core.windows import midnight
 from proxy.store import StoreError
 from proxy.store.instants import parse_instant, parse_zone
 
@@ -85,9 +86,7 @@ def presets(now: datetime, zone: tzinfo) -> Sequence[Preset]:
 
 def _two(start: date, end: date, with_start: date, with_end: date) -> Mapping[str, str]:
     days = (start, end, with_start, with_end)
-    return dict(
-        zip(("from", "to", "with_from", "with_to"), (day.isoformat() for day in days), strict=True)
-    )
+    return dict(zip(("from", "to", "with_from", "with_to"), (day.isoformat() for day in days), strict=True))
 
 
 def narrower(given: str, own: str, zone: tzinfo, *, is_start: bool) -> str:
@@ -105,3 +104,23 @@ def as_instant(text: str, zone: tzinfo) -> str:
 
 def _day(at: datetime, zone: tzinfo) -> str:
     return at.astimezone(zone).date().isoformat()
+
+
+def span_text(start: str, end: str, zone: tzinfo) -> str:
+    """Return what is between two instants for reading: days, the last one included, or times in `zone`."""
+    first, last = (parse_instant(text).astimezone(zone) for text in (start, end))
+    if all(is_midnight(at, zone) for at in (first, last)):
+        until = last.date() - timedelta(days=1)
+        return f"{first:%Y-%m-%d}" if until <= first.date() else f"{first:%Y-%m-%d} to {until:%Y-%m-%d}"
+    return f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}, {zone}"
+
+
+def as_day(instant: str, zone: tzinfo) -> str:
+    """Return an instant as an address has it: as a day, where it is the first moment of one in `zone`."""
+    at = parse_instant(instant).astimezone(zone)
+    return f"{at:%Y-%m-%d}" if is_midnight(at, zone) else instant
+
+
+def is_midnight(at: datetime, zone: tzinfo) -> bool:
+    """Tell whether a day begins then, even where clocks jump over midnight."""
+    return midnight(zone, at.astimezone(zone).date()) == at

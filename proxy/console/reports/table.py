@@ -6,11 +6,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from proxy.admin.api.problems import Problem, invalid
+from proxy.admin.api.problems import invalid
 from proxy.console.reports.chart import time_of
 from proxy.console.reports.drill import Zones, changes_for, into
 from proxy.console.reports.question import Question
-from proxy.console.reports.words import METERS, NONE, group_label, id_column, text_of
+from proxy.console.reports.words import METERS, NONE, group_label, group_word, id_column, text_of
 from proxy.core.money import parse_usd
 from proxy.core.usage import Meter
 from proxy.store.groups import METER
@@ -23,7 +23,7 @@ _DAYS = ("day", "week", "month", "period")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of figures. kind: money (nano-dollars), usd (dollars as text), count, share (1 is all), ms, bar."""
+    """A column of figures. kind: money (nano-dollars), usd (dollars as text), count, share, ms or bar."""
 
     key: str
     label: str
@@ -162,7 +162,9 @@ def _order(question: Question, columns: Sequence[Column]) -> tuple[str | None, b
         return (None, False) if time_of(question) == next(iter(question.groups), "") else (COST, True)
     key = sort.removeprefix("-")
     if key not in question.groups and key not in {one.key for one in columns if one.is_sortable}:
-        raise invalid("query", "sort", "it should be one of the columns, with - in front for the largest first")
+        raise invalid(
+            "query", "sort", "it should be one of the columns, with - in front for the largest first"
+        )
     return key, sort.startswith("-")
 
 
@@ -196,9 +198,7 @@ def _headings(question: Question, columns: Sequence[Column], key: str | None, is
 # --- Cells
 
 
-def _line(
-    question: Question, row: Row, columns: Sequence[Column], zones: Zones, of: tuple[int, int]
-) -> Line:
+def _line(question: Question, row: Row, columns: Sequence[Column], zones: Zones, of: tuple[int, int]) -> Line:
     groups = [_group_cell(question, name, row, zones) for name in question.groups]
     return Line(groups, _figures(row, columns, of), _next(question, row, zones))
 
@@ -207,7 +207,7 @@ def _next(question: Question, row: Row, zones: Zones) -> tuple[str, str] | None:
     found = into(question, row, zones)
     if found is None:
         return None
-    return found.href(), f"By {group_label(found.groups[0]).lower()}"
+    return found.href(), f"By {group_word(found.groups[0])}"
 
 
 def _group_cell(question: Question, name: str, row: Row, zones: Zones) -> Cell:
@@ -251,4 +251,3 @@ def _kind(column: Column, row: Row) -> str:
     if column.key == QUANTITY and row.get(METER) == Meter.DURATION_MS:
         return "ms"
     return "money" if column.kind == "usd" else column.kind
-

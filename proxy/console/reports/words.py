@@ -43,6 +43,17 @@ METERS: Mapping[str, str] = {
     Meter.UNTOLD_OUT: "Output of no told kind",
 }
 _VALUES: Mapping[str, Mapping[str, str]] = {"meter": METERS}
+_PARAMS: Mapping[str, str] = {
+    "to": "until, not including",
+    "group_by": "grouped by",
+    "key": "API key",
+    "end_user": "end user",
+    "period": "accounting month",
+    "unrated": "without a price",
+    "tz": "time zone",
+    "basis": "what times say",
+    "sessions": "count sessions",
+}
 _BY_ID = ("project", "end_user")
 NONE = "none"
 
@@ -62,6 +73,17 @@ def group_label(name: str) -> str:
     if name.startswith(TAG):
         return f"Tag {name.removeprefix(TAG)}"
     return _GROUP_LABELS.get(name, name)
+
+
+def group_word(name: str) -> str:
+    """Return the same within a sentence."""
+    label = group_label(name)
+    return label if label.startswith("API") else label[0].lower() + label[1:]
+
+
+def param_word(name: str) -> str:
+    """Return what a parameter of a question is called within a sentence."""
+    return _PARAMS.get(name, name)
 
 
 def id_column(group: str) -> str:
@@ -88,14 +110,13 @@ def with_option(options: Options, value: str) -> Options:
 
 
 def group_options(chosen: Sequence[str], options: Options) -> list[tuple[str, Options]]:
-    """Return the fields that a form has for groups: which is chosen, out of which. At least three, and one free.
+    """Return the fields that a form has for groups: which is chosen, out of which.
 
-    One that is not among the options, such as a tag, is added to them where it is chosen.
+    They are at least three, and one of them is free. One that is not among the options,
+    such as a tag, is added to them where it is chosen.
     """
     known = {name for name, _ in options}
-    fields = [
-        (name, options if name in known else (*options, (name, group_label(name)))) for name in chosen
-    ]
+    fields = [(name, options if name in known else (*options, (name, group_label(name)))) for name in chosen]
     return fields + [("", options)] * max(1, 3 - len(fields))
 
 
