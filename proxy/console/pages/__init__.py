@@ -9,6 +9,13 @@ from proxy.console.pages import (
     reconciliation,
     statements,
     verifying,
+    comparisons,
+    downloads,
+    forecasts,
+    overview,
+    reports,
+    saved_reports,
+    schedules,
 )
 from proxy.console.views import Item, Page
 
@@ -21,6 +28,12 @@ PAGES: tuple[Page, ...] = (
     *statements.PAGES,
     *approvals.PAGES,
     *reconciliation.PAGES,
+    *reports.PAGES,
+    *comparisons.PAGES,
+    *forecasts.PAGES,
+    *saved_reports.PAGES,
+    *schedules.PAGES,
+    *downloads.PAGES,
 )
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
