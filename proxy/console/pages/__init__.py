@@ -35,6 +35,10 @@ PAGES: tuple[Page, ...] = (
     *schedules.PAGES,
     *downloads.PAGES,
 )
+from proxy.console.pages import live, overview
+from proxy.console.views import Item, Page
+
+PAGES: tuple[Page, ...] = (*overview.PAGES, *live.PAGES)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (

@@ -99,6 +99,7 @@ class World:
             ),
             "DELETE /budgets/{budget_id}": Ask(f"/budgets/{self.budget}", etag_of=f"/budgets/{self.budget}"),
             "POST /budgets/{budget_id}/raises": Ask(f"/budgets/{self.budget}/raises", raised),
+            "GET /budgets/history": Ask("/budgets/history", params={"tenant": of, "amount_usd": "5"}),
             "GET /limits": Ask("/limits", params={"tenant": of}),
             "GET /limits/{owner_id}/{name}": Ask(limit),
             "PUT /limits/{owner_id}/{name}": Ask(limit, {"value": "9"}, etag_of=limit),
