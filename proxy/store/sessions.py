@@ -20,6 +20,7 @@ from proxy.store.schema import (
     session,
     tenant,
 )
+from proxy.store.session_filters import EVERYTHING, SessionFilters, session_conditions
 from proxy.store.sums import RESPONSES, UNRATED, exact, parts
 
 PAGE_SESSIONS = 500
@@ -64,25 +65,23 @@ class SessionRow:
 
 
 def list_sessions(
-    engine: Engine, now: datetime, *, tenant_id: str | None = None, live: bool = False, limit: int = 100
+    engine: Engine, now: datetime, filters: SessionFilters = EVERYTHING, *, limit: int = 100
 ) -> list[SessionRow]:
-    """Return the newest sessions first; with `live` only those that go on."""
+    """Return the newest sessions first; raises as `page_of_sessions` does."""
     page = Page(limit=min(limit, SESSIONS_MAX), newest_first=True)
     with reading(engine) as connection:
-        return page_of_sessions(connection, now, page, tenant_id=tenant_id, live=live)
+        return page_of_sessions(connection, now, page, filters)
 
 
 def page_of_sessions(
-    connection: Connection, now: datetime, page: Page, *, tenant_id: str | None = None, live: bool = False
+    connection: Connection, now: datetime, page: Page, filters: SessionFilters = EVERYTHING
 ) -> list[SessionRow]:
-    """Return a page of sessions, by when they opened and their id; with `live` only those that go on."""
-    query = _sessions()
-    if tenant_id is not None:
-        query = query.where(session.c.tenant_id == tenant_id)
-    if live:
-        query = query.where(
-            session.c.closed_at.is_(None), live_session.c.seen_at >= now - timedelta(seconds=LIVE_S)
-        )
+    """Return a page of sessions, by when they opened and their id.
+
+    Raises:
+        StoreError: as `session_conditions` does.
+    """
+    query = _sessions().where(*session_conditions(connection, filters, now, page.within))
     key = (session.c.opened_at, session.c.id)
     return _session_rows(connection, page.of(query, *key, tenant_id=session.c.tenant_id), now)
 
