@@ -20,12 +20,14 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 	@$(PY) -m proxy demo $(ARGS)
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
+	@sh requirements/chromium.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
+	@sh requirements/chromium.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix

@@ -25,6 +25,7 @@ from proxy.admin.mail import Mailer
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.console.asking import new_http
 from proxy.console.channel import Channel
 from proxy.console.oidc import Provider
 from proxy.console.server import Console
@@ -84,7 +85,7 @@ class ControlPlane:
         if self._config.oidc is None:
             yield
             return
-        async with aiohttp.ClientSession() as http:
+        async with new_http() as http:
             self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
             yield
 

@@ -83,13 +83,20 @@ def page_of_sessions(
     """
     query = _sessions().where(*session_conditions(connection, filters, now, page.within))
     key = (session.c.opened_at, session.c.id)
-    return _session_rows(connection, page.of(query, *key, tenant_id=session.c.tenant_id), now)
+    rows = [
+        row
+        for one in page.by_tenant()
+        for row in connection.execute(one.of(query, *key, tenant_id=session.c.tenant_id))
+    ]
+    rows.sort(key=lambda row: (row.opened_at, row.id), reverse=page.newest_first)
+    return _with_sums(connection, rows[: page.limit], now)
 
 
 def find_session(engine: Engine, session_id: str, now: datetime, within: Within = None) -> SessionRow | None:
     """Return one session, or None when none of that id was posted, or it is of no tenant `within`."""
     with reading(engine) as connection:
-        rows = _session_rows(connection, _sessions().where(session.c.id == session_id), now)
+        found = connection.execute(_sessions().where(session.c.id == session_id)).all()
+        rows = _with_sums(connection, found, now)
     return rows[0] if rows and is_within(rows[0].tenant_id, within) else None
 
 
@@ -136,8 +143,7 @@ def _sessions() -> Select[Any]:
     )
 
 
-def _session_rows(connection: Connection, query: Select[Any], now: datetime) -> list[SessionRow]:
-    rows = connection.execute(query).all()
+def _with_sums(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[SessionRow]:
     sums = _sums(connection, [row.id for row in rows])
     return [_session_row(row, sums.get(row.id, _NOTHING), now) for row in rows]
 

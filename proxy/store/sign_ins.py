@@ -30,6 +30,8 @@ KEPT = timedelta(days=30)  # so long after its end it is deleted
 SIGN_INS_MAX = 20  # of one subject at the same time: browsers and devices
 SUBJECT_CHARS_MAX = 600  # an issuer's URL, and what it calls the person
 
+NONE_THERE = "All tenants that this person may see are archived, or do not exist."
+
 
 class Way(StrEnum):
     """How somebody has proved who they are."""
@@ -65,6 +67,26 @@ class SignIn:
     seen_at: datetime
     expires_at: datetime
     ended_at: datetime | None
+
+
+def tenants_called(connection: Connection, names: Iterable[str]) -> tuple[TokenTenant, ...]:
+    """Return those tenants, by name or id, that are there and not archived; where no name is given, none.
+
+    Where one is called as another's id, the id counts.
+
+    Raises:
+        StoreError: names are given, and none of these tenants is there: who were taken for not confined then
+            would see everything.
+    """
+    wanted = set(names)
+    query = select(tenant).where(tenant.c.id.in_(wanted) | tenant.c.name.in_(wanted)).order_by(tenant.c.id)
+    rows = connection.execute(query).all()
+    ids = {row.id for row in rows} & wanted
+    called = [row for row in rows if row.id in ids or row.name not in ids]
+    found = tuple(TokenTenant(row.id, row.name) for row in called if row.archived_at is None)
+    if wanted and not found:
+        raise StoreError(NONE_THERE)
+    return found
 
 
 def begin(connection: Connection, pepper: bytes, person: Person, now: datetime) -> tuple[SignIn, str]:
@@ -170,7 +192,7 @@ def _there(connection: Connection, wanted: Iterable[TokenTenant]) -> tuple[Token
     query = select(tenant.c.id, tenant.c.name).where(tenant.c.id.in_(ids), tenant.c.archived_at.is_(None))
     found = tuple(TokenTenant(row.id, row.name) for row in connection.execute(query.order_by(tenant.c.id)))
     if ids and not found:
-        raise StoreError("All tenants that this person may see are archived, or do not exist.")
+        raise StoreError(NONE_THERE)
     return found
 
 

@@ -1,5 +1,6 @@
 """`talkmeter console`."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,8 +19,10 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
-def engine(talkmeter: Talkmeter, database_url: str) -> Engine:
-    return open_database(database_url)
+def engine(talkmeter: Talkmeter, database_url: str) -> Iterator[Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
 
 
 def test_a_password_is_typed_twice_and_not_shown(talkmeter: Talkmeter, engine: Engine) -> None:
@@ -48,7 +51,7 @@ def test_mistakes_are_told(talkmeter: Talkmeter) -> None:
     assert "nothing to remove" in talkmeter.fails("console", "password", "--remove")
     assert "nothing to read" in talkmeter.fails(*line, "--remove", code=2)
     assert "no sign-in 'sgi_none'" in talkmeter.fails("console", "end", "sgi_none")
-    assert "1441" in talkmeter.fails("console", "link", "--minutes", "1441", code=2)
+    assert "1440" in talkmeter.fails("console", "link", "--minutes", "1441", code=2)
 
 
 @pytest.mark.parametrize(

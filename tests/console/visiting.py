@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
@@ -140,7 +141,11 @@ def _read(html: str) -> _Reader:
 
 
 def visitor(
-    api: Asking, role: TokenRole = TokenRole.ADMIN, *tenants: str, name: str | None = None
+    api: Asking,
+    role: TokenRole = TokenRole.ADMIN,
+    *tenants: str,
+    name: str | None = None,
+    at: datetime | None = None,
 ) -> Visitor:
     """Return somebody who has signed in at the provider, with this role and these tenants."""
     who = name or " ".join((role.value, *tenants)) + "@example.com"
@@ -148,7 +153,7 @@ def visitor(
         found = [find_tenant(connection, one) for one in tenants]
         confined = tuple(TokenTenant(one.id, one.name) for one in found)
         person = Person(Way.OIDC, f"https://id.example.com {who}", who, role, confined)
-        _, secret = sign_ins.begin(connection, PEPPER, person, utc_now())
+        _, secret = sign_ins.begin(connection, PEPPER, person, at or utc_now())
     return Visitor(api.url, api.http, secret)
 
 

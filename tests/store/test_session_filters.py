@@ -78,6 +78,15 @@ def test_names_of_other_tenants_are_not_there(books: Books) -> None:
             page_of_sessions(connection, NOW, page, SessionFilters(tenant="globex"))
 
 
+def test_a_page_of_several_tenants_is_in_order(books: Books) -> None:
+    within = frozenset({books.key("acme").tenant_id, books.key("globex", "web").tenant_id})
+    with reading(books.engine) as connection:
+        first = page_of_sessions(connection, NOW, Page(within, limit=2, newest_first=True))
+        behind = (first[-1].opened_at, first[-1].id)
+        rest = page_of_sessions(connection, NOW, Page(within, after=behind, limit=2, newest_first=True))
+    assert [[one.id for one in page] for page in (first, rest)] == [["ses_21", "ses_20"], ["ses_1"]]
+
+
 def test_what_no_index_knows_is_looked_for_in_some_days(books: Books) -> None:
     books.open("ses_0", "acme", at=NOW - timedelta(days=SEARCH_DAYS_MAX + 1))
     with pytest.raises(StoreError, match=r"\(tag, id\).* in at most 100 days, and here are 101"):

@@ -27,6 +27,7 @@ from proxy.store.sign_ins import (
     list_sign_ins,
     seen,
     sign_in_of,
+    tenants_called,
 )
 from proxy.store.tenants import archive_tenant, create_tenant
 from proxy.store.tokens import TENANTS_MAX, TokenRole, TokenTenant
@@ -159,6 +160,20 @@ def test_archived_tenants_drop_out(database: Engine) -> None:
     archive(database, "acme")
     left = found(database, secret)
     assert left is not None and left.person.tenants == (globex,)
+
+
+def test_tenants_are_called_by_name_or_id_and_never_by_nothing(database: Engine) -> None:
+    acme, globex = tenants(database, "acme", "globex")
+    (odd,) = tenants(database, acme.id)  # called as another's id
+    archive(database, "globex")
+    with reading(database) as connection:
+        assert tenants_called(connection, ()) == ()
+        assert tenants_called(connection, ["acme", "globex", "none"]) == (acme,)
+        assert tenants_called(connection, [acme.id]) == (acme,)
+        assert tenants_called(connection, [odd.id, "acme"]) == (acme, odd)
+        for names in (["none"], ["globex"], [globex.id], [""]):
+            with pytest.raises(StoreError, match="are archived, or do not exist"):
+                tenants_called(connection, names)
 
 
 @pytest.mark.parametrize("role", TokenRole)
