@@ -192,9 +192,7 @@ def _show_what_to_try(console: Console, stage: Stage, tenant: str) -> None:
 
 async def _show_the_console(console: Console, stage: Stage) -> None:
     link = await asyncio.to_thread(stage.sign_in_link)
-    console.print(
-        "\n[bold]The console[/]  with nine weeks of made-up calls too; the link works once:\n"
-    )
+    console.print("\n[bold]The console[/]  with nine weeks of made-up calls too; the link works once:\n")
     console.print(link)
     console.print("\nCtrl-C stops the demo.")
 

@@ -38,9 +38,7 @@ def test_listing(talkmeter: Talkmeter, sessions: Books) -> None:
     ):
         listed = talkmeter("session", "list", *options, "--from", "2026-10-01", "--json").json
         assert [one["id"] for one in listed] == ["s1"], options
-    assert "it contradicts --live" in talkmeter.fails(
-        "session", "list", "--live", "--state", "lost", code=2
-    )
+    assert "it contradicts --live" in talkmeter.fails("session", "list", "--live", "--state", "lost", code=2)
     table = talkmeter("session", "list").out
     for shown in ("live", "5.000000000", "client_closed", "1 unrated"):
         assert shown in table

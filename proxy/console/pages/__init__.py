@@ -1,9 +1,9 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import overview
+from proxy.console.pages import entries, overview, sessions
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (*overview.PAGES,)
+PAGES: tuple[Page, ...] = (*overview.PAGES, *sessions.PAGES, *entries.PAGES)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
