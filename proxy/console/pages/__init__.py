@@ -39,6 +39,10 @@ from proxy.console.pages import live, overview
 from proxy.console.views import Item, Page
 
 PAGES: tuple[Page, ...] = (*overview.PAGES, *live.PAGES)
+from proxy.console.pages import entries, overview, sessions
+from proxy.console.views import Item, Page
+
+PAGES: tuple[Page, ...] = (*overview.PAGES, *sessions.PAGES, *entries.PAGES)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
