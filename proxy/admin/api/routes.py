@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
 from proxy.admin.reconciling import Reconciler
+from proxy.core.anomaly import Sensitivity
 from proxy.exports.formats import Format
 from proxy.exports.table import Table
 from proxy.store.audit import Act
@@ -53,6 +54,7 @@ class Context:
     four_eyes: FourEyes
     pepper: Callable[[], bytes]
     reconciler: Reconciler
+    sensitivity: Sensitivity  # to unusual hours
 
 
 @dataclass(frozen=True, slots=True)

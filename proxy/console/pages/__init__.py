@@ -1,9 +1,31 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from proxy.console.pages import overview
+from proxy.console.pages import (
+    alerts,
+    audit,
+    keys,
+    overview,
+    rate_cards,
+    rate_import,
+    rerating,
+    tenants,
+    tokens,
+    webhooks,
+)
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (*overview.PAGES,)
+PAGES: tuple[Page, ...] = (
+    *overview.PAGES,
+    *tenants.PAGES,
+    *keys.PAGES,
+    *tokens.PAGES,
+    *rate_cards.PAGES,
+    *rate_import.PAGES,
+    *rerating.PAGES,
+    *alerts.PAGES,
+    *webhooks.PAGES,
+    *audit.PAGES,
+)
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (

@@ -174,6 +174,7 @@ class World:
             "POST /approvals/{approval_id}/approve": Ask(f"{approval}/approve"),
             "POST /approvals/{approval_id}/reject": Ask(f"{approval}/reject"),
             "GET /alerts": Ask("/alerts", params={"tenant": of}),
+            "GET /alert-rules": Ask("/alert-rules", names_acme=False),
             "GET /alerts/{alert_id}": Ask(f"/alerts/{self.alert}"),
             "GET /webhooks": Ask("/webhooks", params={"tenant": of}),
             "POST /webhooks": Ask("/webhooks", {"url": "https://example.com/hook", "tenant": of}),
