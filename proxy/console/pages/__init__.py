@@ -1,48 +1,66 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
+from itertools import chain
+
 from proxy.console.pages import (
+    alerts,
     approvals,
+    audit,
     booking,
     closing,
-    ledger,
-    overview,
-    reconciliation,
-    statements,
-    verifying,
     comparisons,
     downloads,
+    entries,
     forecasts,
+    keys,
+    ledger,
+    live,
     overview,
+    rate_cards,
+    rate_import,
+    reconciliation,
     reports,
+    rerating,
     saved_reports,
     schedules,
+    sessions,
+    statements,
+    tenants,
+    tokens,
+    verifying,
+    webhooks,
 )
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (
-    *overview.PAGES,
-    *ledger.PAGES,
-    *booking.PAGES,
-    *verifying.PAGES,
-    *closing.PAGES,
-    *statements.PAGES,
-    *approvals.PAGES,
-    *reconciliation.PAGES,
-    *reports.PAGES,
-    *comparisons.PAGES,
-    *forecasts.PAGES,
-    *saved_reports.PAGES,
-    *schedules.PAGES,
-    *downloads.PAGES,
+MODULES = (
+    alerts,
+    approvals,
+    audit,
+    booking,
+    closing,
+    comparisons,
+    downloads,
+    entries,
+    forecasts,
+    keys,
+    ledger,
+    live,
+    overview,
+    rate_cards,
+    rate_import,
+    reconciliation,
+    reports,
+    rerating,
+    saved_reports,
+    schedules,
+    sessions,
+    statements,
+    tenants,
+    tokens,
+    verifying,
+    webhooks,
 )
-from proxy.console.pages import live, overview
-from proxy.console.views import Item, Page
-
-PAGES: tuple[Page, ...] = (*overview.PAGES, *live.PAGES)
-from proxy.console.pages import entries, overview, sessions
-from proxy.console.views import Item, Page
-
-PAGES: tuple[Page, ...] = (*overview.PAGES, *sessions.PAGES, *entries.PAGES)
+PAGES: tuple[Page, ...] = tuple(chain.from_iterable(module.PAGES for module in MODULES))
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
