@@ -1,5 +1,6 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 from proxy.console.pages import (
@@ -60,7 +61,14 @@ MODULES = (
     verifying,
     webhooks,
 )
-PAGES: tuple[Page, ...] = tuple(chain.from_iterable(module.PAGES for module in MODULES))
+
+
+def _by_path(page: Page) -> Sequence[tuple[bool, str]]:
+    """Sort paths so that those with a name in them come before those where a parameter would take the name."""
+    return [(part.startswith("{"), part) for part in page.path.split("/")]
+
+
+PAGES: tuple[Page, ...] = tuple(sorted(chain.from_iterable(one.PAGES for one in MODULES), key=_by_path))
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
