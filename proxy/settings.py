@@ -152,7 +152,8 @@ class Settings(BaseSettings):
         description="A token that may do everything in the API; `talkmeter token create` makes better ones",
     )
     metrics_token: Secret | None = Field(
-        default=None, description="When set, `/metrics` wants it as `Authorization: Bearer`"
+        default=None,
+        description="`/metrics` wants it as `Authorization: Bearer`; unset: only this machine may ask",
     )
     key_pepper: Secret | None = Field(
         default=None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
@@ -49,12 +50,12 @@ def with_metrics_of(body: bytes, accept: str, registry: CollectorRegistry) -> by
 
 
 def guarded(handler: Handler, token: str | None) -> Handler:
-    """Return `handler` behind a bearer token, or as it is when there is none."""
-    if token is None:
-        return handler
-    expected = f"Bearer {token}".encode()
+    """Return `handler` behind a bearer token; without one, for this machine only."""
+    expected = f"Bearer {token}".encode() if token is not None else None
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if expected is None:
+            return await handler(request) if _is_local(request.remote) else _closed()
         given = request.headers.get("Authorization", "").encode(errors="replace")
         if not hmac.compare_digest(given, expected):
             return web.json_response(
@@ -65,3 +66,20 @@ def guarded(handler: Handler, token: str | None) -> Handler:
         return await handler(request)
 
     return handle
+
+
+def _is_local(address: str | None) -> bool:
+    try:
+        return address is not None and ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _closed() -> web.Response:
+    return web.json_response(
+        {
+            "error": "Metrics tell what tenants spend, and you ask from another machine: set"
+            " TALKMETER_METRICS_TOKEN, and send it as `Authorization: Bearer`."
+        },
+        status=403,
+    )

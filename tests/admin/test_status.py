@@ -1,9 +1,11 @@
 """Health, readiness and metrics as HTTP."""
 
 from collections.abc import Sequence
+from typing import cast
 
+import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import CollectorRegistry, Counter
 
 from proxy.admin import status
@@ -68,6 +70,13 @@ async def test_a_token_guards() -> None:
     await client.close()
 
 
-def test_no_token_no_guard() -> None:
-    """A local `/metrics` is open, as Prometheus expects."""
-    assert status.guarded(status.healthz, None) is status.healthz
+@pytest.mark.parametrize(
+    ("host", "given"), [("127.0.0.1", 200), ("127.8.9.1", 200), ("10.0.0.7", 403), ("::1", 200)]
+)
+async def test_without_a_token_metrics_are_for_this_machine(host: str, given: int) -> None:
+    """Prometheus beside it needs none; from elsewhere it is told what to set."""
+    request = make_mocked_request("GET", "/metrics").clone(remote=host)
+    answer = await status.guarded(status.healthz, None)(request)
+    assert answer.status == given
+    if given == 403:
+        assert b"TALKMETER_METRICS_TOKEN" in cast("web.Response", answer).body

@@ -145,11 +145,10 @@ async def show_new(desk: Desk) -> View:
 
 
 async def preview(desk: Desk) -> Answer:
-    """GET /budgets/preview: what the amount that is being typed would have meant, as a part of the form."""
-    texts = forms.blank(desk.query, "UTC")
+    """GET /budgets/preview: what the amount that is being typed would have meant, for beside the form."""
     if not desk.is_partial:
-        return Moved(desk.href("/budgets/new"))
-    return View("pages/budget_preview.html", await _previewed(desk, texts))
+        return await show_new(desk)
+    return View("pages/budget_preview.html", await _previewed(desk, forms.blank(desk.query, "UTC")))
 
 
 async def _previewed(desk: Desk, texts: forms.Texts) -> dict[str, Any]:
