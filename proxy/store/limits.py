@@ -106,7 +106,7 @@ def owner_of_id(connection: Connection, owner_id: str, within: Within = None) ->
     found = of_key or of_tenant
     if found is None or not is_within(found.id, within):
         raise NotFound(
-            f"There is no owner {owner_id[:NAME_CHARS_MAX]!r}: there is no tenant and no key with this id."
+            f"There is no such owner: no tenant and no key with the id {owner_id[:NAME_CHARS_MAX]!r}."
         )
     return Owner(found.id, found.name, owner_id if of_key else None)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.admin.api.etags import check, etag
-from proxy.admin.api.models import Id, Input, Nothing, Output, Paged, Reason, OwnerPageParams, Text
+from proxy.admin.api.models import Id, Input, Nothing, Output, OwnerPageParams, Paged, Reason, Text
 from proxy.admin.api.pages import paged
 from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS, Answer, Call, Route

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.admin.api.etags import check, etag
-from proxy.admin.api.models import Id, Input, Model, Nothing, Output, Paged, Reason, OwnerPageParams
+from proxy.admin.api.models import Id, Input, Model, Nothing, Output, OwnerPageParams, Paged, Reason
 from proxy.admin.api.pages import paged
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS, Answer, Call, Route
 from proxy.store import limits as store

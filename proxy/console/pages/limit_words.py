@@ -34,7 +34,8 @@ LIMITS: Mapping[LimitName, Words] = {
         "A conversation that has cost so much in the last minute is ended, in the middle of an answer too.",
     ),
     LimitName.RESPONSES: Words(
-        "Answers in a conversation", "So many are allowed; the next one is cancelled, and the conversation ended."
+        "Answers in a conversation",
+        "So many are allowed; the next one is cancelled, and the conversation ended.",
     ),
     LimitName.SELF_TALK: Words(
         "Answers in a row",
@@ -42,10 +43,12 @@ LIMITS: Mapping[LimitName, Words] = {
         " ended. Tools that a model calls again and again count.",
     ),
     LimitName.INPUT_TOKENS: Words(
-        "Input of an answer", "An answer whose input has more tokens is cancelled, and the conversation ended."
+        "Input of an answer",
+        "An answer whose input has more tokens is cancelled, and the conversation ended.",
     ),
     LimitName.SESSIONS: Words(
-        "Conversations at the same time", "So many may run, on all instances together; the next one is refused."
+        "Conversations at the same time",
+        "So many may run, on all instances together; the next one is refused.",
     ),
     LimitName.SESSIONS_PER_MINUTE: Words(
         "New conversations a minute", "So many may begin, on each instance; the next one is refused."

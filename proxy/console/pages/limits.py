@@ -94,12 +94,15 @@ async def _owners(desk: Desk, tenant: str | None) -> list[Owner]:
     """Return a tenant and those of its keys that work, as far as they may be seen; none without a tenant."""
     if tenant is None:
         return []
-    found = await desk.get("/tenants/{tenant_id}", tenant_id=tenant)
-    owners = [Owner(found["id"], found["id"], found["name"])]
+    owners = [
+        Owner(one["id"], one["id"], one["name"])
+        for one in await desk.all_of("/tenants")
+        if tenant in (one["name"], one["id"])
+    ]
     if desk.may("GET /keys"):
-        keys = await desk.get("/keys", tenant=found["id"], limit=KEYS_MAX)
+        keys = await desk.get("/keys", tenant=tenant, limit=KEYS_MAX)
         owners += [
-            Owner(key["id"], found["id"], found["name"], key["name"] or key["id"])
+            Owner(key["id"], key["tenant_id"], key["tenant"], key["name"] or key["id"])
             for key in keys["data"]
             if key["revoked_at"] is None
         ]
@@ -149,7 +152,9 @@ async def show_limit(desk: Desk) -> View:
 def _name(desk: Desk) -> LimitName:
     name = desk.path["name"]
     if name not in set(LimitName):
-        raise Problem("not-found", f"There is no limit {name[:60]!r}: the list of limits says which there are.")
+        raise Problem(
+            "not-found", f"There is no limit {name[:60]!r}: the list of limits says which there are."
+        )
     return LimitName(name)
 
 
