@@ -66,9 +66,9 @@ async def test_the_tree_with_what_is_used_held_and_left(api: Asking) -> None:
     assert places == sorted(places)
     assert 'class="depth-3"' in shown.html, "the key lies below its project"
     assert "$1.20 of $2.00 , $0.30 held $0.50 left" in shown.text
-    assert "$1.20 spent, no limit" in shown.text and "counted for each user of $0.50" in shown.text
+    assert "$1.20 spent, no limit" in shown.text and "$0.50 for each user, counted apart" in shown.text
     assert "globex no budget of its own" in shown.text
-    assert "Nothing is stopped: it is counted and announced" in shown.text
+    assert "Only announces it" in shown.text
     only = await visitor(api).get("/budgets?tenant=globex")
     assert "Project ios" in only.text and "Project web" not in only.text
     assert "/budgets/new?tenant=globex" in only.links

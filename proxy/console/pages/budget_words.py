@@ -33,6 +33,12 @@ EXHAUSTED: Mapping[OnExhausted, str] = {
     OnExhausted.BLOCK: "No new conversations and answers; what is being spoken finishes",
     OnExhausted.NOTIFY: "Nothing is stopped: it is counted and announced",
 }
+SHORTLY: Mapping[OnExhausted, str] = {
+    OnExhausted.CUT: "Cuts off what is spoken",
+    OnExhausted.WRAP_UP: "Says goodbye, then ends",
+    OnExhausted.BLOCK: "Blocks what is new",
+    OnExhausted.NOTIFY: "Only announces it",
+}
 STORE_DOWN: Mapping[OnStoreDown, str] = {
     OnStoreDown.TERMINATE: "As if the budget were spent",
     OnStoreDown.CONTINUE: "Go on, up to an amount for each instance",
@@ -81,11 +87,19 @@ def shown(one: Json, forecast: Json | None = None) -> dict[str, Any]:
         "titled": titled(one),
         "per": WINDOWS[Window(one["window"])],
         "exhausted": EXHAUSTED[OnExhausted(one["on_exhausted"])],
+        "shortly": SHORTLY[OnExhausted(one["on_exhausted"])],
+        "on_top": _on_top(one),
         "store_down": STORE_DOWN[OnStoreDown(one["on_store_down"])],
         "forecast": forecast,
         "forecast_tone": _forecast_tone(one, forecast),
         "raised": [raise_for_people(raised, one["at"]) for raised in one["raises"]],
     }
+
+
+def _on_top(one: Json) -> int:
+    """Return what raises add now."""
+    now, always = one["amount_now_nanousd"], one["amount_nanousd"]
+    return 0 if now is None or always is None else int(now - always)
 
 
 def _forecast_tone(one: Json, forecast: Json | None) -> str:
