@@ -24,6 +24,7 @@ from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
+from proxy.admin.verifying import Verifier
 from proxy.admin.webhooks import Deliverer, utc_now
 from proxy.console.asking import new_http
 from proxy.console.channel import Channel
@@ -56,6 +57,8 @@ class ControlPlane:
         self._metrics = ControlMetrics(CollectorRegistry())
         self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._zone = parse_zone(config.period_timezone)
+        self._verifier = Verifier.of(self._engine, self._zone, utc_now)
+        self._sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         self._door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         self._api = self._make_api()
 
@@ -97,8 +100,10 @@ class ControlPlane:
             issuer=config.statement_issuer,
             aliases=config.model_aliases,
             reconciler=self._reconciler,
+            sensitivity=self._sensitivity,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
             pepper=self._door.pepper,
+            verifier=self._verifier,
         )
         return Api(context, self._door, ROUTES, utc_now)
 
@@ -127,6 +132,7 @@ class ControlPlane:
         timeout = aiohttp.ClientTimeout(total=DATA_PLANE_TIMEOUT_S)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
             yield
+        await asyncio.to_thread(self._verifier.stop)
         self._engine.dispose()
 
     async def _delivering(self, application: web.Application) -> AsyncIterator[None]:
@@ -146,10 +152,8 @@ class ControlPlane:
         return Mailer(parse_relay(config.smtp_url), config.smtp_from)
 
     async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
-        config = self._config
-        sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         reconcile = partial(self._reconciler.run_last, self._engine)
-        scheduler = Scheduler(self._engine, self._zone, sensitivity, reconcile=reconcile)
+        scheduler = Scheduler(self._engine, self._zone, self._sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())
             yield

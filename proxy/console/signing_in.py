@@ -125,7 +125,9 @@ class SigningIn:
         if isinstance(found, Refused):
             return self._page(request, found.text, 403)
         secret = await self.visitors.begin(await self.visitors.person(found))
-        return self._signed_in(request, secret, _page_of_ours(unquote(then)))
+        response = self._signed_in(request, secret, _page_of_ours(unquote(then)))
+        response.del_cookie(ATTEMPT, path=CALLBACK)
+        return response
 
     def _callback(self, request: web.Request) -> str:
         return self.channel.origin(request) + CALLBACK

@@ -73,10 +73,19 @@ class Visitors:
             return None
         return await asyncio.to_thread(self._look_up, secret)
 
-    def _look_up(self, secret: str) -> Visitor | None:
-        now, digest = self._clock(), hash_secret(secret, self._pepper())
+    async def is_still(self, request: web.Request, caller: Caller) -> bool:
+        """Tell whether who was signed in still is, with the same role and tenants. This is no visit."""
+        secret = request.cookies.get(self._cookie(request), "")
+        found = await asyncio.to_thread(self._find, secret, self._clock())
+        return found is not None and Visitor(found, "").caller == caller
+
+    def _find(self, secret: str, now: datetime) -> SignIn | None:
         with reading(self._engine) as connection:
-            found = sign_ins.sign_in_of(connection, digest, now)
+            return sign_ins.sign_in_of(connection, hash_secret(secret, self._pepper()), now)
+
+    def _look_up(self, secret: str) -> Visitor | None:
+        now = self._clock()
+        found = self._find(secret, now)
         if found is None:
             return None
         if sign_ins.is_seen_due(found, now):

@@ -9,7 +9,7 @@ from tests.admin.api.world import World
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 STREAMS = ("/live/events",)  # never end
-FILES = ("/file", "/download")  # are no pages
+FILES = ("/file", "/download/")  # are no pages
 
 
 def ids_of(world: World) -> Mapping[str, str]:
@@ -27,6 +27,7 @@ def ids_of(world: World) -> Mapping[str, str]:
         "schedule_id": world.schedule,
         "approval_id": world.approval,
         "reconciliation_id": world.reconciliation,
+        "id": world.reconciliation,
         "session_id": "s1",
         "entry_id": "1",
         "period": "2026-11",

@@ -20,6 +20,7 @@ from proxy.store.database import migrate, open_database, writing
 from proxy.store.tenants import create_key, create_tenant
 from tests.admin.api.asking import Asking, asking
 from tests.admin.api.world import fill
+from tests.closing import close_month
 from tests.console.browser import ARGUMENTS, Scheme, chromium_program, open_page
 from tests.console.every_page import addresses, ids_of
 from tests.console.visiting import visitor
@@ -34,7 +35,8 @@ async def main() -> int:
     console, complaints = Console(), []
     with tempfile.TemporaryDirectory(prefix="talkmeter-shots-") as name:
         async with asking(Path(name), migrated(name)) as api, async_playwright() as playwright:
-            book_demo(api)  # first: to fill closes October
+            book_demo(api)
+            close_month(api.engine, "2026-09")  # `fill` closes the next one
             ids = {**ids_of(await fill(api)), **await lively(api)}
             browser = await playwright.chromium.launch(executable_path=chromium_program(), args=ARGUMENTS)
             for scheme in get_args(Scheme):

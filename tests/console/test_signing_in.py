@@ -149,7 +149,9 @@ async def test_somebody_signs_in_at_the_provider(tmp_path: Path, database_url: s
         assert "with your organisation" in (await stranger(api).get("/sign-in")).text
         shown, _ = await through(api)
         assert shown.place == "/reports"
-        home = await signed_in(api, shown.headers["Set-Cookie"]).get("/")
+        kept, forgotten = shown.headers.getall("Set-Cookie")
+        assert forgotten.startswith('talkmeter-attempt="";') and "Max-Age=0" in forgotten
+        home = await signed_in(api, kept).get("/")
         assert "ada@example.com" in home.text and "viewer" in home.text and "acme" in home.text
 
 
