@@ -80,6 +80,7 @@ async def test_a_month_is_closed_through_pages(api: Asking) -> None:
     (month,) = (await api.done("GET", "/periods"))["data"]
     assert (month["state"], month["closed_by"]) == ("closed", "user:ann")
     closed = await who.get(MONTH)
+    assert "Closed in spite of: entries without a price" in closed.text and "no price yet" in closed.text
     assert month["seal"] in closed.text and "/statements?period=2026-10" in closed.links
     assert [one.action for one in closed.forms if one.method == "post"] == ["/sign-out"]
     acts = [row for row in api.audit() if row[1] == "period.close"]

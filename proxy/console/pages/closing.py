@@ -110,7 +110,8 @@ async def _waiting(desk: Desk) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _month(month: Mapping[str, Any], waits: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**month, "tone": TONES[month["state"]], "waits": waits}
+    overridden = [{**one, "title": TITLES[one["what"]]} for one in month["overridden"]]
+    return {**month, "tone": TONES[month["state"]], "waits": waits, "overridden": overridden}
 
 
 def _obstacle(
