@@ -26,6 +26,7 @@ from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.verifying import Verifier
 from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.console.asking import new_http
 from proxy.console.channel import Channel
 from proxy.console.oidc import Provider
 from proxy.console.server import Console
@@ -57,6 +58,7 @@ class ControlPlane:
         self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._zone = parse_zone(config.period_timezone)
         self._verifier = Verifier.of(self._engine, self._zone, utc_now)
+        self._sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         self._door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         self._api = self._make_api()
 
@@ -86,7 +88,7 @@ class ControlPlane:
         if self._config.oidc is None:
             yield
             return
-        async with aiohttp.ClientSession() as http:
+        async with new_http() as http:
             self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
             yield
 
@@ -98,6 +100,7 @@ class ControlPlane:
             issuer=config.statement_issuer,
             aliases=config.model_aliases,
             reconciler=self._reconciler,
+            sensitivity=self._sensitivity,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
             pepper=self._door.pepper,
             verifier=self._verifier,
@@ -149,10 +152,8 @@ class ControlPlane:
         return Mailer(parse_relay(config.smtp_url), config.smtp_from)
 
     async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
-        config = self._config
-        sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         reconcile = partial(self._reconciler.run_last, self._engine)
-        scheduler = Scheduler(self._engine, self._zone, sensitivity, reconcile=reconcile)
+        scheduler = Scheduler(self._engine, self._zone, self._sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())
             yield

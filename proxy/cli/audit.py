@@ -7,7 +7,7 @@ import typer
 
 from proxy.cli.output import ID, JsonOption, database, period, print_json, print_table
 from proxy.cli.root import app
-from proxy.store.audit import AUDIT_ROWS_MAX, Noted
+from proxy.store.audit import AUDIT_ROWS_MAX, Noted, Which
 from proxy.store.audit import list_audit as stored_audit
 from proxy.store.database import reading
 from proxy.store.tenants import find_tenant
@@ -23,6 +23,9 @@ def list_audit(
     end: Annotated[
         str | None, typer.Option("--to", help="The day, or an instant, before which to stop.")
     ] = None,
+    actor: Annotated[str | None, typer.Option(help="Only of this actor; user:* is all who begin so.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only such acts: key.revoke, or key.*.")] = None,
+    object: Annotated[str | None, typer.Option(help="Only about what has this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=AUDIT_ROWS_MAX, help="How many of the newest.")] = 50,
     json: JsonOption = False,
 ) -> None:
@@ -30,7 +33,14 @@ def list_audit(
     first, last = period(start, end)
     with database() as engine, reading(engine) as connection:
         tenant_id = find_tenant(connection, tenant).id if tenant else None
-        found = stored_audit(connection, tenant_id=tenant_id, start=first, end=last, limit=limit)
+        found = stored_audit(
+            connection,
+            tenant_id=tenant_id,
+            start=first,
+            end=last,
+            which=Which(actor, action, object),
+            limit=limit,
+        )
     if json:
         print_json(found)
         return

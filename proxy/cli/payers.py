@@ -1,5 +1,7 @@
 """`talkmeter tenant`, `project` and `key`: who pays, and what proves it."""
 
+import re
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -18,8 +20,9 @@ from proxy.cli.output import (
     settings,
 )
 from proxy.cli.root import app
-from proxy.store import tenants
+from proxy.store import key_rotation, tenants
 from proxy.store.database import reading, writing
+from proxy.store.instants import format_instant
 
 tenant = typer.Typer(no_args_is_help=True, help="Who pays.")
 project = typer.Typer(no_args_is_help=True, help="Parts of a tenant.")
@@ -27,6 +30,9 @@ key = typer.Typer(no_args_is_help=True, help="API keys: what an app proves its t
 app.add_typer(tenant, name="tenant")
 app.add_typer(project, name="project")
 app.add_typer(key, name="key")
+
+_LASTS = re.compile(r"([0-9]{1,8})([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant's name or id.")]
 AnyTenantOption = Annotated[str | None, typer.Option("--tenant", help="Only of this tenant (name or id).")]
@@ -153,6 +159,7 @@ def list_keys(tenant: AnyTenantOption = None, json: JsonOption = False) -> None:
         "Created",
         "Expires",
         "Revoked",
+        ("Replaced by", ID),
     )
     rows = [
         (
@@ -165,6 +172,7 @@ def list_keys(tenant: AnyTenantOption = None, json: JsonOption = False) -> None:
             one.created_at,
             one.expires_at,
             one.revoked_at,
+            one.replaced_by,
         )
         for one in found
     ]
@@ -177,3 +185,48 @@ def revoke_key(id: str, reason: ReasonOption = None, json: JsonOption = False) -
     with database() as engine, writing(engine) as connection:
         found = tenants.revoke_key(connection, id, act(reason))
     print_json(found) if json else typer.echo(f"Key {found.id} of tenant {found.tenant} is revoked.")
+
+
+@key.command("rotate")
+def rotate_key(
+    id: str,
+    overlap: Annotated[
+        str, typer.Option(help="How long both keys work: a number and s, m, h or d; at most 90d.")
+    ] = "24h",
+    expires: Annotated[
+        str | None,
+        typer.Option(help="When the new key expires; else it lives as long as the old one was made to."),
+    ] = None,
+    reason: ReasonOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a key in another's place. Both work for a while, then the old one's live sessions end."""
+    lasts, expires_at, doing = _lasts(overlap), instant("--expires", expires), act(reason)
+    given = settings()
+    with database(given) as engine:
+        pepper = pepper_of(given, engine)
+        with writing(engine) as connection:
+            done, secret = key_rotation.rotate_key(
+                connection, pepper, id, until=doing.at + lasts, expires_at=expires_at, act=doing
+            )
+    if json:
+        carried = {"limits": done.limits, "models": done.models, "budgets": done.budgets}
+        print_json({**as_json(done.new), "secret": secret, "old": as_json(done.old), **carried})
+        return
+    ends = format_instant(done.old.expires_at) if done.old.expires_at else "now"
+    typer.echo(
+        f"Key {done.new.id} of tenant {done.new.tenant} takes the place of {id}, which works until {ends}."
+    )
+    copied = [*done.limits, *(f"rule about {one}" for one in done.models)]
+    typer.echo(f"Limits and rules that it was given: {', '.join(copied) or 'none'}.")
+    if done.budgets:
+        typer.echo(f"Budgets that it was given, and that count from nothing: {', '.join(done.budgets)}.")
+    typer.echo("This is its secret; it is not shown again:")
+    typer.echo(f"\n  {secret}\n")
+
+
+def _lasts(text: str) -> timedelta:
+    found = _LASTS.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no length of time, such as 24h", param_hint="--overlap")
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

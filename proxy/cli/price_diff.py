@@ -1,6 +1,5 @@
 """`talkmeter prices import --source`: published price data beside the rate cards, as a diff first."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,12 +9,11 @@ import typer
 from proxy.cli.output import ID, NUMBER, act, database, note, print_json, print_table
 from proxy.core.rating import CardBook, Price
 from proxy.store import prices as store
+from proxy.store.card_diff import origin
 from proxy.store.card_files import price_text
 from proxy.store.database import reading, writing
 from proxy.store.price_diff import ModelDiff, What, diff
 from proxy.store.published_prices import Source, read_published
-
-DIGEST_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +28,6 @@ class Wanted:
     contract: bool
     tenant: str | None
 
-    @property
-    def origin(self) -> str:
-        """Return what the new cards say of where their prices are from."""
-        digest = hashlib.sha256(self.text.encode()).hexdigest()[:DIGEST_CHARS]
-        return f"{self.source}'s published prices (SHA-256 {digest}…)"
-
 
 def compare(wanted: Wanted, *, apply: bool, json: bool) -> None:
     """Show what differs; add the new cards if `apply` says so."""
@@ -49,7 +41,7 @@ def compare(wanted: Wanted, *, apply: bool, json: bool) -> None:
                 provider=wanted.provider,
                 models=wanted.models,
                 effective_from=wanted.effective_from,
-                source=wanted.origin,
+                source=origin(wanted.text, wanted.source),
                 owner=owner,
             )
             cards = [one.card for one in found if one.card is not None]

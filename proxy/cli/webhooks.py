@@ -21,6 +21,7 @@ from proxy.core.announced import Announced
 from proxy.store import deliveries, webhooks
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import DeliveryRow
+from proxy.store.webhook_tests import send_test
 
 webhook = typer.Typer(no_args_is_help=True, help="Where announcements are sent.")
 app.add_typer(webhook, name="webhook")
@@ -140,6 +141,18 @@ def redeliver(
         print_json({"id": id, "webhook_id": webhook, "state": "pending"})
     else:
         typer.echo(f"Delivery {id} to webhook {webhook} is made again.")
+
+
+@webhook.command("test")
+def try_out(id: str, reason: ReasonOption = None, json: JsonOption = False) -> None:
+    """Send a test to a webhook, as all announcements are sent; `webhook deliveries` shows how it went."""
+    with database() as engine, writing(engine) as connection:
+        sent = send_test(connection, id, act(reason))
+    if json:
+        print_json(as_json(sent) | {"state": _state(sent)})
+        return
+    typer.echo(f"Test {sent.id} to webhook {id} is due now. A control plane that runs sends it; then see")
+    typer.echo(f"  talkmeter webhook deliveries --webhook {id}")
 
 
 def _state(one: DeliveryRow) -> str:

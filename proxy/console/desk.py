@@ -12,13 +12,15 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from proxy.admin.api.access import Caller
-from proxy.admin.api.problems import Problem
+from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.server import Api, Asked
 from proxy.admin.api.table import ROUTES
 
 FIELDS_MAX = 200  # of a form
 FORM = "application/x-www-form-urlencoded"
+FORM_WITH_FILES = "multipart/form-data"
+FORM_BYTES_MAX = 8 * 1024 * 1024  # of one with files; others have what aiohttp lets them
 CSRF = "csrf"
 KEY = "key"  # what a form that makes something carries, so that it is made once
 _ROUTES: Mapping[str, AnyRoute] = {route.name: route for route in ROUTES}
@@ -64,15 +66,19 @@ class Desk:
     # --- A form
 
     async def read_form(self) -> None:
-        """Read what was posted; raises Problem where it is no form of ours."""
-        if self.request.content_type != FORM:
+        """Read what was posted; raises Problem where it is no form of ours. A file counts as its text."""
+        if self.request.content_type not in (FORM, FORM_WITH_FILES):
             raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
-        posted = await self.request.post()
+        try:
+            posted = await self.request.clone(client_max_size=FORM_BYTES_MAX).post()
+        except web.HTTPRequestEntityTooLarge:
+            raise Problem("too-large", f"A form here has at most {FORM_BYTES_MAX:,} bytes.") from None
+        except ValueError:
+            raise Problem("malformed", "This form cannot be read: send it again from its page.") from None
         if len(posted) > FIELDS_MAX:
             raise Problem("too-large", f"A form here has at most {FIELDS_MAX} fields.")
         for name, value in posted.items():
-            if isinstance(value, str):
-                self._form.setdefault(name, []).append(value)
+            self._form.setdefault(name, []).append(_field_text(name, value))
         if not hmac.compare_digest(self.field(CSRF).encode(), self.csrf.encode()):
             raise Problem("forbidden", "This form is not from this sign-in: open the page again.")
 
@@ -160,6 +166,16 @@ class Desk:
         return await self._api.download(
             self.request, self.caller, route, Asked(in_path=in_path, in_query=in_query)
         )
+
+
+def _field_text(name: str, value: str | bytearray | web.FileField) -> str:
+    if isinstance(value, str):
+        return value
+    raw = bytes(value) if isinstance(value, bytearray) else value.file.read()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise invalid("body", name, "the file is not UTF-8 text: save it as that") from None
 
 
 def _placed(

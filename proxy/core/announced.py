@@ -27,6 +27,7 @@ class Announced(StrEnum):
     SPEND_UNEXPLAINED = "spend.unexplained"
 
 
+TEST = "webhook.test"  # nor for this one: it is sent to the one webhook that somebody tries out
 REPORT = "report.scheduled"  # nobody asks for this kind: a schedule names who is sent its reports
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
+from proxy.core.models import ANY_END
 from proxy.store import StoreError
+from proxy.store.columns import storable
 from proxy.store.pages import Page
 from proxy.store.schema import audit, tenant
 
@@ -70,6 +72,31 @@ class Noted:
     reason: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Whose acts, of what kind, about what. None: all. A `*` at the end stands for anything."""
+
+    actor: str | None = None
+    action: str | None = None
+    object: str | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what a row has to be."""
+        asked = ((audit.c.actor, self.actor), (audit.c.action, self.action), (audit.c.object, self.object))
+        return [_is_like(column, pattern) for column, pattern in asked if pattern is not None]
+
+
+ANY = Which()
+
+
+def _is_like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    """Return whether a text is this, or begins so; letters count as they are on SQLite too."""
+    if not pattern.endswith(ANY_END):
+        return column == storable(pattern)
+    begin = storable(pattern.removesuffix(ANY_END))
+    return func.substr(column, 1, len(begin)) == begin
+
+
 def note(
     connection: Connection,
     *,
@@ -109,11 +136,12 @@ def list_audit(
     tenant_id: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    which: Which = ANY,
     limit: int = 50,
 ) -> list[Noted]:
     """Return the newest `limit` rows in the order they were written; `start` is inside, `end` is not."""
     newest = Page(limit=min(limit, AUDIT_ROWS_MAX), newest_first=True)
-    return page_of_audit(connection, newest, tenant_id=tenant_id, start=start, end=end)[::-1]
+    return page_of_audit(connection, newest, tenant_id=tenant_id, start=start, end=end, which=which)[::-1]
 
 
 def page_of_audit(
@@ -123,6 +151,7 @@ def page_of_audit(
     tenant_id: str | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    which: Which = ANY,
 ) -> list[Noted]:
     """Return a page of rows, by id; `start` is inside, `end` is not."""
     columns = [audit.c[name] for name in Noted.__slots__ if name != "tenant"]
@@ -135,5 +164,6 @@ def page_of_audit(
         query = query.where(audit.c.at >= start)
     if end is not None:
         query = query.where(audit.c.at < end)
+    query = query.where(*which.conditions())
     rows = connection.execute(page.of(query, audit.c.id, tenant_id=audit.c.tenant_id))
     return [Noted(**row._mapping) for row in rows]

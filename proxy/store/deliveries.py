@@ -280,6 +280,16 @@ def page_of_deliveries(
     ]
 
 
+def find_delivery(connection: Connection, outbox_id: int, webhook_id: str) -> DeliveryRow:
+    """Raises StoreError: there is no such delivery."""
+    found = page_of_deliveries(connection, Page(limit=1), webhook_id=webhook_id, outbox_id=outbox_id)
+    if not found:
+        raise NotFound(
+            f"Webhook {webhook_id} has no delivery {outbox_id}: the list of deliveries says which there are."
+        )
+    return found[0]
+
+
 def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act) -> None:
     """Send an announcement to a receiver once more, with all its retries.
 
@@ -291,11 +301,7 @@ def redeliver(connection: Connection, outbox_id: int, webhook_id: str, act: Act)
     if hook is None:
         raise NotFound(f"There is no webhook {webhook_id[:60]!r}: the list of webhooks says which there are.")
     mine = (delivery.c.outbox_id == outbox_id) & (delivery.c.webhook_id == hook.id)
-    row = connection.execute(select(delivery.c.next_at).where(mine)).first()
-    if row is None:
-        raise NotFound(
-            f"Webhook {hook.id} has no delivery {outbox_id}: the list of deliveries says which there are."
-        )
+    find_delivery(connection, outbox_id, hook.id)
     again = mine & delivery.c.next_at.is_(None)
     fresh = {"attempts": 0, "next_at": act.at, "delivered_at": None, "status": None, "error": None}
     if not connection.execute(update(delivery).where(again).values(**fresh)).rowcount:

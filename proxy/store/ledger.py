@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.core.records import Kind
+from proxy.core.records import Kind, Role
 from proxy.store import Conflict, NotFound
 from proxy.store.archives import need_lines
 from proxy.store.database import reading
@@ -232,6 +232,17 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
     if not found:
         raise NotFound(f"There is no entry {entry_id} in the ledger: its list says which there are.")
     return found[0]
+
+
+def corrections_of(connection: Connection, entry: Booked) -> list[int]:
+    """Return the ids of the entries that correct this one: its reversal, and what stands in its place."""
+    of = ledger_entry.c
+    reverses = (of.role == Role.REVERSAL) & (of.corrects == entry.id)  # as its index says it
+    found = set(connection.execute(select(of.id).where(reverses)).scalars())
+    if entry.session_id is not None:
+        replaces = (of.session_id == entry.session_id) & (of.corrects == entry.id)
+        found |= set(connection.execute(select(of.id).where(replaces)).scalars())
+    return sorted(found)
 
 
 def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> list[Booked]:

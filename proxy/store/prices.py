@@ -64,6 +64,12 @@ def find_card(connection: Connection, card_id: str, within: Within = None) -> Ra
     return _card(row, _prices(connection, rate_price.c.rate_card_id == card_id))
 
 
+def added_at(connection: Connection, ids: Iterable[str]) -> dict[str, datetime]:
+    """Return when each of these cards was added, by its id."""
+    found = select(rate_card.c.id, rate_card.c.created_at).where(rate_card.c.id.in_(sorted(set(ids))))
+    return {row.id: row.created_at for row in connection.execute(found)}
+
+
 def cards_of(connection: Connection, ids: Iterable[str]) -> dict[str, RateCard]:
     """Return those of these cards that there are, by their ids."""
     wanted = sorted(set(ids))

@@ -19,9 +19,10 @@ from proxy.store.changes import bump, lock
 from proxy.store.instants import format_instant
 from proxy.store.keys import hash_secret, new_secret, shown_prefix
 from proxy.store.pages import EVERYTHING, Page, Within
-from proxy.store.schema import api_key, api_token, project, tenant
+from proxy.store.schema import api_key, api_token, key_rotation, project, tenant
 
 NAME_CHARS_MAX = 100
+_JOINED = ("tenant", "project", "replaces", "replaced_by")  # of a key, from other tables than its own
 TAGS_MAX = 8
 TAG_CHARS_MAX = 200
 
@@ -63,6 +64,8 @@ class Key:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    replaces: str | None = None  # the id of the key that this one was made for by a rotation
+    replaced_by: str | None = None
 
 
 # --- Tenants
@@ -292,10 +295,14 @@ def _one_of(tenant_id: ColumnElement[Any], within: Within) -> ColumnElement[bool
 def _keys() -> Select[Any]:
     columns = [column for column in api_key.c if column is not api_key.c.secret_hmac]
     names = (tenant.c.name.label("tenant"), project.c.name.label("project"))
+    made, gone = key_rotation.alias(), key_rotation.alias()  # this key was made by it, or is replaced by it
+    links = (made.c.old_key_id.label("replaces"), gone.c.new_key_id.label("replaced_by"))
     return (
-        select(*columns, *names)
+        select(*columns, *names, *links)
         .join(tenant, tenant.c.id == api_key.c.tenant_id)
         .join(project, project.c.id == api_key.c.project_id, isouter=True)
+        .join(made, made.c.new_key_id == api_key.c.id, isouter=True)
+        .join(gone, gone.c.old_key_id == api_key.c.id, isouter=True)
     )
 
 
@@ -304,7 +311,7 @@ def _key(row: Row[Any]) -> Key:
 
 
 def _key_row(key: Key) -> dict[str, object]:
-    return {name: getattr(key, name) for name in Key.__slots__ if name not in ("tenant", "project")}
+    return {name: getattr(key, name) for name in Key.__slots__ if name not in _JOINED}
 
 
 def _noted(key: Key) -> dict[str, object]:

@@ -74,9 +74,32 @@ def test_keys_for_people(talkmeter: Talkmeter) -> None:
     assert "Revoked" in talkmeter("key", "list").out
 
 
+def test_a_key_is_rotated(talkmeter: Talkmeter) -> None:
+    talkmeter("tenant", "create", "acme")
+    old = talkmeter("key", "create", "--tenant", "acme", "--name", "shop", "--json").json
+    talkmeter("limit", "set", "sessions", "3", "--tenant", "acme", "--key", old["id"])
+    budget = ("--amount", "5", "--window", "day", "--key", old["id"])
+    talkmeter("budget", "set", *budget)
+    done = talkmeter("key", "rotate", old["id"], "--overlap", "2h", "--reason", "leaked", "--json").json
+    assert (done["replaces"], done["name"], done["limits"]) == (old["id"], "shop", ["sessions"])
+    lasts = datetime.fromisoformat(done["old"]["expires_at"]) - datetime.fromisoformat(done["created_at"])
+    assert (lasts.total_seconds(), done["old"]["replaced_by"]) == (7_200, done["id"])
+    assert done["secret"].startswith("tm_") and done["secret"] != old["secret"] and len(done["budgets"]) == 1
+    said = talkmeter("key", "rotate", done["id"], "--overlap", "0s").out
+    assert f"takes the place of {done['id']}, which works until " in said and "  tm_" in said
+    assert "it was given: sessions." in said and "that count from nothing: bud_" in said
+    table = talkmeter("key", "list").out
+    assert "Replaced by" in table and done["id"] in table
+    acts = talkmeter("audit", "list", "--action", "key.rotate", "--object", old["id"], "--json").json
+    assert [one["reason"] for one in acts] == ["leaked"]
+    assert "rotate that one" in talkmeter.fails("key", "rotate", old["id"])
+
+
 @pytest.mark.parametrize(
     ("words", "problem", "code"),
     [
+        (("key", "rotate", "key_0", "--overlap", "soon"), "no length of time, such as 24h", 2),
+        (("key", "rotate", "key_0"), "There is no key 'key_0'", 1),
         (("key", "create", "--tenant", "none"), "There is no tenant 'none'", 1),
         (("key", "create", "--tenant", "acme", "--expires", "2020-01-01"), "expired already", 1),
         (("key", "create", "--tenant", "acme", "--expires", "soon"), "'soon' is not a time", 2),

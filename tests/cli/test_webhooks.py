@@ -91,3 +91,16 @@ def test_every_act_says_who_what_and_why(talkmeter: Talkmeter, database: Engine)
     assert (delete["before"], delete["after"]) == (noted, None)
     assert {one["actor"] for one in listed.json} == {f"cli:{getpass.getuser()}@{socket.gethostname()}"}
     assert not [secret for secret in (made["secret"], new["secret"], "hidden") if secret in listed.out]
+
+
+def test_a_webhook_is_tried_out(talkmeter: Talkmeter) -> None:
+    made = talkmeter("webhook", "create", "--url", URL, "--kind", "budget.cut", "--json").json
+    said = talkmeter("webhook", "test", made["id"]).out
+    sent = talkmeter("webhook", "test", made["id"], "--reason", "set up", "--json").json
+    assert f"Test {sent['id'] - 1} to webhook {made['id']} is due now." in said
+    assert (sent["kind"], sent["state"], sent["attempts"]) == ("webhook.test", "pending", 0)
+    listed = talkmeter("webhook", "deliveries", "--json").json
+    assert [one["id"] for one in listed] == [sent["id"], sent["id"] - 1]
+    assert "There is no webhook 'whk_0'" in talkmeter.fails("webhook", "test", "whk_0")
+    (act,) = talkmeter("audit", "list", "--action", "webhook.test", "--limit", "1", "--json").json
+    assert (act["object"], act["reason"], act["after"]) == (made["id"], "set up", {"delivery": sent["id"]})

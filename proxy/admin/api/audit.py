@@ -1,12 +1,14 @@
 """`/audit`: who changed what, when and why."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from proxy.admin.api.models import At, Nothing, Output, Paged, PeriodParams, TenantPageParams
+from pydantic import Field
+
+from proxy.admin.api.models import At, Nothing, Output, Paged, PeriodParams, TenantPageParams, Text
 from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import period
 from proxy.admin.api.routes import FINANCE_READERS, Answer, Call, Route
-from proxy.store.audit import page_of_audit
+from proxy.store.audit import ACTOR_CHARS_MAX, Which, page_of_audit
 
 
 class NotedOut(Output):
@@ -27,14 +29,28 @@ class NotedOut(Output):
 class AuditParams(TenantPageParams, PeriodParams):
     """Which acts."""
 
+    actor: Annotated[
+        Text | None,
+        Field(min_length=1, max_length=ACTOR_CHARS_MAX, description="Only of this actor, or `user:*`."),
+    ] = None
+    action: Annotated[
+        Text | None, Field(min_length=1, max_length=ACTOR_CHARS_MAX, description="`key.revoke`, or `key.*`.")
+    ] = None
+    object: Annotated[
+        Text | None, Field(min_length=1, max_length=ACTOR_CHARS_MAX, description="Only about this id.")
+    ] = None
+
 
 def list_acts(call: Call[AuditParams, Nothing]) -> Answer:
     """Answer with a page of acts, the newest first."""
     start, end = period(call.params, call.context.zone)
     tenant_id = call.tenant_id(call.params.tenant)
+    which = Which(call.params.actor, call.params.action, call.params.object)
     return paged(
         call,
-        lambda page: page_of_audit(call.connection, page, tenant_id=tenant_id, start=start, end=end),
+        lambda page: page_of_audit(
+            call.connection, page, tenant_id=tenant_id, start=start, end=end, which=which
+        ),
         key=lambda one: (one.id,),
         kinds=(int,),
         show=NotedOut.model_validate,

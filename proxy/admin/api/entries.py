@@ -89,6 +89,12 @@ class EntryOut(Output):
     lines: list[LineOut]
 
 
+class EntryWhole(EntryOut):
+    """A ledger entry, with what came of it later."""
+
+    corrected_by: list[int] = Field(description="The entries that take it back, or stand in its place.")
+
+
 class FilterParams(PeriodParams):
     """Which entries."""
 
@@ -157,7 +163,9 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
 def show_entry(call: Call[EntryPath, Nothing]) -> Answer:
     """Answer with one entry."""
     found = ledger.find_entry(call.connection, call.params.entry_id, call.within)
-    return Answer(shown(found, call.caller.role))
+    corrected_by = ledger.corrections_of(call.connection, found)
+    fields = shown(found, call.caller.role).model_dump()
+    return Answer(EntryWhole(**fields, corrected_by=corrected_by))
 
 
 def shown(entry: Booked, role: TokenRole) -> EntryOut:
@@ -189,10 +197,10 @@ ROUTES = (
     Route(
         method="GET",
         path="/ledger/{entry_id}",
-        summary="Show a ledger entry",
+        summary="Show a ledger entry, and what corrects it",
         roles=EVERYONE,
         handler=show_entry,
         params=EntryPath,
-        result=EntryOut,
+        result=EntryWhole,
     ),
 )

@@ -1,9 +1,9 @@
 """`/keys`: API keys, what an app proves its tenant with."""
 
-from datetime import UTC
-from typing import Annotated
+from datetime import UTC, timedelta
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from proxy.admin.api.models import (
     At,
@@ -13,6 +13,7 @@ from proxy.admin.api.models import (
     Nothing,
     Output,
     Paged,
+    Reason,
     TenantPageParams,
     Text,
     Time,
@@ -20,7 +21,8 @@ from proxy.admin.api.models import (
 from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import instant
 from proxy.admin.api.routes import ADMINS, READERS, Answer, Call, Route
-from proxy.store import tenants
+from proxy.store import key_rotation, tenants
+from proxy.store.key_rotation import OVERLAP, OVERLAP_MAX
 from proxy.store.tenants import NAME_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX
 
 SHOWN_ONCE = (
@@ -43,6 +45,8 @@ class KeyOut(Output):
     created_at: At
     expires_at: At | None
     revoked_at: At | None
+    replaces: str | None = Field(description="The key in whose place this one was made, by rotating it.")
+    replaced_by: str | None = Field(description="The key that was made in this one's place.")
 
 
 class KeyMade(KeyOut):
@@ -68,6 +72,40 @@ class KeyPath(Input):
     """Which key."""
 
     key_id: Id
+
+
+class KeyRotation(Input):
+    """How long the old key works beside the new one: so many seconds, or until an instant."""
+
+    overlap_s: Annotated[
+        int | None,
+        Field(ge=0, le=int(OVERLAP_MAX.total_seconds()), description="A day if neither is given."),
+    ] = None
+    until: Annotated[Time | None, Field(description="From when on the old key is refused.")] = None
+    expires_at: Annotated[
+        Time | None,
+        Field(
+            description="From when on the new key is refused; else it lives as long as the old one was to."
+        ),
+    ] = None
+    reason: Reason | None = None
+
+    @model_validator(mode="after")
+    def _ends_once(self) -> Self:
+        if self.overlap_s is not None and self.until is not None:
+            raise ValueError("the old key ends once: give overlap_s or until")
+        return self
+
+
+class KeyRotated(KeyMade):
+    """A new API key in the place of another, and what it has of that one's."""
+
+    old: KeyOut
+    limits: list[str] = Field(description="The names of the limits that it was given.")
+    models: list[str] = Field(description="What it was given rules about.")
+    budgets: list[str] = Field(
+        description="The ids of the budgets that it was given; they count from nothing."
+    )
 
 
 def list_keys(call: Call[TenantPageParams, Nothing]) -> Answer:
@@ -109,6 +147,31 @@ def revoke_key(call: Call[KeyPath, Nothing]) -> Answer:
     return Answer(KeyOut.model_validate(tenants.revoke_key(call.connection, found.id, call.act())))
 
 
+def rotate_key(call: Call[KeyPath, KeyRotation]) -> Answer:
+    """Make a key in another's place."""
+    found, wanted = tenants.find_key(call.connection, call.params.key_id, call.within), call.body
+    until = instant("body", "until", wanted.until, UTC)
+    if until is None:
+        until = call.at + (OVERLAP if wanted.overlap_s is None else timedelta(seconds=wanted.overlap_s))
+    done, secret = key_rotation.rotate_key(
+        call.connection,
+        call.context.pepper(),
+        found.id,
+        until=until,
+        expires_at=instant("body", "expires_at", wanted.expires_at, UTC),
+        act=call.act(),
+    )
+    shown = KeyRotated(
+        **KeyOut.model_validate(done.new).model_dump(),
+        secret=secret,
+        old=KeyOut.model_validate(done.old),
+        limits=list(done.limits),
+        models=list(done.models),
+        budgets=list(done.budgets),
+    )
+    return Answer(shown, 201, {"Location": f"/api/v1/keys/{done.new.id}"}, secret="secret")
+
+
 ROUTES = (
     Route(
         method="GET",
@@ -148,5 +211,17 @@ ROUTES = (
         params=KeyPath,
         result=KeyOut,
         reasons=True,
+    ),
+    Route(
+        method="POST",
+        path="/keys/{key_id}/rotate",
+        summary="Make a key in another's place; both work for a while, and its secret is shown this once",
+        roles=ADMINS,
+        handler=rotate_key,
+        params=KeyPath,
+        body=KeyRotation,
+        result=KeyRotated,
+        status=201,
+        creates=True,
     ),
 )

@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -26,7 +27,7 @@ from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import instant
 from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS, Answer, Call, Route
-from proxy.core.rating import RateCard
+from proxy.core.rating import Price, RateCard
 from proxy.core.usage import Meter
 from proxy.store import prices
 from proxy.store.card_files import (
@@ -39,6 +40,7 @@ from proxy.store.card_files import (
     parse_price,
     price_text,
 )
+from proxy.store.pages import Page
 
 IMPORT_BYTES_MAX = 8 * 1024 * 1024
 IMPORT_CARDS_MAX = 10_000
@@ -71,6 +73,7 @@ class CardOut(Output):
     provider: str
     model: str
     effective_from: At
+    added_at: At
     source: str
     owner: str = Field(description="`public`, `contract`, or the id of the tenant that it was agreed with.")
     prices: dict[str, PriceOut]
@@ -152,18 +155,22 @@ class CardPath(Input):
 
 def list_cards(call: Call[CardParams, Nothing]) -> Answer:
     """Answer with a page of cards, past and future ones too, by id."""
+    added: dict[str, datetime] = {}
+
+    def fetch(page: Page) -> list[RateCard]:
+        cards = prices.page_of_cards(call.connection, page, call.params.model)
+        added.update(prices.added_at(call.connection, [one.id for one in cards]))
+        return cards
+
     return paged(
-        call,
-        lambda page: prices.page_of_cards(call.connection, page, call.params.model),
-        key=lambda one: (one.id,),
-        kinds=(str,),
-        show=_shown,
+        call, fetch, key=lambda one: (one.id,), kinds=(str,), show=lambda one: _shown(one, added[one.id])
     )
 
 
 def show_card(call: Call[CardPath, Nothing]) -> Answer:
     """Answer with one card."""
-    return Answer(_shown(prices.find_card(call.connection, call.params.card_id, call.within)))
+    found = prices.find_card(call.connection, call.params.card_id, call.within)
+    return Answer(_shown(found, prices.added_at(call.connection, [found.id])[found.id]))
 
 
 def add_cards(call: Call[Nothing, CardsNew]) -> Answer:
@@ -199,12 +206,22 @@ def change_price(call: Call[Nothing, PriceChange]) -> Answer:
     return _imported(imported)
 
 
-def _shown(card: RateCard) -> CardOut:
-    texts = {meter.value: price_text(price) for meter, price in sorted(card.prices.items())}
+def _shown(card: RateCard, added_at: datetime) -> CardOut:
     shown: dict[str, Any] = {
         name: getattr(card, name) for name in ("id", "provider", "model", "effective_from", "source", "owner")
     }
-    return CardOut(**shown, prices={meter: PriceOut(usd=usd, per=per) for meter, (usd, per) in texts.items()})
+    return CardOut(**shown, added_at=added_at, prices=priced(card.prices))
+
+
+def priced(found: Mapping[Meter, Price]) -> dict[str, PriceOut]:
+    """Return prices as people write them, by their meter."""
+    return {meter.value: price_out(price) for meter, price in sorted(found.items())}
+
+
+def price_out(price: Price) -> PriceOut:
+    """Return a price as people write it."""
+    usd, per = price_text(price)
+    return PriceOut(usd=usd, per=per)
 
 
 def _imported(imported: prices.Imported) -> Answer:

@@ -14,6 +14,7 @@ from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.verifying import Verifier
+from proxy.core.anomaly import Sensitivity
 from proxy.exports.formats import Format
 from proxy.exports.table import Table
 from proxy.store.audit import Act
@@ -55,6 +56,7 @@ class Context:
     pepper: Callable[[], bytes]
     reconciler: Reconciler
     verifier: Verifier
+    sensitivity: Sensitivity  # to unusual hours
 
 
 @dataclass(frozen=True, slots=True)

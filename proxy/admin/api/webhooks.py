@@ -24,6 +24,7 @@ from proxy.admin.api.routes import ADMINS, READERS, Answer, Call, Route
 from proxy.core.announced import Announced
 from proxy.store import webhooks as store
 from proxy.store.deliveries import page_of_deliveries, redeliver
+from proxy.store.webhook_tests import send_test
 from proxy.store.webhooks import Webhook
 
 URL_CHARS_MAX = 2_000
@@ -157,6 +158,12 @@ def deliver_again(call: Call[DeliveryPath, Nothing]) -> Answer:
     return Answer(Again(webhook_id=hook.id, alert_id=call.params.alert_id), 202)
 
 
+def try_out(call: Call[WebhookPath, Nothing]) -> Answer:
+    """Send a test to a webhook."""
+    sent = send_test(call.connection, call.params.webhook_id, call.act(), call.within)
+    return Answer(DeliveryOut.model_validate(sent), 202)
+
+
 def _find(call: Call[WebhookPath, Nothing]) -> Webhook:
     return store.find_webhook(call.connection, call.params.webhook_id, call.within)
 
@@ -214,6 +221,18 @@ ROUTES = (
         handler=rotate_webhook,
         params=WebhookPath,
         result=WebhookMade,
+        creates=True,
+        reasons=True,
+    ),
+    Route(
+        method="POST",
+        path="/webhooks/{webhook_id}/test",
+        summary="Send a test to a webhook, as all announcements are sent",
+        roles=ADMINS,
+        handler=try_out,
+        params=WebhookPath,
+        result=DeliveryOut,
+        status=202,
         creates=True,
         reasons=True,
     ),

@@ -31,7 +31,7 @@ from proxy.store.schema.ledger import (
     session,
 )
 from proxy.store.schema.limits import limit_rule, model_rule
-from proxy.store.schema.payers import api_key, end_user, project, tenant
+from proxy.store.schema.payers import api_key, end_user, key_rotation, project, tenant
 from proxy.store.schema.periods import ledger_period, statement, statement_line
 from proxy.store.schema.prices import markup, rate_card, rate_price
 from proxy.store.schema.reconciliation import (
@@ -64,6 +64,7 @@ __all__ = [
     "entry_conflict",
     "instance",
     "journal_checkpoint",
+    "key_rotation",
     "lease",
     "ledger_archive",
     "ledger_archive_block",

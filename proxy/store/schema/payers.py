@@ -39,6 +39,15 @@ api_key = Table(
     Column("revoked_at", Instant),
 )
 
+# Which key takes the place of which. Both work until the old one expires.
+key_rotation = Table(
+    "key_rotation",
+    metadata,
+    Column("old_key_id", Words, ForeignKey("api_key.id"), primary_key=True),
+    Column("new_key_id", Words, ForeignKey("api_key.id"), nullable=False, unique=True),
+    Column("rotated_at", Instant, nullable=False),
+)
+
 end_user = Table(
     "end_user",
     metadata,

@@ -1,12 +1,14 @@
 """`/alerts`: announcements as they were made, and which are asked for."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from proxy.admin.config import BillConfig
 from proxy.store.database import writing
 from proxy.store.outbox import Announcement, announce
 from proxy.store.tokens import TokenRole
-from tests.admin.api.asking import Asking
+from tests.admin.api.asking import Asking, asking
 
 FIRST = datetime(2099, 11, 1, tzinfo=UTC)  # what is old is not kept
 
@@ -46,3 +48,17 @@ async def test_which_are_asked_for(api: Asking) -> None:
     await api.refused(404, gone, "GET", f"/alerts/{ids['c']}", token=confined)
     await api.refused(404, "There is no alert 99", "GET", "/alerts/99")
     await api.refused(422, "#/kind", "GET", "/alerts", params={"kind": "report.scheduled"})
+
+
+async def test_the_rules_that_the_settings_make(tmp_path: Path, sqlite_url: str) -> None:
+    bill = BillConfig(usd=3, percent=2)
+    async with asking(tmp_path, sqlite_url, anomaly_usd=7, anomaly_deviations=4, bill=bill) as api:
+        assert await api.done("GET", "/alert-rules", token=api.token(TokenRole.FINANCE)) == {
+            "anomaly_floor_nanousd": 7_000_000_000,
+            "anomaly_floor_usd": "7.000000000",
+            "anomaly_deviations": 4,
+            "anomaly_weeks": 4,
+            "unexplained_limit_nanousd": 3_000_000_000,
+            "unexplained_limit_usd": "3.000000000",
+            "unexplained_percent": 2,
+        }

@@ -50,6 +50,16 @@ async def test_which_are_asked_for(api: Asking) -> None:
         ({"from": noon, "to": after}, [at == NOW for at in times]),
         ({"from": after}, [at > NOW for at in times]),
         ({"to": noon}, [at < NOW for at in times]),
+        ({"actor": "test"}, [one["actor"] == "test" for one in acts]),
+        ({"actor": "tes"}, [False for one in acts]),
+        ({"actor": "api:*"}, [one["actor"].startswith("api:") for one in acts]),
+        ({"actor": "API:*"}, [False for one in acts]),
+        ({"action": "tenant.*"}, [one["action"] == "tenant.create" for one in acts]),
+        ({"action": "key.create"}, [one["action"] == "key.create" for one in acts]),
+        ({"action": "%"}, [False for one in acts]),
+        ({"action": "*"}, [True for one in acts]),
+        ({"object": acts[0]["object"]}, [one["object"] == acts[0]["object"] for one in acts]),
+        ({"actor": "test", "action": "key.*"}, [one["action"] == "key.create" for one in acts]),
     ):
         found = [one for one, is_wanted in zip(acts, wanted, strict=True) if is_wanted]
         assert (await api.done("GET", "/audit", params=params))["data"] == found, params

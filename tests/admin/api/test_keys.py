@@ -1,5 +1,7 @@
 """`/keys`."""
 
+from datetime import UTC, datetime, timedelta
+
 from sqlalchemy import select
 
 from proxy.store.database import reading
@@ -49,3 +51,42 @@ async def test_what_cannot_be_made(api: Asking) -> None:
     hostile = {"tenant": "acme", "expires_at": "soon", "tags": {"": "x"}}
     wrong = await api.problem(422, "POST", "/keys", hostile)
     assert [one["pointer"] for one in wrong["errors"]] == ["#/expires_at", "#/tags/"]
+
+
+async def test_rotated(api: Asking) -> None:
+    await api.done("POST", "/tenants", {"name": "acme"})
+    old = await api.done("POST", "/keys", {"tenant": "acme", "project": "web", "name": "shop"})
+    await api.done("PUT", f"/limits/{old['id']}/sessions", {"value": "3"})
+    await api.done("PUT", f"/models/{old['id']}/gpt-realtime", {"allowed": True})
+    budget = {"scope": "key", "key": old["id"], "window": "month", "amount_usd": "50"}
+    await api.done("POST", "/budgets", budget)
+    path = f"/keys/{old['id']}/rotate"
+    until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%dT00:00:00Z")
+    answered = await api("POST", path, {"until": until, "reason": "leaked"}, Idempotency_Key="r")
+    made = answered.json
+    assert answered.status == 201 and looks_like_secret(made["secret"])
+    again = await api("POST", path, {"until": until, "reason": "leaked"}, Idempotency_Key="r")
+    assert again.json == made | {"secret": None} and again.headers["Idempotency-Replayed"] == "true"
+    shown = await api.done("GET", f"/keys/{made['id']}")
+    assert answered.place == f"/keys/{made['id']}" and shown["replaces"] == old["id"]
+    assert (shown["project"], shown["name"], shown["replaced_by"]) == ("web", "shop", None)
+    assert made["old"] == await api.done("GET", f"/keys/{old['id']}")
+    assert (made["old"]["expires_at"], made["old"]["replaced_by"]) == (until, made["id"])
+    assert (made["limits"], made["models"]) == (["sessions"], ["gpt-realtime"])
+    copied = await api.done("GET", f"/budgets/{made['budgets'][0]}")
+    assert (copied["api_key_id"], copied["amount_usd"]) == (made["id"], "50.000000000")
+    assert api.audit()[-1] == ("api:admin-token", "key.rotate", "leaked")
+    await api.refused(409, f"was replaced by {made['id']} already", "POST", path, {})
+    both = {"overlap_s": 1, "until": "2026-12-01"}
+    await api.refused(422, "give overlap_s or until", "POST", f"/keys/{made['id']}/rotate", both)
+    await api.refused(422, "#/overlap_s", "POST", path, {"overlap_s": 90 * 86_400 + 1})
+
+
+async def test_rotated_for_a_day_unless_told_otherwise(embedded: Asking) -> None:
+    await embedded.done("POST", "/tenants", {"name": "acme"})
+    for body, seconds in (({}, 86_400), ({"overlap_s": 60}, 60), ({"overlap_s": 0}, 0)):
+        old = await embedded.done("POST", "/keys", {"tenant": "acme"})
+        made = await embedded.done("POST", f"/keys/{old['id']}/rotate", body)
+        assert looks_like_secret(made["secret"])
+        lasts = datetime.fromisoformat(made["old"]["expires_at"]) - datetime.fromisoformat(made["created_at"])
+        assert lasts.total_seconds() == seconds

@@ -26,6 +26,8 @@ async def test_cards_are_added_once_and_never_changed(api: Asking) -> None:
     (shown,) = (await api.done("GET", "/rate-cards", params={"model": "talk"}))["data"]
     assert shown == await api.done("GET", f"/rate-cards/{shown['id']}")
     assert (shown["owner"], shown["source"]) == ("public", "a letter")
+    (noted,) = (await api.done("GET", "/audit", params={"action": "prices.import"}))["data"]
+    assert shown["added_at"] == noted["at"], "which is how who added it is found"
     assert shown["prices"] == {
         "audio_out": {"usd": "64.00", "per": "million"},
         "duration_ms": {"usd": "0.017", "per": "minute"},

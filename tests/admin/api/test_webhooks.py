@@ -1,5 +1,6 @@
 """`/webhooks`: secrets that are shown once, URLs that cannot be, and deliveries that are repeated."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +12,10 @@ from proxy.store.deliveries import fan_out
 from proxy.store.outbox import Announcement, announce
 from proxy.store.schema import delivery, webhook
 from proxy.store.tokens import TokenRole
+from proxy.store.webhook_tests import TESTS_PENDING_MAX
 from proxy.store.webhooks import WEBHOOKS_MAX
 from tests.admin.api.asking import Asking
+from tests.announcements import receiver
 
 HOOK: dict[str, Any] = {"url": "https://example.com/hook?canary=1", "tenant": "acme"}
 FAR = datetime(2099, 1, 1, tzinfo=UTC)  # nothing is sent before
@@ -129,3 +132,47 @@ async def test_what_cannot_be_made(embedded: Asking) -> None:
     ours = await embedded.done("POST", "/webhooks", {"url": HOOK["url"]})
     assert (ours["tenant"], ours["tenant_id"]) == (None, None)
     assert [len(page) for page in await embedded.pages("/webhooks", 20)] == [20, 1]
+
+
+async def test_a_test_goes_to_that_one_webhook(api: Asking) -> None:
+    api.books.key("acme")
+    async with receiver() as there:
+        made = await api.done("POST", "/webhooks", HOOK | {"url": there.url, "kinds": ["spend.anomaly"]})
+        other = await api.done("POST", "/webhooks", HOOK | {"url": there.url})
+        path, why = f"/webhooks/{made['id']}/test", "set up"
+        sent = await api("POST", path, Talkmeter_Reason=why, Idempotency_Key="t")
+        again = await api("POST", path, Talkmeter_Reason=why, Idempotency_Key="t")
+        assert (sent.status, again.json) == (202, sent.json)
+        assert (sent.json["kind"], sent.json["attempts"]) == ("webhook.test", 0)
+        (got,) = await there.has(1)
+        async with asyncio.timeout(10):
+            while (delivery := await only(api, made["id"]))["delivered_at"] is None:  # noqa: ASYNC110 (the database changes)
+                await asyncio.sleep(0.05)
+    assert len(there.got) == 1 and got.is_signed_with(made["secret"])
+    assert got.id == sent.json["message_id"] == delivery["message_id"]
+    assert got.json["type"] == "webhook.test"
+    assert got.json["data"] == {
+        "webhook_id": made["id"],
+        "tenant_id": made["tenant_id"],
+        "message": "This is a test: nothing has happened.",
+    }
+    assert (delivery["id"], delivery["attempts"], delivery["status"]) == (sent.json["id"], 1, 200)
+    assert (await api.done("GET", f"/webhooks/{other['id']}/deliveries"))["data"] == []
+    assert (await api.done("GET", "/alerts"))["data"] == [], "nothing has happened"
+    await api.problem(404, "GET", f"/alerts/{delivery['id']}")
+    act = (await api.acts())[0]
+    assert (act["action"], act["object"], act["reason"]) == ("webhook.test", made["id"], why)
+
+
+async def only(api: Asking, webhook_id: str) -> Any:
+    (found,) = (await api.done("GET", f"/webhooks/{webhook_id}/deliveries"))["data"]
+    return found
+
+
+async def test_tests_that_fail_are_not_piled_up(embedded: Asking) -> None:
+    made = await embedded.done("POST", "/webhooks", {"url": "http://127.0.0.1:1/"})
+    path = f"/webhooks/{made['id']}/test"
+    for _ in range(TESTS_PENDING_MAX):
+        await embedded.done("POST", path)
+    await embedded.refused(409, "are still being tried: its deliveries say why", "POST", path)
+    await embedded.problem(404, "POST", "/webhooks/whk_0/test")

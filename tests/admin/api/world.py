@@ -1,5 +1,6 @@
 """A filled database to ask about, and one request for every route."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from proxy.core.usage import Meter
 from proxy.store.adjustments import Adjustment
 from proxy.store.approvals import Approval
 from proxy.store.audit import Act
+from proxy.store.card_files import FORMAT
 from proxy.store.chain import chain
 from proxy.store.database import reading, writing
 from proxy.store.deliveries import fan_out
@@ -91,6 +93,7 @@ class World:
             "POST /keys": Ask("/keys", {"tenant": of}),
             "GET /keys/{key_id}": Ask(f"/keys/{self.key}"),
             "DELETE /keys/{key_id}": Ask(f"/keys/{self.key}"),
+            "POST /keys/{key_id}/rotate": Ask(f"/keys/{self.key}/rotate", {"overlap_s": 60}),
             "GET /budgets": Ask("/budgets", params={"tenant": of}),
             "POST /budgets": Ask("/budgets", budget),
             "GET /budgets/{budget_id}": Ask(f"/budgets/{self.budget}"),
@@ -99,6 +102,7 @@ class World:
             ),
             "DELETE /budgets/{budget_id}": Ask(f"/budgets/{self.budget}", etag_of=f"/budgets/{self.budget}"),
             "POST /budgets/{budget_id}/raises": Ask(f"/budgets/{self.budget}/raises", raised),
+            "GET /budgets/history": Ask("/budgets/history", params={"tenant": of, "amount_usd": "5"}),
             "GET /limits": Ask("/limits", params={"tenant": of}),
             "GET /limits/{owner_id}/{name}": Ask(limit),
             "PUT /limits/{owner_id}/{name}": Ask(limit, {"value": "9"}, etag_of=limit),
@@ -109,6 +113,11 @@ class World:
             "DELETE /models/{owner_id}/{model}": Ask(model, etag_of=model),
             "GET /rate-cards": Ask("/rate-cards", names_acme=False),
             "POST /rate-cards": Ask("/rate-cards", {"cards": [card]}, names_acme=False),
+            "POST /rate-cards/diff": Ask(
+                "/rate-cards/diff",
+                {"format": "json", "text": json.dumps({"format": FORMAT, "cards": [card]})},
+                names_acme=False,
+            ),
             "GET /rate-cards/{card_id}": Ask(f"/rate-cards/{self.card}"),
             "POST /rate-cards/prices": Ask(
                 "/rate-cards/prices", {"model": "n", "meter": "text_in", "usd": "1"}, names_acme=False
@@ -169,12 +178,14 @@ class World:
             "POST /approvals/{approval_id}/approve": Ask(f"{approval}/approve"),
             "POST /approvals/{approval_id}/reject": Ask(f"{approval}/reject"),
             "GET /alerts": Ask("/alerts", params={"tenant": of}),
+            "GET /alert-rules": Ask("/alert-rules", names_acme=False),
             "GET /alerts/{alert_id}": Ask(f"/alerts/{self.alert}"),
             "GET /webhooks": Ask("/webhooks", params={"tenant": of}),
             "POST /webhooks": Ask("/webhooks", {"url": "https://example.com/hook", "tenant": of}),
             "GET /webhooks/{webhook_id}": Ask(f"/webhooks/{self.webhook}"),
             "DELETE /webhooks/{webhook_id}": Ask(f"/webhooks/{self.webhook}"),
             "POST /webhooks/{webhook_id}/rotate": Ask(f"/webhooks/{self.webhook}/rotate"),
+            "POST /webhooks/{webhook_id}/test": Ask(f"/webhooks/{self.webhook}/test"),
             "GET /webhooks/{webhook_id}/deliveries": Ask(deliveries),
             "POST /webhooks/{webhook_id}/deliveries/{alert_id}": Ask(f"{deliveries}/{self.alert}"),
             "GET /audit": Ask("/audit", params={"tenant": of}),
