@@ -51,7 +51,7 @@ def _ids(connection: Connection, scope: Scope, tenant: str | None, name: str | N
     if scope is Scope.KEY and tenant is None:
         tenant = find_key(connection, name or "").tenant_id
     owner = None if tenant is None else find_tenant(connection, tenant)
-    return {"tenant_id": owner and owner.id, **owner_ids(connection, scope, owner, name)}
+    return {"tenant_id": None if owner is None else owner.id, **owner_ids(connection, scope, owner, name)}
 
 
 def _row(one: Any) -> tuple[object, ...]:

@@ -105,7 +105,9 @@ def owner_of_id(connection: Connection, owner_id: str, within: Within = None) ->
     of_tenant = connection.execute(select(tenant.c.id, tenant.c.name).where(tenant.c.id == owner_id)).first()
     found = of_key or of_tenant
     if found is None or not is_within(found.id, within):
-        raise NotFound(f"There is no tenant and no key with the id {owner_id[:NAME_CHARS_MAX]!r}.")
+        raise NotFound(
+            f"There is no such owner: no tenant and no key with the id {owner_id[:NAME_CHARS_MAX]!r}."
+        )
     return Owner(found.id, found.name, owner_id if of_key else None)
 
 
@@ -217,13 +219,16 @@ def find_limit(connection: Connection, owner: Owner, name: LimitName) -> LimitRo
 
 
 def list_limits(
-    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+    connection: Connection,
+    tenant_name: str | None = None,
+    page: Page = EVERYTHING,
+    owner_id: str | None = None,
 ) -> list[LimitRow]:
-    """Return the limits of one tenant and its keys, or of all: a tenant's own before its keys'.
+    """Return the limits of one tenant and its keys, of one owner, or of all: a tenant's own first.
 
     A page of them by the owner's id and the name.
     """
-    rows = connection.execute(_owned(connection, limit_rule, limit_rule.c.name, tenant_name, page))
+    rows = connection.execute(_owned(connection, limit_rule, limit_rule.c.name, tenant_name, page, owner_id))
     order = list(LimitName)
     known = [row for row in rows if row.name in order]
     found = [_limit_row(_owner(row), LimitName(row.name), row.value) for row in known]
@@ -320,13 +325,16 @@ def find_model(connection: Connection, owner: Owner, model: str) -> ModelRow:
 
 
 def list_models(
-    connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING
+    connection: Connection,
+    tenant_name: str | None = None,
+    page: Page = EVERYTHING,
+    owner_id: str | None = None,
 ) -> list[ModelRow]:
-    """Return the model rules of one tenant and its keys, or of all: a tenant's own before its keys'.
+    """Return the model rules of one tenant and its keys, of one owner, or of all: a tenant's own first.
 
     A page of them by the owner's id and the model.
     """
-    rows = connection.execute(_owned(connection, model_rule, model_rule.c.model, tenant_name, page))
+    rows = connection.execute(_owned(connection, model_rule, model_rule.c.model, tenant_name, page, owner_id))
     found = [_model_row(_owner(row), row.model, row.allowed) for row in rows]
     if not page.is_everything:
         return found
@@ -366,11 +374,18 @@ def _checked_model(model: str) -> str:
 
 
 def _owned(
-    connection: Connection, table: Table, name: Column[str], tenant_name: str | None, page: Page
+    connection: Connection,
+    table: Table,
+    name: Column[str],
+    tenant_name: str | None,
+    page: Page,
+    owner_id: str | None,
 ) -> Select[Any]:
     query = select(table, tenant.c.name.label("tenant")).join(tenant, tenant.c.id == table.c.tenant_id)
     if tenant_name is not None:
         query = query.where(table.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
+    if owner_id is not None:
+        query = query.where(table.c.owner_id == owner_of_id(connection, owner_id, page.within).id)
     return page.of(query, table.c.owner_id, name, tenant_id=table.c.tenant_id)
 
 

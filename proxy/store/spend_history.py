@@ -82,7 +82,7 @@ def spend_history(
 
 def owner_ids(
     connection: Connection, scope: Scope, tenant: Tenant | None, name: str | None
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """Return the ids besides its tenant's that a budget of `scope` has, where `name` is its owner's.
 
     An end user who was never there has an id that is nobody's.

@@ -156,7 +156,8 @@ class Seen:
 
     async def event(self) -> tuple[str, str]:
         """Return the next event's name and data; a comment's name is empty."""
-        name, data = "", []
+        name = ""
+        data: list[str] = []
         async with asyncio.timeout(WAIT_S):
             while line := (await self.answer.content.readline()).decode():
                 if line == "\n":

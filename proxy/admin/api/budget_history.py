@@ -106,7 +106,7 @@ def show_history(call: Call[BudgetHistoryParams, Nothing]) -> Answer:
         scope=_scope(params),
         window=params.window,
         amount_nanousd=amount,
-        tenant_id=tenant and tenant.id,
+        tenant_id=None if tenant is None else tenant.id,
         zone=_zone(params.zone),
         **owner_ids(call.connection, _scope(params), tenant, params.named),
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.admin.api.etags import check, etag
-from proxy.admin.api.models import Id, Input, Nothing, Output, Paged, Reason, TenantPageParams, Text
+from proxy.admin.api.models import Id, Input, Nothing, Output, OwnerPageParams, Paged, Reason, Text
 from proxy.admin.api.pages import paged
 from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS, Answer, Call, Route
@@ -54,11 +54,11 @@ class LimitValue(Input):
     reason: Reason | None = None
 
 
-def list_limits(call: Call[TenantPageParams, Nothing]) -> Answer:
+def list_limits(call: Call[OwnerPageParams, Nothing]) -> Answer:
     """Answer with a page of limits, by their owner's id and their name."""
     return paged(
         call,
-        lambda page: store.list_limits(call.connection, call.params.tenant, page),
+        lambda page: store.list_limits(call.connection, call.params.tenant, page, call.params.owner),
         key=lambda one: (one.api_key_id or one.tenant_id, one.name.value),
         kinds=(str, str),
         show=_shown,
@@ -136,7 +136,7 @@ ROUTES = (
         summary="List the limits that are set",
         roles=FINANCE_READERS,
         handler=list_limits,
-        params=TenantPageParams,
+        params=OwnerPageParams,
         result=Paged[LimitOut],
     ),
     Route(

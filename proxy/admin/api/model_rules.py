@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from proxy.admin.api.etags import check, etag
-from proxy.admin.api.models import Id, Input, Model, Nothing, Output, Paged, Reason, TenantPageParams
+from proxy.admin.api.models import Id, Input, Model, Nothing, Output, OwnerPageParams, Paged, Reason
 from proxy.admin.api.pages import paged
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS, Answer, Call, Route
 from proxy.store import limits as store
@@ -37,11 +37,11 @@ class ModelRuleValue(Input):
     reason: Reason | None = None
 
 
-def list_models(call: Call[TenantPageParams, Nothing]) -> Answer:
+def list_models(call: Call[OwnerPageParams, Nothing]) -> Answer:
     """Answer with a page of rules, by their owner's id and the model."""
     return paged(
         call,
-        lambda page: store.list_models(call.connection, call.params.tenant, page),
+        lambda page: store.list_models(call.connection, call.params.tenant, page, call.params.owner),
         key=lambda one: (one.api_key_id or one.tenant_id, one.model),
         kinds=(str, str),
         show=_shown,
@@ -109,7 +109,7 @@ ROUTES = (
         summary="List the rules about models",
         roles=FINANCE_READERS,
         handler=list_models,
-        params=TenantPageParams,
+        params=OwnerPageParams,
         result=Paged[ModelRuleOut],
     ),
     Route(

@@ -149,6 +149,12 @@ class TenantPageParams(PageParams):
     tenant: Annotated[NameOrId | None, Field(description="Only of this tenant (name or id).")] = None
 
 
+class OwnerPageParams(TenantPageParams):
+    """Which page of a list of rules."""
+
+    owner: Annotated[Id | None, Field(description="Only of this tenant or key (its id).")] = None
+
+
 class PeriodParams(Input):
     """Between which instants."""
 

@@ -31,6 +31,11 @@ async def test_set_changed_and_removed(api: Asking) -> None:
     await api.problem(404, "DELETE", of_tenant, If_Match="*")
     await api.problem(412, "PUT", of_tenant, {"value": "2"}, If_Match=changed.etag)
     assert (await api.done("GET", "/limits", params={"tenant": "acme"}))["data"] == [own]
+    for owner, found in ((key.id, [own]), (key.tenant_id, [])):
+        assert (await api.done("GET", "/limits", params={"owner": owner}))["data"] == found
+    await api.refused(
+        404, "no tenant and no key with the id 'key_0'", "GET", "/limits", params={"owner": "key_0"}
+    )
     removed, grown, of_keys, first = (one for one in await api.acts() if one["action"].startswith("limit."))
     assert (removed["action"], removed["reason"], removed["before"]) == (
         "limit.remove",

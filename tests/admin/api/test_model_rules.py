@@ -28,6 +28,8 @@ async def test_set_changed_and_removed(api: Asking) -> None:
     assert await api.done("DELETE", path, If_Match=changed.etag, Talkmeter_Reason="over") == changed.json
     await api.problem(404, "DELETE", path, If_Match="*")
     assert (await api.done("GET", "/models"))["data"] == [own]
+    for owner_id, found in ((key.id, [own]), (key.tenant_id, [])):
+        assert (await api.done("GET", "/models", params={"owner": owner_id}))["data"] == found
     acts = [one for one in await api.acts(tenant="acme") if one["action"].startswith("model.")]
     assert [(one["action"], one["reason"]) for one in acts] == [
         ("model.remove", "over"),

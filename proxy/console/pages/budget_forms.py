@@ -1,0 +1,179 @@
+"""Forms about budgets: from their fields to the API's bodies, and from its problems to their fields."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from proxy.admin.api.problems import Problem
+from proxy.console.pages.budget_words import plain_usd
+from proxy.core.budgets import THRESHOLDS, OnExhausted, OnStoreDown, Scope
+from proxy.core.windows import Window
+
+NAMED = {Scope.PROJECT: "project", Scope.KEY: "key", Scope.END_USER: "end_user"}
+UNLIMITED = "yes"
+OWNER = ("scope", "tenant", "who", "window")  # what stays once a budget is made
+TERMS = (
+    "amount",
+    "unlimited",
+    "zone",
+    "on_exhausted",
+    "thresholds",
+    "forecast_thresholds",
+    "on_store_down",
+    "store_down",
+    "reason",
+)
+_FIELDS = {
+    "amount_usd": "amount",
+    "store_down_usd": "store_down",
+    "from": "starts",
+    "until": "ends",
+} | dict.fromkeys(NAMED.values(), "who")
+
+Texts = dict[str, str]
+Errors = dict[str, str]
+
+
+class NotSaid(Exception):
+    """Raised where a form cannot become a request: `errors` are told at its fields."""
+
+    def __init__(self, errors: Errors) -> None:
+        super().__init__(str(errors))
+        self.errors = errors
+
+
+def blank(query: Mapping[str, str], zone: str) -> Texts:
+    """Return the fields of a new budget, as far as the address says them already."""
+    texts = {
+        "scope": Scope.TENANT.value,
+        "tenant": "",
+        "who": "",
+        "window": Window.MONTH.value,
+        "amount": "",
+        "unlimited": "",
+        "zone": zone,
+        "on_exhausted": OnExhausted.CUT.value,
+        "thresholds": ", ".join(map(str, THRESHOLDS)),
+        "forecast_thresholds": "",
+        "on_store_down": OnStoreDown.TERMINATE.value,
+        "store_down": "",
+        "reason": "",
+    }
+    return texts | {name: query[name] for name in texts if name in query}
+
+
+def filled(budget: Mapping[str, Any]) -> Texts:
+    """Return the fields of a budget that is there."""
+    return {
+        "amount": plain_usd(budget["amount_usd"]),
+        "unlimited": UNLIMITED if budget["amount_usd"] is None else "",
+        "zone": budget["zone"],
+        "on_exhausted": budget["on_exhausted"],
+        "thresholds": ", ".join(map(str, budget["thresholds"])),
+        "forecast_thresholds": ", ".join(map(str, budget["forecast_thresholds"])),
+        "on_store_down": budget["on_store_down"],
+        "store_down": plain_usd(budget["store_down_usd"]) if budget["store_down_nanousd"] else "",
+        "reason": "",
+    }
+
+
+def terms_body(texts: Texts) -> dict[str, Any]:
+    """Return what the API is told of a budget besides whose it is; raises NotSaid."""
+    errors: Errors = {}
+    is_unlimited = bool(texts["unlimited"])
+    if not is_unlimited and not texts["amount"]:
+        errors["amount"] = "Say how many dollars, or that there is no limit."
+    percents = {name: _percents(texts[name]) for name in ("thresholds", "forecast_thresholds")}
+    for name, found in percents.items():
+        if found is None:
+            errors[name] = "Whole percents with commas between them, such as 50, 80, 100; nothing for none."
+    if errors:
+        raise NotSaid(errors)
+    body = {
+        "amount_usd": None if is_unlimited else texts["amount"].removeprefix("$"),
+        "on_exhausted": texts["on_exhausted"],
+        "on_store_down": texts["on_store_down"],
+        **percents,
+    }
+    given = {"zone": texts["zone"], "store_down_usd": texts["store_down"], "reason": texts["reason"]}
+    return body | {name: text for name, text in given.items() if text}
+
+
+def _percents(text: str) -> list[int] | None:
+    parts = [part.strip().removesuffix("%").strip() for part in text.split(",") if part.strip()]
+    return [int(part) for part in parts] if all(part.isascii() and part.isdigit() for part in parts) else None
+
+
+def new_body(texts: Texts) -> dict[str, Any]:
+    """Return the API's body for a new budget; raises NotSaid."""
+    scope = texts["scope"]
+    body = {**terms_body(texts), "scope": scope, "window": texts["window"]}
+    if scope not in (Scope.ORGANISATION, Scope.KEY):
+        if not texts["tenant"]:
+            raise NotSaid({"tenant": "Choose whose it is."})
+        body["tenant"] = texts["tenant"]
+    name = {one.value: name for one, name in NAMED.items()}.get(scope)
+    if name is not None:
+        if not texts["who"]:
+            raise NotSaid({"who": "Say which one."})
+        body[name] = texts["who"]
+    return body
+
+
+def history_params(texts: Texts) -> dict[str, str | None]:
+    """Return what to ask `/budgets/history` about a new budget, as far as it is known."""
+    scope = texts["scope"]
+    name = {one.value: name for one, name in NAMED.items()}.get(scope)
+    is_of_tenant = scope not in (Scope.ORGANISATION, Scope.KEY)
+    return {
+        "scope": scope,
+        "tenant": (texts["tenant"] or None) if is_of_tenant else None,
+        "window": texts["window"],
+        "zone": texts["zone"] or None,
+        "amount_usd": texts["amount"].removeprefix("$") or None,
+        **({name: texts["who"] or None} if name else {}),
+    }
+
+
+def is_asked(texts: Texts) -> bool:
+    """Tell whether it is known whose budget it would be: before that there is no history to tell."""
+    scope = texts["scope"]
+    needs_tenant = scope not in (Scope.ORGANISATION, Scope.KEY)
+    needs_name = scope in list(NAMED)
+    return bool((texts["tenant"] or not needs_tenant) and (texts["who"] or not needs_name))
+
+
+def errors_of(problem: Problem) -> Errors:
+    """Return what a problem says of single fields."""
+    found: Errors = {}
+    for error in problem.errors:
+        name = error.pointer.removeprefix("#").strip("/").split("/")[0]
+        if name:
+            found.setdefault(_FIELDS.get(name, name), error.detail)
+    return found
+
+
+def told(errors: Errors) -> Errors:
+    """Return errors for a template, which asks for every field's."""
+    return defaultdict(str, errors)
+
+
+# --- Instants
+
+
+def instant_text(local: str, zone: str) -> str:
+    """Return what an `<input type="datetime-local">` holds as an instant, read in a zone; else as it is."""
+    try:
+        at = datetime.fromisoformat(local)
+    except ValueError:
+        return local
+    if at.tzinfo is not None:
+        return local
+    return at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+
+
+def texts_of(field: Callable[[str], str], *names: str) -> Texts:
+    """Return the fields of a form that was sent."""
+    return {name: field(name) for name in names}
