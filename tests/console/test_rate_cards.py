@@ -89,9 +89,9 @@ async def test_a_price_is_added_once(api: Asking) -> None:
     form = (await ann.get("/rate-cards/new?model=talk&meter=audio_out")).form("/rate-cards/new")
     assert (form.fields["model"], form.fields["meter"]) == ("talk", "audio_out")
     fields = {"usd": "51.20", "effective_from": "2999-01-01"}
-    done = await ann.submit(form, **fields)
+    done = await ann.submit(form, 303, **fields)
     assert done.place == "/rate-cards/model?provider=openai&model=talk"
-    await ann.submit(form, **fields)
+    await ann.submit(form, 303, **fields)
     _, made = (await api.done("GET", "/rate-cards", params={"model": "talk"}))["data"]
     assert made["prices"]["audio_out"]["usd"] == "51.20" and made["owner"] == "public"
     act = (await api.acts(action="prices.*"))[0]
@@ -145,6 +145,7 @@ async def test_markups(api: Asking) -> None:
     assert [(one["tenant"], one["basis_points"]) for one in found] == [(None, 500), ("acme", 1_500)]
     shown = await ann.get("/rate-cards/markups")
     assert all(one["percent"] in shown.text for one in found) and "all tenants" in shown.text
+    other = shown.form("/rate-cards/markups")
     bad = await ann.submit(other, 404, percent="15", tenant="nobody")
     assert bad.form("/rate-cards/markups").fields["tenant"] == "nobody"
 

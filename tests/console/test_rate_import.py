@@ -1,5 +1,6 @@
 """Importing rate cards: a diff first, and what it has shown is what is added."""
 
+import io
 import json
 from typing import Any
 
@@ -108,7 +109,7 @@ async def send_file(ann: Visitor, form: Form, content: bytes) -> tuple[int, str]
     for name, value in {**form.fields, "format": "json"}.items():
         if name != "file":
             data.add_field(name, value)
-    data.add_field("file", content, filename="cards.json", content_type="application/json")
+    data.add_field("file", io.BytesIO(content), filename="cards.json", content_type="application/json")
     headers = {"Origin": ann.url, "Sec-Fetch-Site": "same-origin", "Cookie": f"{COOKIE}={ann.secret}"}
     async with ann.http.post(f"{ann.url}{PATH}", data=data, headers=headers) as answer:
         return answer.status, await answer.text()

@@ -117,8 +117,8 @@ async def test_a_markup_from_an_instant_on(embedded: Asking) -> None:
     assert "write a percentage, such as 15 or -2.5" in wrong.text
     kept = wrong.form(f"{place}/markups").fields
     assert (kept["percent"], kept["reason"]) == ("much", "a letter")
-    await ann.submit(form, percent="-2.5", reason="a letter", **{"from": "2027-01-01"})
-    await ann.submit(form, percent="-2.5", reason="a letter", **{"from": "2027-01-01"})
+    await ann.submit(form, 303, percent="-2.5", reason="a letter", **{"from": "2027-01-01"})
+    await ann.submit(form, 303, percent="-2.5", reason="a letter", **{"from": "2027-01-01"})
     (one,) = (await embedded.done("GET", "/markups", params={"tenant": "acme"}))["data"]
     assert (one["basis_points"], one["effective_from"]) == (-250, "2027-01-01T00:00:00Z")
     assert one["percent"] in (await ann.get(place)).text
