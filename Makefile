@@ -11,7 +11,7 @@ LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-
 	--no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench faults soak lock venv-run venv-dev clean
+.PHONY: help run test check format bench faults soak shots lock venv-run venv-dev clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 @/p' Makefile | awk -F@ '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -20,12 +20,14 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 	@$(PY) -m proxy demo $(ARGS)
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
+	@sh requirements/chromium.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
+	@sh requirements/chromium.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix
@@ -46,6 +48,10 @@ soak: export TEST_SHARING_RUNS ?= 300
 soak: export TEST_LEDGER_LINES ?= 1000000
 soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; a million lines (two hours)
 	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py $(ARGS)
+
+shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/
+	@sh requirements/chromium.sh
+	@$(PY) -m tests.console.shots
 
 # Development first, running second and held to the same versions, so that what was tested is what
 # runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.

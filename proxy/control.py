@@ -24,7 +24,9 @@ from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
+from proxy.admin.verifying import Verifier
 from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.console.asking import new_http
 from proxy.console.channel import Channel
 from proxy.console.oidc import Provider
 from proxy.console.server import Console
@@ -55,6 +57,7 @@ class ControlPlane:
         self._metrics = ControlMetrics(CollectorRegistry())
         self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._zone = parse_zone(config.period_timezone)
+        self._verifier = Verifier.of(self._engine, self._zone, utc_now)
         self._sensitivity = Sensitivity(config.anomaly_usd * NANOUSD_PER_USD, config.anomaly_deviations)
         self._door = Door(self._engine, config.admin_token, config.key_pepper, utc_now)
         self._api = self._make_api()
@@ -85,7 +88,7 @@ class ControlPlane:
         if self._config.oidc is None:
             yield
             return
-        async with aiohttp.ClientSession() as http:
+        async with new_http() as http:
             self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
             yield
 
@@ -100,6 +103,7 @@ class ControlPlane:
             sensitivity=self._sensitivity,
             four_eyes=FourEyes(config.four_eyes, config.four_eyes_usd * NANOUSD_PER_USD),
             pepper=self._door.pepper,
+            verifier=self._verifier,
         )
         return Api(context, self._door, ROUTES, utc_now)
 
@@ -128,6 +132,7 @@ class ControlPlane:
         timeout = aiohttp.ClientTimeout(total=DATA_PLANE_TIMEOUT_S)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
             yield
+        await asyncio.to_thread(self._verifier.stop)
         self._engine.dispose()
 
     async def _delivering(self, application: web.Application) -> AsyncIterator[None]:

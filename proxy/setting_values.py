@@ -1,6 +1,5 @@
 """What settings may hold: from the text of an environment variable to a value, or to what it should be."""
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -14,14 +13,14 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from proxy.admin.config import Grant
-from proxy.core.mail_relay import parse_relay
+from proxy.core.mail_relay import is_loopback, parse_relay
 
 ISSUER_CHARS_MAX = 200
 TOKEN_CHARS_MIN = 16
 IDS_MAX = 100
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-OIDC_CHARS_MAX = 500  # of an address, an id, scopes or the name of a claim
+OIDC_CHARS_MAX = 300  # of an issuer, an id, scopes or the name of a claim
 GRANTS_BYTES_MAX = 32_768  # written as JSON: they travel to the control plane
 GROUP_CHARS_MAX = 200
 GRANTS_SHAPE = (
@@ -158,20 +157,12 @@ def parse_ids(value: object) -> tuple[str, ...]:
     return found
 
 
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a URL's host is this machine itself."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
 def parse_oidc_issuer(value: object) -> str:
     """Return an issuer as it is written: a slash at its end belongs to its name."""
     url = str(value).strip()
     try:
         parts = urlsplit(url)
-        good = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
+        good = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
         good = good and bool(parts.hostname) and parts.port != 0 and len(url) <= OIDC_CHARS_MAX
     except ValueError:
         good = False
@@ -233,8 +224,9 @@ def _grant(group: str, given: object) -> Grant:
     role, tenants = facts["role"], facts.get("tenants", [])
     if role not in tuple(TokenRole):
         raise ValueError(f"the group {shown} should have one of the roles {', '.join(TokenRole)}")
-    names = [one.strip() for one in tenants if isinstance(one, str)] if isinstance(tenants, list) else []
-    if names != tenants or not all(0 < len(one) <= NAME_CHARS_MAX for one in names):
+    is_list = isinstance(tenants, list) and all(isinstance(one, str) for one in tenants)
+    names = [one.strip() for one in tenants] if is_list else [""]
+    if not all(0 < len(one) <= NAME_CHARS_MAX for one in names):
         raise ValueError(f"the tenants of the group {shown} should be a list of their names or ids")
     if len(names) > TENANTS_MAX:
         raise ValueError(f"the group {shown} should have at most {TENANTS_MAX} tenants")

@@ -7,10 +7,13 @@ import stat
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from pydantic import SecretStr
 
+from proxy.admin.config import ControlConfig, Grant, OidcConfig
 from proxy.app import running
+from proxy.ports import oidc_config
 from proxy.settings import Address
 from tests.apps import settings_in
 
@@ -50,6 +53,31 @@ async def test_what_the_control_plane_is_told(tmp_path: Path) -> None:
         assert (told.metrics_token, told.log_format, told.tls_cert) == ("s3cret", "console", None)
         assert "canary" not in repr(told)
         assert (await http.get(f"{app.admin_url}/metrics")).status == 401
+
+
+async def test_who_signs_people_in(tmp_path: Path) -> None:
+    """The control plane is told all of it, and decodes it as it was; without an issuer it is nobody."""
+    settings = settings_in(
+        tmp_path,
+        NO_UPSTREAM,
+        oidc_issuer="https://login.example.com",
+        oidc_client_id="talkmeter",
+        oidc_client_secret=SecretStr("canary"),
+        oidc_groups_claim="realm_access.roles",
+        oidc_grants={"Acme": Grant("viewer", ("acme",))},
+    )
+    async with running(settings) as app:
+        told = app.ports.control
+        assert told.oidc == OidcConfig(
+            issuer="https://login.example.com",
+            client_id="talkmeter",
+            client_secret="canary",
+            groups_claim="realm_access.roles",
+            grants={"Acme": Grant("viewer", ("acme",))},
+        )
+        assert "canary" not in repr(told)
+        assert msgspec.json.decode(msgspec.json.encode(told), type=ControlConfig) == told
+    assert oidc_config(settings_in(tmp_path, NO_UPSTREAM)) is None
 
 
 async def test_what_is_malformed_gets_the_errors_of_each_plane(tmp_path: Path) -> None:

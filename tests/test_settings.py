@@ -1,5 +1,6 @@
 """Settings: what is read from where, and what a person is told when a value is no good."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from proxy.admin.config import Grant
 from proxy.settings import Address, Settings, SettingsError, load, parse_address, unknown_variables
 
 
@@ -295,3 +297,104 @@ def test_mail_wants_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
         {"TALKMETER_SMTP_URL": "smtps://ann:hunter2@host", "TALKMETER_SMTP_FROM": "a@example.com"},
     )
     assert load().smtp_from == "a@example.com" and "hunter2" not in repr(load())
+
+
+OIDC = {
+    "OIDC_ISSUER": "https://login.example.com/realms/staff/",
+    "OIDC_CLIENT_ID": " talkmeter ",
+    "OIDC_CLIENT_SECRET": "canary",
+    "OIDC_GRANTS": '{"Platform": "admin", "Acme": {"role": "viewer", "tenants": ["acme", " acme"]}}',
+}
+
+
+def test_sign_in_by_openid_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An issuer is kept as it is written: a slash at its end belongs to its name."""
+    given(monkeypatch, {f"TALKMETER_{name}": value for name, value in OIDC.items()})
+    settings = load()
+    assert settings.oidc_issuer == "https://login.example.com/realms/staff/"
+    assert settings.oidc_client_id == "talkmeter"
+    assert settings.oidc_grants == {"Platform": Grant("admin"), "Acme": Grant("viewer", ("acme",))}
+    assert (settings.oidc_scopes, settings.oidc_groups_claim) == ("openid profile email", "groups")
+    assert "canary" not in repr(settings)
+
+
+@pytest.mark.parametrize("issuer", ["http://localhost:9400", "http://127.0.0.1:9400", "http://[::1]:9400"])
+def test_an_issuer_on_this_machine_may_speak_plain_text(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
+    given(
+        monkeypatch, {f"TALKMETER_{name}": value for name, value in (OIDC | {"OIDC_ISSUER": issuer}).items()}
+    )
+    assert load().oidc_issuer == issuer
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://login.example.com",
+        "login.example.com",
+        "https://",
+        "https://a?b",
+        "https://a#b",
+        "https://[::1",
+    ]
+    + ["https://me:hunter2@a", "https://a b", f"https://a/{'x' * 300}"],
+)
+def test_what_is_no_issuer(monkeypatch: pytest.MonkeyPatch, issuer: str) -> None:
+    (line,) = problems(monkeypatch, **OIDC | {"OIDC_ISSUER": issuer})
+    assert "it should be your identity provider's issuer, an https:// URL" in line and "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("OIDC_SCOPES", "profile email", "openid among them"),
+        ("OIDC_GROUPS_CLAIM", "x" * 301, "1 to 300 printable characters"),
+        ("OIDC_CLIENT_ID", "a\x1bb", "1 to 300 printable characters"),
+        ("OIDC_GRANTS", "admin", "it should be a JSON object that gives groups a role, such as"),
+        ("OIDC_GRANTS", "[" * 100_000, "it should be a JSON object that gives groups a role, such as"),
+        ("OIDC_GRANTS", '["Platform"]', "it should be a JSON object that gives groups a role, such as"),
+        ("OIDC_GRANTS", '{"A": 7}', "it should be a JSON object that gives groups a role, such as"),
+        ("OIDC_GRANTS", '{"A": {"tenants": ["a"]}}', "it should be a JSON object that gives groups"),
+        ("OIDC_GRANTS", '{"A": {"role": "admin", "tenant": "a"}}', "it should be a JSON object that gives"),
+        ("OIDC_GRANTS", '{"A": "root"}', "'A' should have one of the roles admin, finance, viewer, auditor"),
+        ("OIDC_GRANTS", '{"A": {"role": ["admin"]}}', "'A' should have one of the roles admin, finance"),
+        (
+            "OIDC_GRANTS",
+            '{"A": "viewer"}',
+            "'A' should have tenants, since a viewer sees the costs of its own",
+        ),
+        ("OIDC_GRANTS", '{"A": {"role": "admin", "tenants": []}}', "'A' should name its tenants, or have no"),
+        ("OIDC_GRANTS", '{"A": {"role": "admin", "tenants": "a"}}', "'A' should be a list of their names"),
+        ("OIDC_GRANTS", '{"A": {"role": "admin", "tenants": [7]}}', "'A' should be a list of their names"),
+        ("OIDC_GRANTS", '{"A": {"role": "admin", "tenants": [" "]}}', "'A' should be a list of their names"),
+        ("OIDC_GRANTS", '{"": "admin"}', "the group '' should have 1 to 200 printable characters"),
+        (
+            "OIDC_GRANTS",
+            json.dumps({"A": {"role": "admin", "tenants": [f"t{n}" for n in range(101)]}}),
+            "'A' should have at most 100 tenants",
+        ),
+        (
+            "OIDC_GRANTS",
+            json.dumps({f"{n}{'x' * 190}": "admin" for n in range(200)}),
+            "at most 32768 bytes: name fewer groups",
+        ),
+    ],
+)
+def test_sign_in_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    (line,) = problems(monkeypatch, **OIDC | {name: value})
+    assert line.startswith(f"TALKMETER_{name}") and said in line
+    assert "canary" not in line
+
+
+@pytest.mark.parametrize(
+    ("left_out", "said"),
+    [
+        ("OIDC_ISSUER", "TALKMETER_OIDC_ISSUER is not set: the other TALKMETER_OIDC_ settings need it"),
+        ("OIDC_CLIENT_ID", "TALKMETER_OIDC_CLIENT_ID is not set: it should be the id that https://login"),
+        ("OIDC_GRANTS", "TALKMETER_OIDC_GRANTS is not set: nobody could sign in, since groups say who may"),
+    ],
+)
+def test_sign_in_wants_them_all(monkeypatch: pytest.MonkeyPatch, left_out: str, said: str) -> None:
+    (line,) = problems(monkeypatch, **{name: value for name, value in OIDC.items() if name != left_out})
+    assert line.startswith(said)

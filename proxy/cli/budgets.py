@@ -67,7 +67,7 @@ def set_budget(
     json: JsonOption = False,
 ) -> None:
     """Set a budget, or change the one with the same owner and window. What is not said stays as it is."""
-    scope, name = _owner(tenant, project, key, user, each_user, organisation)
+    scope, name = owner_of(tenant, project, key, user, each_user, organisation)
     nanousd = None if amount == UNLIMITED else usd("--amount", amount)
     terms = store.Terms(
         zone=zone,
@@ -91,7 +91,7 @@ def set_budget(
     print_json(made.as_json()) if json else typer.echo(f"{_sentence(made)} ({made.rule.id}).")
 
 
-def _owner(
+def owner_of(
     tenant: str | None,
     project: str | None,
     key: str | None,
@@ -169,7 +169,7 @@ def _row(one: Listed) -> tuple[object, ...]:
     return (
         rule.id,
         rule.scope.value,
-        _whose(one),
+        whose(one),
         rule.window.value,
         rule.zone.key,
         UNLIMITED if one.amount_nanousd is None else format_usd(one.amount_nanousd),
@@ -186,7 +186,7 @@ def _row(one: Listed) -> tuple[object, ...]:
     )
 
 
-def _whose(one: Listed) -> str:
+def whose(one: Listed) -> str:
     """Return whose budget it is, for people."""
     match one.rule.scope:
         case Scope.ORGANISATION:
@@ -206,7 +206,7 @@ def _whose(one: Listed) -> str:
 def _sentence(one: Listed) -> str:
     amount = one.rule.amount_nanousd
     much = UNLIMITED if amount is None else f"${format_usd(amount)}"
-    return f"The {one.rule.window} budget of {_whose(one)} is {much}"
+    return f"The {one.rule.window} budget of {whose(one)} is {much}"
 
 
 @budget.command("delete")
@@ -214,7 +214,7 @@ def delete_budget(id: str, reason: ReasonOption = None, json: JsonOption = False
     """Delete a budget: it limits nothing any more."""
     with database() as engine, writing(engine) as connection:
         found = store.delete_budget(connection, act(reason), id)
-    said = f"The {found.rule.window} budget of {_whose(found)} is deleted."
+    said = f"The {found.rule.window} budget of {whose(found)} is deleted."
     print_json(found.as_json()) if json else typer.echo(said)
 
 

@@ -15,19 +15,30 @@ from proxy.cli.output import (
     fail,
     note,
     now,
+    period,
     print_json,
     print_table,
+    settings,
+)
+from proxy.cli.query import (
+    EndUserOption,
+    KeyOption,
+    ModelOption,
+    ProjectOption,
+    TagOption,
+    TenantOption,
+    ToOption,
+    zone_of,
 )
 from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.core.session_account import Explained, Part, sums
-from proxy.store.database import reading
 from proxy.store.ledger import Booked, session_turns
 from proxy.store.live import request_stop
 from proxy.store.session_accounts import SessionAccount, session_account
+from proxy.store.session_filters import SessionFilters, State
 from proxy.store.sessions import SESSIONS_MAX, SessionRow, find_session
 from proxy.store.sessions import list_sessions as stored_sessions
-from proxy.store.tenants import find_tenant
 
 session = typer.Typer(no_args_is_help=True, help="Conversations, live and past.")
 app.add_typer(session, name="session")
@@ -36,15 +47,41 @@ app.add_typer(session, name="session")
 @session.command("list")
 def list_sessions(
     live: Annotated[bool, typer.Option("--live", help="Only those that go on.")] = False,
-    tenant: Annotated[str | None, typer.Option(help="Only of this tenant (name or id).")] = None,
+    state: Annotated[State | None, typer.Option(help="Only those in this state.")] = None,
+    tenant: TenantOption = None,
+    project: ProjectOption = None,
+    key: KeyOption = None,
+    end_user: EndUserOption = None,
+    model: ModelOption = None,
+    tag: TagOption = None,
+    reason: Annotated[str | None, typer.Option(help="Only what ended so, such as refused.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Opened on a day or at an instant; inside.")
+    ] = None,
+    end: ToOption = None,
+    id: Annotated[str | None, typer.Option(help="Only those whose id begins so.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=SESSIONS_MAX, help="How many of the newest.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List the newest sessions with what they cost; a live one with what it has cost so far."""
+    if live and state not in (None, State.LIVE):
+        raise typer.BadParameter("it contradicts --live", param_hint="--state")
+    first, last = period(start, end, zone_of(settings().period_timezone))
+    filters = SessionFilters(
+        tenant=tenant,
+        project=project,
+        key=key,
+        end_user=end_user,
+        state=State.LIVE if live else state,
+        start=first,
+        end=last,
+        model=model,
+        tag=tag,
+        reason=reason,
+        id=id,
+    )
     with database() as engine:
-        with reading(engine) as connection:
-            tenant_id = find_tenant(connection, tenant).id if tenant else None
-        found = stored_sessions(engine, now(), tenant_id=tenant_id, live=live, limit=limit)
+        found = stored_sessions(engine, now(), filters, limit=limit)
     if json:
         print_json([one.as_json() for one in found])
     else:

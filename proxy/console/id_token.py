@@ -121,5 +121,5 @@ def _check(claims: Claims, expected: Expected) -> None:
         raise BadToken("its 'azp' is missing or wrong")
     if claims.get("nonce") != expected.nonce:
         raise BadToken("its 'nonce' is missing or wrong")
-    if len(claims["sub"]) > SUBJECT_CHARS_MAX or not claims["sub"].isprintable():
+    if not 0 < len(claims["sub"].strip()) <= SUBJECT_CHARS_MAX or not claims["sub"].isprintable():
         raise BadToken("its 'sub' is missing or wrong")

@@ -33,7 +33,7 @@ from proxy.console.asking import (
 from proxy.console.attempt import Attempt, new_attempt
 from proxy.console.grants import granted, groups_in
 from proxy.console.id_token import BadToken, Claims, Expected, UnknownKey, checked_claims, keys_in
-from proxy.setting_values import is_loopback
+from proxy.core.mail_relay import is_loopback
 from proxy.store.tokens import TENANTS_MAX
 
 REFRESH = timedelta(seconds=30)  # keys are not asked for again sooner, whatever tokens name
@@ -113,10 +113,10 @@ class Provider:
         """Return who came back with this query. `redirect_uri` is the one that `begin` was given."""
         try:
             code = await self._code(attempt, query)
-            claims = await self._who(attempt, redirect_uri, code)
+            claims, groups = await self._who(attempt, redirect_uri, code)
         except Unusable as error:
             return Refused(str(error))
-        return self._let_in(claims)
+        return self._let_in(claims, groups)
 
     async def _code(self, attempt: Attempt, query: Mapping[str, str]) -> str:
         state = query.get("state", "")
@@ -134,14 +134,18 @@ class Provider:
             raise Unusable(f"Your identity provider sent no code. {START_AGAIN}")
         return code
 
-    async def _who(self, attempt: Attempt, redirect_uri: str, code: str) -> Claims:
-        """Return what the provider says of the person: in the ID token, without groups there beside it."""
+    async def _who(
+        self, attempt: Attempt, redirect_uri: str, code: str
+    ) -> tuple[Claims, Sequence[str] | None]:
+        """Return what the provider says of the person, and the groups: in the ID token or beside it."""
         answer = await self._exchange(attempt, redirect_uri, code)
         claims = await self._claims(str(answer.get("id_token", "")), attempt.nonce)
-        userinfo = (await self._discovered.get()).userinfo
-        if groups_in(claims, self._config.groups_claim) is not None or userinfo is None:
-            return claims
-        return {**await self._userinfo(userinfo, answer.get("access_token"), claims["sub"]), **claims}
+        groups = groups_in(claims, self._config.groups_claim)
+        url = (await self._discovered.get()).userinfo
+        if groups is not None or url is None:
+            return claims, groups
+        beside = await self._userinfo(url, answer.get("access_token"), claims["sub"])
+        return {**beside, **claims}, groups_in(beside, self._config.groups_claim)
 
     async def _exchange(self, attempt: Attempt, redirect_uri: str, code: str) -> Mapping[str, Any]:
         found = await self._discovered.get()
@@ -188,8 +192,7 @@ class Provider:
             raise Unusable(f"Your identity provider told of somebody else than it signed in: {ASK}.")
         return found
 
-    def _let_in(self, claims: Claims) -> SignedIn | Refused:
-        groups = groups_in(claims, self._config.groups_claim)
+    def _let_in(self, claims: Claims, groups: Sequence[str] | None) -> SignedIn | Refused:
         if groups is None:
             return Refused(
                 f"Your identity provider did not tell your groups (claim {self._config.groups_claim!r}):"
@@ -240,7 +243,7 @@ class Provider:
             parts = urlsplit(url)
         except ValueError:
             return False
-        is_here = parts.scheme == "http" and is_loopback(parts.hostname)
+        is_here = parts.scheme == "http" and is_loopback(parts.hostname or "")
         is_safe = parts.scheme == "https" or (is_here and self._config.issuer.startswith("http:"))
         return is_safe and bool(parts.hostname) and not parts.fragment and url.isprintable()
 

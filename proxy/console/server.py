@@ -16,6 +16,8 @@ from proxy.admin.api.routes import EVERYONE
 from proxy.admin.api.server import Api
 from proxy.console.channel import Channel
 from proxy.console.desk import Desk, new_key
+from proxy.console.feeds import FEEDS, Feeds, over, wants_events
+from proxy.console.headers import HEADERS
 from proxy.console.pages import NAVIGATION, PAGES
 from proxy.console.render import STATIC, render, static_file
 from proxy.console.signing_in import SIGN_IN, SigningIn
@@ -28,25 +30,6 @@ SAID_S = 60
 SAID_CHARS_MAX = 500
 STATIC_S = 365 * 86_400
 _TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +49,8 @@ class Console:
 
     def add_to(self, application: web.Application) -> None:
         """Add all pages; what is added later is not found, since the last of ours takes every path."""
+        feeds = application[FEEDS] = Feeds(self.visitors)
+        application.on_shutdown.append(feeds.shut_down)
         router = application.router
         router.add_get(f"{STATIC}/{{name}}", self._static)
         for method, path, handle in self.signing_in.routes():
@@ -219,6 +204,8 @@ def _to_sign_in(request: web.Request) -> web.Response:
     """Send the browser to sign in, and back here afterwards."""
     back = request.path_qs if request.method == "GET" else "/"
     place = f"{SIGN_IN}?next={quote(back, safe='')}"
+    if wants_events(request):  # it would not be sent elsewhere, and try for ever
+        return over()
     if request.headers.get("HX-Request") == "true":  # a part of a page would be put where the whole belongs
         return web.Response(status=401, headers={**HEADERS, "HX-Redirect": place})
     return web.Response(status=303, headers={**HEADERS, "Location": place})

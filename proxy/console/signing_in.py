@@ -17,7 +17,7 @@ from proxy.console.views import Answer, Moved, View
 from proxy.console.visitors import Visitor, Visitors
 from proxy.core.attempts import Attempts
 from proxy.store.local_admin import administrator
-from proxy.store.sign_ins import Person, Way
+from proxy.store.sign_ins import Way
 
 SIGN_IN = "/sign-in"
 CALLBACK = f"{SIGN_IN}/oidc/callback"
@@ -78,7 +78,8 @@ class SigningIn:
         if not await self.visitors.is_password(password):
             return self._page(request, "This is not the local administrator's password.", 401)
         self.attempts.succeeded(who)
-        return await self._signed_in(request, administrator(Way.PASSWORD), _next(request))
+        secret = await self.visitors.begin(administrator(Way.PASSWORD))
+        return self._signed_in(request, secret, _next(request))
 
     async def show_link(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET a link: it is used up by a click, not by whatever looks at links before people do."""
@@ -88,10 +89,11 @@ class SigningIn:
         """POST a link that works once."""
         if refusal := self.channel.refusal(request):
             return View("sign_in_link.html", {"refusal": refusal}, 403)
-        if not await self.visitors.use_link(request.match_info["secret"]):
+        secret = await self.visitors.begin_by_link(request.match_info["secret"])
+        if secret is None:
             refused = "This link was used already, or is too old: `talkmeter console link` makes another one."
             return self._page(request, refused, 401)
-        return await self._signed_in(request, administrator(Way.LINK), "/")
+        return self._signed_in(request, secret, "/")
 
     async def to_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET /sign-in/oidc: send the browser to the provider."""
@@ -122,14 +124,17 @@ class SigningIn:
         found = await self.provider.finish(attempt, self._callback(request), request.query)
         if isinstance(found, Refused):
             return self._page(request, found.text, 403)
-        return await self._signed_in(request, await self.visitors.person(found), _page_of_ours(unquote(then)))
+        secret = await self.visitors.begin(await self.visitors.person(found))
+        response = self._signed_in(request, secret, _page_of_ours(unquote(then)))
+        response.del_cookie(ATTEMPT, path=CALLBACK)
+        return response
 
     def _callback(self, request: web.Request) -> str:
         return self.channel.origin(request) + CALLBACK
 
-    async def _signed_in(self, request: web.Request, person: Person, then: str) -> web.Response:
+    def _signed_in(self, request: web.Request, secret: str, then: str) -> web.Response:
         response = web.Response(status=303, headers={"Location": then})
-        await self.visitors.sign_in(request, response, person)
+        self.visitors.keep(request, response, secret)
         return response
 
     async def sign_out(self, request: web.Request, visitor: Visitor | None) -> Answer:

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import web
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from proxy.admin.api.access import Caller, confined_to
 from proxy.console.attempt import Attempt, seal, unseal
 from proxy.console.channel import Channel
 from proxy.console.oidc import SignedIn
-from proxy.store import local_admin, sign_ins
+from proxy.store import Forbidden, NotFound, local_admin, sign_ins
 from proxy.store.audit import Act
 from proxy.store.columns import EPOCH
 from proxy.store.database import reading, writing
 from proxy.store.keys import SIGN_IN_PREFIX, hash_secret, looks_like_secret
 from proxy.store.sign_ins import Person, SignIn, Way
-from proxy.store.tenants import find_tenant
+from proxy.store.tenants import Tenant, find_tenant
 from proxy.store.tokens import TokenRole, TokenTenant
 
 COOKIE = "talkmeter"
@@ -64,6 +64,7 @@ class Visitors:
         self._pepper = pepper
         self._channel = channel
         self._clock = clock
+        self._checking = asyncio.Semaphore(1)
 
     async def who(self, request: web.Request) -> Visitor | None:
         """Return who is signed in, None for everybody else."""
@@ -72,10 +73,19 @@ class Visitors:
             return None
         return await asyncio.to_thread(self._look_up, secret)
 
-    def _look_up(self, secret: str) -> Visitor | None:
-        now, digest = self._clock(), hash_secret(secret, self._pepper())
+    async def is_still(self, request: web.Request, caller: Caller) -> bool:
+        """Tell whether who was signed in still is, with the same role and tenants. This is no visit."""
+        secret = request.cookies.get(self._cookie(request), "")
+        found = await asyncio.to_thread(self._find, secret, self._clock())
+        return found is not None and Visitor(found, "").caller == caller
+
+    def _find(self, secret: str, now: datetime) -> SignIn | None:
         with reading(self._engine) as connection:
-            found = sign_ins.sign_in_of(connection, digest, now)
+            return sign_ins.sign_in_of(connection, hash_secret(secret, self._pepper()), now)
+
+    def _look_up(self, secret: str) -> Visitor | None:
+        now = self._clock()
+        found = self._find(secret, now)
         if found is None:
             return None
         if sign_ins.is_seen_due(found, now):
@@ -83,9 +93,29 @@ class Visitors:
                 sign_ins.seen(connection, found.id, now)
         return Visitor(found, _csrf(secret))
 
-    async def sign_in(self, request: web.Request, response: web.StreamResponse, person: Person) -> None:
-        """Sign a person in, and have the browser keep it; raises StoreError."""
-        secret = await asyncio.to_thread(self._begin, person)
+    async def begin(self, person: Person) -> str:
+        """Sign a person in; return the secret that the browser keeps. Raises StoreError."""
+        return await asyncio.to_thread(self._begin, person)
+
+    def _begin(self, person: Person) -> str:
+        with writing(self._engine) as connection:
+            _, secret = sign_ins.begin(connection, self._pepper(), person, self._clock())
+        return secret
+
+    async def begin_by_link(self, link: str) -> str | None:
+        """Sign in the local administrator by a link, using that up; None where it is not good."""
+        return await asyncio.to_thread(self._begin_by_link, link)
+
+    def _begin_by_link(self, link: str) -> str | None:
+        now, pepper = self._clock(), self._pepper()
+        with writing(self._engine) as connection:
+            if not local_admin.use_link(connection, pepper, link, now):
+                return None
+            _, secret = sign_ins.begin(connection, pepper, local_admin.administrator(Way.LINK), now)
+        return secret
+
+    def keep(self, request: web.Request, response: web.StreamResponse, secret: str) -> None:
+        """Have the browser keep the secret of a sign-in."""
         response.set_cookie(
             self._cookie(request),
             secret,
@@ -94,11 +124,6 @@ class Visitors:
             samesite="Lax",
             secure=self._channel.is_secure(request),
         )
-
-    def _begin(self, person: Person) -> str:
-        with writing(self._engine) as connection:
-            _, secret = sign_ins.begin(connection, self._pepper(), person, self._clock())
-        return secret
 
     async def sign_out(self, request: web.Request, response: web.StreamResponse, visitor: Visitor) -> None:
         """End a sign-in, here and in the browser."""
@@ -110,19 +135,12 @@ class Visitors:
             sign_ins.end(connection, visitor.sign_in.id, Act(visitor.caller.actor, self._clock()))
 
     async def is_password(self, password: str) -> bool:
-        """Tell whether this is the local administrator's password. Slow, on purpose."""
-        return await asyncio.to_thread(self._check, password)
+        """Tell whether this is the local administrator's password: slow on purpose, and one at a time."""
+        async with self._checking:
+            return await asyncio.to_thread(self._check, password)
 
     def _check(self, password: str) -> bool:
         return local_admin.check_password(self._engine, password)
-
-    async def use_link(self, secret: str) -> bool:
-        """Tell whether a link that signs in once was good, and use it up."""
-        return await asyncio.to_thread(self._use, secret)
-
-    def _use(self, secret: str) -> bool:
-        with writing(self._engine) as connection:
-            return local_admin.use_link(connection, self._pepper(), secret, self._clock())
 
     async def person(self, found: SignedIn) -> Person:
         """Return whom the provider has signed in, with the tenants that are there; raises StoreError."""
@@ -131,7 +149,9 @@ class Visitors:
     def _person(self, found: SignedIn) -> Person:
         grant = found.grant
         with reading(self._engine) as connection:
-            known = [find_tenant(connection, one) for one in grant.tenants]
+            known = [one for name in grant.tenants if (one := _tenant(connection, name)) is not None]
+        if grant.tenants and not known:  # without any they would see everything
+            raise Forbidden("None of the tenants that your groups may see is there: ask an administrator.")
         tenants = tuple(TokenTenant(one.id, one.name) for one in known)
         return Person(Way.OIDC, found.subject, found.name, TokenRole(grant.role), tenants)
 
@@ -148,6 +168,13 @@ class Visitors:
 
     def _cookie(self, request: web.Request) -> str:
         return PRIVATE_COOKIE if self._channel.is_secure(request) else COOKIE
+
+
+def _tenant(connection: Connection, name: str) -> Tenant | None:
+    try:
+        return find_tenant(connection, name)
+    except NotFound:
+        return None
 
 
 def _csrf(secret: str) -> str:

@@ -30,6 +30,27 @@ class Meter(StrEnum):
     UNTOLD_OUT = "untold_out"
 
 
+METER_LABELS = {
+    Meter.TEXT_IN: "Text input",
+    Meter.TEXT_IN_CACHED: "Text input, cached",
+    Meter.AUDIO_IN: "Audio input",
+    Meter.AUDIO_IN_CACHED: "Audio input, cached",
+    Meter.IMAGE_IN: "Image input",
+    Meter.IMAGE_IN_CACHED: "Image input, cached",
+    Meter.TEXT_OUT: "Text output",
+    Meter.AUDIO_OUT: "Audio output",
+    Meter.DURATION_MS: "Duration",
+    Meter.UNTOLD_IN: "Input, kind unknown",
+    Meter.UNTOLD_OUT: "Output, kind unknown",
+}
+
+
+def meter_label(meter: str) -> str:
+    """Return what people call a meter; one that is no meter keeps its name."""
+    known = {one.value: label for one, label in METER_LABELS.items()}
+    return known.get(meter, meter)
+
+
 class Modality(StrEnum):
     """What kind of content a meter counts."""
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from proxy.demo.caller import Caller, Json
 from proxy.demo.scenes import SCENES, Scene, Turn
 from proxy.demo.stage import Stage, set_up
 from proxy.settings import PLAIN_UPSTREAM_KEY
+from proxy.store.filters import Filters
 from proxy.store.reports import CostQuery, Report
 from proxy.store.reports import run as run_report
 
@@ -76,11 +78,13 @@ async def run(*, once: bool) -> None:
         for number, scene in enumerate(SCENES, start=1):
             await _play(console, stage, number, scene)
         await stage.app.poster.posted_up_to_now()
-        report = await asyncio.to_thread(run_report, stage.app.stores.engine, CostQuery(REPORT_GROUPS))
-        _show_report(console, report)
+        today = CostQuery(REPORT_GROUPS, Filters(start=stage.day))
+        report = await asyncio.to_thread(run_report, stage.app.stores.engine, today)
+        _show_report(console, report, stage.day)
         if not once:
             interrupted = _interrupted()  # before the words that tell how
             _show_what_to_try(console, stage, tenants[0])
+            await _show_the_console(console, stage)
             await interrupted.wait()
             console.print("\nStopped. The demo's files were in a temporary folder and are gone.")
 
@@ -150,7 +154,7 @@ def _dollars(nanousd: int | None) -> str:
     return "unrated" if nanousd is None else f"${Decimal(nanousd) / NANOUSD_PER_USD:.6f}"
 
 
-def _show_report(console: Console, report: Report) -> None:
+def _show_report(console: Console, report: Report, day: datetime) -> None:
     """Show what the finance team would see: the ledger's sums, not the demo's."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in REPORT_GROUPS:
@@ -162,7 +166,8 @@ def _show_report(console: Console, report: Report) -> None:
     figures = _cells([report.total[name] for name in REPORT_FIGURES])
     table.add_section()
     table.add_row("total", "", "", *figures, style="bold")
-    console.print(f"\n[bold]The cost report[/]  talkmeter report --group-by {','.join(REPORT_GROUPS)}")
+    asked = f"--from {day:%Y-%m-%d} --group-by {','.join(REPORT_GROUPS)}"
+    console.print(f"\n[bold]The cost report[/]  report {asked}")
     console.print(table, soft_wrap=False)
 
 
@@ -182,7 +187,14 @@ def _show_what_to_try(console: Console, stage: Stage, tenant: str) -> None:
     console.print(f"  metrics     {app.admin_url}/metrics")
     console.print("\n[bold]The ledger[/]  in another terminal, for as long as this runs:\n")
     console.print(f"TALKMETER_DATABASE_URL={app.settings.database_url} \\\n{_command()} ledger list")
-    console.print(f"\n{_real_api_hint()}\n\nCtrl-C stops the demo.")
+    console.print(f"\n{_real_api_hint()}")
+
+
+async def _show_the_console(console: Console, stage: Stage) -> None:
+    link = await asyncio.to_thread(stage.sign_in_link)
+    console.print("\n[bold]The console[/]  with nine weeks of made-up calls too; the link works once:\n")
+    console.print(link)
+    console.print("\nCtrl-C stops the demo.")
 
 
 def _real_api_hint() -> str:

@@ -1,41 +1,54 @@
-"""What the demo plays on: a simulator, a Talkmeter before it, two tenants with a key each."""
+"""What the demo plays on: a simulator, a Talkmeter before it, tenants with a key and a past each."""
 
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from sqlalchemy import Connection
 
 from proxy import simulator
 from proxy.app import App, running
 from proxy.core.budgets import Scope
 from proxy.core.money import parse_usd
 from proxy.core.windows import Window
+from proxy.demo.past import book_past
 from proxy.settings import Address, Settings
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import ready_database, writing
 from proxy.store.keys import load_pepper
+from proxy.store.local_admin import LINK_LASTS_MAX, make_link
 from proxy.store.tenants import create_key, create_tenant
 
 UPSTREAM_KEY = "sk-simulator"
 SPEED = 8.0  # times faster than speech: quick, yet slow enough to be followed
 HOST = "127.0.0.1"
 PORTS = (8080, 8081)
+BUDGETS_USD = {"Bakery": "12", "Hotline": "7"}  # a month
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A running demo: its app, its tenants' secrets, and where its files are."""
+    """A running demo: its app, its tenants' secrets, where its files are; and its day, behind the past."""
 
     app: App
     secrets: dict[str, str]
     folder: Path
+    day: datetime  # its first instant
+    pepper: bytes
+
+    def sign_in_link(self) -> str:
+        """Return where the console lets somebody in, once."""
+        now = datetime.now(UTC)
+        with writing(self.app.stores.engine) as connection:
+            secret = make_link(connection, self.pepper, Act("demo", now), now, LINK_LASTS_MAX)
+        return f"{self.app.admin_url}/sign-in/link/{secret}"
 
 
 @asynccontextmanager
@@ -46,9 +59,12 @@ async def set_up(tenants: Iterable[str], budgets_usd: Mapping[str, str]) -> Asyn
         upstream = await simulator.serve(HOST, 0, api_keys={UPSTREAM_KEY}, speed=SPEED)
         try:
             settings = demo_settings(folder, upstream.url)
-            secrets = create_keys(settings, folder, tenants, budgets_usd)
+            pepper = load_pepper(None, folder / "talkmeter.db", keys_exist=False)
+            now = datetime.now(UTC)
+            day = datetime.combine(now.date(), time(), UTC)
+            secrets = furnish(settings, pepper, tenants, budgets_usd, now)
             async with running(settings) as app:
-                yield Stage(app, secrets, folder)
+                yield Stage(app, secrets, folder, day, pepper)
         finally:
             await upstream.close()
 
@@ -71,29 +87,37 @@ def demo_settings(folder: Path, upstream_url: str) -> Settings:
     return Settings(**chosen)
 
 
-def create_keys(
-    settings: Settings, folder: Path, tenants: Iterable[str], budgets_usd: Mapping[str, str]
+def furnish(
+    settings: Settings, pepper: bytes, tenants: Iterable[str], budgets_usd: Mapping[str, str], now: datetime
 ) -> dict[str, str]:
-    """Create the tenants with a key each, and their budgets; return the secrets by tenant."""
+    """Create the tenants with a key, a past and a budget each; return the keys' secrets by tenant."""
     engine = ready_database(settings.database_url)
-    pepper = load_pepper(None, folder / "talkmeter.db", keys_exist=False)
-    secrets = {}
-    act = Act("demo", datetime.now(UTC))
+    keys, secrets = {}, {}
+    act = Act("demo", now)
     with writing(engine) as connection:
         for tenant in tenants:
             create_tenant(connection, tenant, act)
-            _, secrets[tenant] = create_key(connection, pepper, tenant_name=tenant, act=act, name="demo")
-        for tenant, amount in budgets_usd.items():
-            set_budget(
-                connection,
-                act,
-                scope=Scope.TENANT,
-                window=Window.DAY,
-                amount_nanousd=parse_usd(amount),
-                tenant=tenant,
+            keys[tenant], secrets[tenant] = create_key(
+                connection, pepper, tenant_name=tenant, act=act, name="demo"
             )
+        book_past(connection, keys, act.at)
+        for tenant, amount in BUDGETS_USD.items():
+            _budget(connection, act, tenant, Window.MONTH, amount)
+        for tenant, amount in budgets_usd.items():
+            _budget(connection, act, tenant, Window.DAY, amount)
     engine.dispose()
     return secrets
+
+
+def _budget(connection: Connection, act: Act, tenant: str, window: Window, amount: str) -> None:
+    set_budget(
+        connection,
+        act,
+        scope=Scope.TENANT,
+        window=window,
+        amount_nanousd=parse_usd(amount),
+        tenant=tenant,
+    )
 
 
 def _is_free(port: int) -> bool:

@@ -25,7 +25,7 @@ from proxy.store import NotFound, StoreError
 from proxy.store.instants import format_instant, parse_zone
 from proxy.store.pages import EVERYTHING, Page, Within, is_within
 from proxy.store.schema import api_key, budget, budget_raise, end_user, project, tenant
-from proxy.store.spend import spent_of
+from proxy.store.spend import held, spent_of
 
 _ORDER = {scope: place for place, scope in enumerate(Scope)}
 
@@ -70,6 +70,7 @@ class Listed:
     span: Span | None  # the window that it is in
     amount_nanousd: int | None  # raises included; None: unlimited
     spent_nanousd: int | None  # None: each user's or session's is counted apart
+    held_nanousd: int | None  # leased by instances, which have not spent it; None as with `spent_nanousd`
 
     @property
     def left_nanousd(self) -> int | None:
@@ -98,6 +99,7 @@ class Listed:
             "window_ends_at": format_instant(self.span.end) if self.span else None,
             **usd("amount_now", self.amount_nanousd),
             **usd("spent", self.spent_nanousd),
+            **usd("held", self.held_nanousd),
             **usd("left", self.left_nanousd),
             "raises": [one.as_json() for one in self.raises],
             "created_at": format_instant(self.created_at),
@@ -236,7 +238,8 @@ def _listed(connection: Connection, wanted: ColumnElement[bool], now: datetime) 
     rules = {row.id: read_rule(row, raises.get(row.id, ())) for row in rows}
     # Where users or sessions are counted apart there is no one figure.
     whole = [rule for rule in rules.values() if rule.is_counted_whole]
-    spent = spent_of(connection, {_pot(rule, now): rule for rule in whole})
+    pots = {_pot(rule, now): rule for rule in whole}
+    spent, leased = spent_of(connection, pots), held(connection, pots)
     return [
         Listed(
             rule=rules[row.id],
@@ -251,6 +254,7 @@ def _listed(connection: Connection, wanted: ColumnElement[bool], now: datetime) 
             span=rules[row.id].span(now),
             amount_nanousd=rules[row.id].amount_at(now),
             spent_nanousd=spent.get(_pot(rules[row.id], now)),
+            held_nanousd=leased.get(_pot(rules[row.id], now)),
         )
         for row in rows
     ]

@@ -27,3 +27,10 @@ def end_user_ids(connection: Connection, named: Iterable[tuple[str, str]]) -> Ma
         )
     )
     return {(row.tenant_id, row.name): row.id for row in found}
+
+
+def end_user_id(connection: Connection, tenant_id: str, name: str) -> str | None:
+    """Return the surrogate id of a tenant's end user, None where nobody of this name was ever there."""
+    named = (end_user.c.tenant_id == tenant_id) & (end_user.c.name == storable(name))
+    found: str | None = connection.execute(select(end_user.c.id).where(named)).scalar()
+    return found

@@ -74,7 +74,7 @@ def conditions(connection: Connection, filters: Filters, *, by_id: bool = False)
     if filters.end_user is not None:
         found.append(_of_user(filters.end_user))
     if filters.tag is not None:
-        name, value = _tag(filters.tag)
+        name, value = parse_tag(filters.tag)
         found.append(tag_value(name, connection.dialect.name) == value)
     if filters.unrated:
         found.append(entry.cost_nanousd.is_(None))
@@ -104,7 +104,7 @@ def check_filters(filters: Filters) -> None:
     line_conditions(filters)
     _one_of(Kind, "kind", filters.kind)
     if filters.tag is not None:
-        _tag(filters.tag)
+        parse_tag(filters.tag)
 
 
 def group_conditions(connection: Connection, filters: Filters) -> list[Condition]:
@@ -178,7 +178,7 @@ def _who_and_what(
     if within is not None:
         found.append(_unless(by_id, columns.tenant_id).in_(within))
     if filters.project is not None:
-        found.append(columns.project_id == _project_id(connection, within, filters.project))
+        found.append(columns.project_id == project_id(connection, within, filters.project))
     if filters.kinds is not None:
         found.append(columns.kind.in_(filters.kinds))
     for column, value in (
@@ -207,7 +207,8 @@ def _one_of(names: type[StrEnum], what: str, given: str | None) -> Any:
     return names(given)
 
 
-def _tag(given: str) -> tuple[str, str]:
+def parse_tag(given: str) -> tuple[str, str]:
+    """Return the name and the value in NAME=VALUE; raises StoreError where it is none."""
     name, equals, value = given.partition("=")
     if not name or not equals or len(name) > TAG_CHARS_MAX or not given.isprintable():
         raise StoreError(f"{given[:60]!r} is no tag to filter by: write NAME=VALUE, such as team=support.")
@@ -220,7 +221,8 @@ def _of_user(name_or_id: str) -> Condition:
     return ledger_entry.c.end_user_id.in_(named) | (ledger_entry.c.end_user_id == name_or_id)
 
 
-def _project_id(connection: Connection, within: Within, name_or_id: str) -> str:
+def project_id(connection: Connection, within: Within, name_or_id: str) -> str:
+    """Raises StoreError: no project of tenants `within` is meant, or several are."""
     query = (
         select(project.c.id, tenant.c.name)
         .join(tenant, tenant.c.id == project.c.tenant_id)

@@ -149,9 +149,11 @@ def _plain_group(name: str, column: ColumnElement[Any]) -> Group:
     return Group(name, [column], lambda _connection, keys: [{name: key[0]} for key in keys])
 
 
-def tag_value(name: str, dialect: str) -> ColumnElement[Any]:
-    """Return the value of the tag `name` of an entry, null where it has none."""
-    tags = type_coerce(ledger_entry.c.tags, Text)
+def tag_value(
+    name: str, dialect: str, tagged: ColumnElement[Any] = ledger_entry.c.tags
+) -> ColumnElement[Any]:
+    """Return the value of the tag `name` of an entry, or of what else is `tagged`; null where it has none."""
+    tags = type_coerce(tagged, Text)
     if dialect == "sqlite":  # by exact key: a path could not express every name
         pairs = func.json_each(tags).table_valued("key", "value")
         return select(pairs.c.value).where(pairs.c.key == name).scalar_subquery()

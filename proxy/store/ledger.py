@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, select
 
-from proxy.core.records import Kind
+from proxy.core.records import Kind, Role
 from proxy.store import Conflict, NotFound
 from proxy.store.archives import need_lines
 from proxy.store.database import reading
@@ -177,15 +177,29 @@ def _ends(connection: Connection, filters: Filters, after: int) -> tuple[int, in
 
 
 def _between(
-    connection: Connection, filters: Filters, first: int, last: int, limit: int | None = None
+    connection: Connection,
+    filters: Filters,
+    first: int,
+    last: int,
+    limit: int | None = None,
+    *,
+    newest_first: bool = False,
 ) -> list[Booked]:
     """Return what is meant of these ids, both inside."""
     wanted = [*conditions(connection, filters, by_id=True), ledger_entry.c.id.between(first, last)]
-    return with_lines(connection, booked().where(*wanted).order_by(ledger_entry.c.id).limit(limit))
+    order = ledger_entry.c.id.desc() if newest_first else ledger_entry.c.id
+    return with_lines(connection, booked().where(*wanted).order_by(order).limit(limit))
 
 
-def page_of_entries(connection: Connection, filters: Filters, *, after: int, limit: int) -> list[Booked]:
-    """Return the first `limit` entries behind id `after`.
+def page_of_entries(
+    connection: Connection,
+    filters: Filters,
+    *,
+    after: int | None = None,
+    limit: int,
+    newest_first: bool = False,
+) -> list[Booked]:
+    """Return the first `limit` entries behind id `after`; with `newest_first` in the opposite direction.
 
     An index says where the next one is, and it is read with its neighbours: neither all that a tenant has is
     sorted for a page of it, nor all that others have in between is read.
@@ -195,13 +209,17 @@ def page_of_entries(connection: Connection, filters: Filters, *, after: int, lim
     """
     found: list[Booked] = []
     wanted = _wanted(connection, filters)
+    entry_id = ledger_entry.c.id
+    nearest, way = (func.max, -1) if newest_first else (func.min, 1)
     while len(found) < limit:
-        following = select(func.min(ledger_entry.c.id)).where(*wanted, ledger_entry.c.id > after)
-        first = connection.execute(following).scalar_one()
-        if first is None:
+        behind = [] if after is None else [entry_id < after if newest_first else entry_id > after]
+        start = connection.execute(select(nearest(entry_id)).where(*wanted, *behind)).scalar_one()
+        if start is None:
             break
-        after = first + WINDOW_IDS - 1
-        found += _between(connection, filters, first, after, limit - len(found))
+        after = start + way * (WINDOW_IDS - 1)
+        first, last = sorted((start, after))
+        left = limit - len(found)
+        found += _between(connection, filters, first, last, left, newest_first=newest_first)
     return found
 
 
@@ -214,6 +232,17 @@ def find_entry(connection: Connection, entry_id: int, within: Within = None) -> 
     if not found:
         raise NotFound(f"There is no entry {entry_id} in the ledger: its list says which there are.")
     return found[0]
+
+
+def corrections_of(connection: Connection, entry: Booked) -> list[int]:
+    """Return the ids of the entries that correct this one: its reversal, and what stands in its place."""
+    of = ledger_entry.c
+    reverses = (of.role == Role.REVERSAL) & (of.corrects == entry.id)  # as its index says it
+    found = set(connection.execute(select(of.id).where(reverses)).scalars())
+    if entry.session_id is not None:
+        replaces = (of.session_id == entry.session_id) & (of.corrects == entry.id)
+        found |= set(connection.execute(select(of.id).where(replaces)).scalars())
+    return sorted(found)
 
 
 def newest(engine: Engine, filters: Filters = EVERYTHING, limit: int = 50) -> list[Booked]:

@@ -72,11 +72,6 @@ def remove_password(connection: Connection, act: Act) -> int:
     return end_all_of(connection, LOCAL_ADMIN, act)
 
 
-def has_password(connection: Connection) -> bool:
-    """Tell whether anybody can sign in with a password."""
-    return connection.execute(select(local_admin.c.id)).first() is not None
-
-
 def check_password(engine: Engine, password: str) -> bool:
     """Tell whether this is the password, in the same time whether one is set or not.
 

@@ -5,7 +5,7 @@ taken away meanwhile makes nothing appear twice or be left out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, literal, tuple_
@@ -39,6 +39,15 @@ class Page:
             query = query.where(self._behind(key))
         order = [column.desc() if self.newest_first else column.asc() for column in key]
         return query.order_by(*order).limit(self.limit)
+
+    def by_tenant(self) -> list["Page"]:
+        """Return this page of each tenant, where it is of several: an index has the order of one, or of all.
+
+        The page itself are the first `limit` rows of what these have together.
+        """
+        if self.within is None or len(self.within) < 2:
+            return [self]
+        return [replace(self, within=frozenset({tenant_id})) for tenant_id in sorted(self.within)]
 
     def _behind(self, key: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
         seen = tuple_(*(literal(value, column.type) for value, column in zip(self.after, key, strict=True)))

@@ -20,6 +20,7 @@ from proxy.store.schema import (
     session,
     tenant,
 )
+from proxy.store.session_filters import EVERYTHING, SessionFilters, session_conditions
 from proxy.store.sums import RESPONSES, UNRATED, exact, parts
 
 PAGE_SESSIONS = 500
@@ -64,33 +65,38 @@ class SessionRow:
 
 
 def list_sessions(
-    engine: Engine, now: datetime, *, tenant_id: str | None = None, live: bool = False, limit: int = 100
+    engine: Engine, now: datetime, filters: SessionFilters = EVERYTHING, *, limit: int = 100
 ) -> list[SessionRow]:
-    """Return the newest sessions first; with `live` only those that go on."""
+    """Return the newest sessions first; raises as `page_of_sessions` does."""
     page = Page(limit=min(limit, SESSIONS_MAX), newest_first=True)
     with reading(engine) as connection:
-        return page_of_sessions(connection, now, page, tenant_id=tenant_id, live=live)
+        return page_of_sessions(connection, now, page, filters)
 
 
 def page_of_sessions(
-    connection: Connection, now: datetime, page: Page, *, tenant_id: str | None = None, live: bool = False
+    connection: Connection, now: datetime, page: Page, filters: SessionFilters = EVERYTHING
 ) -> list[SessionRow]:
-    """Return a page of sessions, by when they opened and their id; with `live` only those that go on."""
-    query = _sessions()
-    if tenant_id is not None:
-        query = query.where(session.c.tenant_id == tenant_id)
-    if live:
-        query = query.where(
-            session.c.closed_at.is_(None), live_session.c.seen_at >= now - timedelta(seconds=LIVE_S)
-        )
+    """Return a page of sessions, by when they opened and their id.
+
+    Raises:
+        StoreError: as `session_conditions` does.
+    """
+    query = _sessions().where(*session_conditions(connection, filters, now, page.within))
     key = (session.c.opened_at, session.c.id)
-    return _session_rows(connection, page.of(query, *key, tenant_id=session.c.tenant_id), now)
+    rows = [
+        row
+        for one in page.by_tenant()
+        for row in connection.execute(one.of(query, *key, tenant_id=session.c.tenant_id))
+    ]
+    rows.sort(key=lambda row: (row.opened_at, row.id), reverse=page.newest_first)
+    return _with_sums(connection, rows[: page.limit], now)
 
 
 def find_session(engine: Engine, session_id: str, now: datetime, within: Within = None) -> SessionRow | None:
     """Return one session, or None when none of that id was posted, or it is of no tenant `within`."""
     with reading(engine) as connection:
-        rows = _session_rows(connection, _sessions().where(session.c.id == session_id), now)
+        found = connection.execute(_sessions().where(session.c.id == session_id)).all()
+        rows = _with_sums(connection, found, now)
     return rows[0] if rows and is_within(rows[0].tenant_id, within) else None
 
 
@@ -137,8 +143,7 @@ def _sessions() -> Select[Any]:
     )
 
 
-def _session_rows(connection: Connection, query: Select[Any], now: datetime) -> list[SessionRow]:
-    rows = connection.execute(query).all()
+def _with_sums(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> list[SessionRow]:
     sums = _sums(connection, [row.id for row in rows])
     return [_session_row(row, sums.get(row.id, _NOTHING), now) for row in rows]
 

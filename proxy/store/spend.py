@@ -78,13 +78,14 @@ def charge(
 
 
 def charged_nanousd(row: Mapping[str, Any], scope: Scope | None) -> int:
-    """Return what a ledger row is charged to a budget: `_charged` in Python."""
+    """Return what a ledger row is charged to a budget: `charged` in Python."""
     if row["cost_nanousd"] is None:
         return row["charge_nanousd"] or 0
     return row["cost_nanousd" if scope is Scope.ORGANISATION else "billed_nanousd"] or 0
 
 
-def _charged(scope: Scope) -> ColumnElement[int]:
+def charged(scope: Scope) -> ColumnElement[int]:
+    """Return what an entry is charged to a budget of `scope`."""
     entry = ledger_entry.c
     amount = entry.cost_nanousd if scope is Scope.ORGANISATION else entry.billed_nanousd
     unrated = func.coalesce(entry.charge_nanousd, 0)
@@ -225,14 +226,22 @@ def counted(connection: Connection, pots: Collection[Pot]) -> dict[Pot, int]:
     return {pot_in(row): row.spent_nanousd for row in rows_of(connection, budget_window, pots)}
 
 
+def held(connection: Connection, pots: Collection[Pot]) -> dict[Pot, int]:
+    """Return what instances hold of each of `pots`: leased, and by no posting taken yet."""
+    found = dict.fromkeys(pots, 0)
+    for row in rows_of(connection, lease, pots):
+        found[pot_in(row)] += row.granted_nanousd - row.taken_nanousd
+    return found
+
+
 def _spent(budget: Budget, starts_at: datetime, subjects: Sequence[str], upto: int | None) -> Select[Any]:
     entry = ledger_entry.c
-    wanted: list[ColumnElement[bool]] = [entry.kind.in_(METERED), *_in_scope(budget)]
+    wanted: list[ColumnElement[bool]] = [entry.kind.in_(METERED), *in_scope(budget)]
     if upto is not None:
         wanted.append(entry.id <= upto)
     if span := budget.span(starts_at):
         wanted += [entry.occurred_at >= span.start, entry.occurred_at < span.end]
-    spent = parts(_charged(budget.scope), "spent")
+    spent = parts(charged(budget.scope), "spent")
     subject: ColumnElement[str | None] | None = None
     if budget.window is Window.SESSION:
         subject = entry.session_id
@@ -243,7 +252,7 @@ def _spent(budget: Budget, starts_at: datetime, subjects: Sequence[str], upto: i
     return select(subject.label("subject"), *spent).where(*wanted, subject.in_(subjects)).group_by(subject)
 
 
-def _in_scope(budget: Budget) -> list[ColumnElement[bool]]:
+def in_scope(budget: Budget) -> list[ColumnElement[bool]]:
     """Say which entries it counts: `Budget.encloses` in SQL."""
     entry = ledger_entry.c
     match budget.scope:

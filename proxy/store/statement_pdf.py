@@ -27,11 +27,9 @@ from reportlab.platypus import (
 )
 
 from proxy.core.money import format_cents, format_usd
-from proxy.core.usage import Meter
 from proxy.store import StoreError
-from proxy.store.adjustments import KINDS
-from proxy.store.statements import DISCLAIMER, Statement, Whole, section_of
-from proxy.store.stating import ENTRY, StatedLine
+from proxy.store.statements import DISCLAIMER, SECTIONS, UNITS, Statement, Whole, section_of, what_for
+from proxy.store.stating import StatedLine
 
 LINES_MAX = 5_000
 MARGIN = 18 * mm
@@ -39,37 +37,9 @@ WIDTH = A4[0] - 2 * MARGIN
 _FRAME_PADDING = 6  # points that the template keeps from its margins
 _LABEL_WIDTH = 34 * mm
 _INK, _QUIET, _RULE, _SHADE = map(HexColor, ("#1a1f26", "#5c6670", "#c9d0d6", "#f3f5f7"))
-_METERS = {
-    Meter.TEXT_IN: "Text input",
-    Meter.TEXT_IN_CACHED: "Text input, cached",
-    Meter.AUDIO_IN: "Audio input",
-    Meter.AUDIO_IN_CACHED: "Audio input, cached",
-    Meter.IMAGE_IN: "Image input",
-    Meter.IMAGE_IN_CACHED: "Image input, cached",
-    Meter.TEXT_OUT: "Text output",
-    Meter.AUDIO_OUT: "Audio output",
-    Meter.DURATION_MS: "Duration",
-    Meter.UNTOLD_IN: "Input, kind unknown",
-    Meter.UNTOLD_OUT: "Output, kind unknown",
-}
-_UNITS = {"token": "tokens", "ms": "ms", ENTRY: "entries"}
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
-)
-_SECTIONS = (
-    ("usage", "Usage", ""),
-    (
-        "unrated",
-        "Usage without a price",
-        "It has no amount here. Once it has a price, a later statement corrects this one.",
-    ),
-    ("adjustment", "Adjustments and credits", ""),
-    (
-        "correction",
-        "Corrections of earlier months",
-        "Those months were closed before this was known; their statements stay as they are.",
-    ),
 )
 
 
@@ -100,7 +70,7 @@ def to_pdf(whole: Whole) -> bytes:
     if len(whole.lines) > LINES_MAX:
         raise StoreError(
             f"Statement {head.number} has {len(whole.lines):,} lines, and a PDF at most {LINES_MAX:,}:"
-            " take --format csv."
+            " take it as CSV."
         )
     made = BytesIO()
     document = SimpleDocTemplate(
@@ -132,7 +102,7 @@ def _cell(text: str, style: ParagraphStyle = _TEXT) -> Paragraph:
 def _flow(whole: Whole) -> list[Flowable]:
     head = whole.head
     flow = [*_heading(head), _facts(head), Spacer(0, 4 * mm)]
-    for name, title, explained in _SECTIONS:
+    for name, title, explained in SECTIONS:
         lines = [line for line in whole.lines if section_of(line) == name]
         if lines:
             flow += _section(title, explained, lines)
@@ -224,20 +194,11 @@ def _cells(line: StatedLine) -> list[str]:
         line.corrects_period or "",
         line.project or "",
         line.model or "",
-        _what_for(line),
+        what_for(line),
         "" if line.quantity is None else f"{line.quantity:,}",
-        _UNITS.get(line.unit or "", ""),
+        UNITS.get(line.unit or "", ""),
         "no price" if line.billed_nanousd is None else format_usd(line.billed_nanousd),
     ]
-
-
-def _what_for(line: StatedLine) -> str:
-    if line.kind in KINDS:
-        return f"{line.kind.capitalize()}: {line.reason} (entry {line.entry_id})"
-    if line.meter is None:
-        return f"{line.kind.capitalize()} without usage"
-    known = {meter.value: label for meter, label in _METERS.items()}
-    return known.get(line.meter, line.meter)
 
 
 # --- The end

@@ -9,17 +9,35 @@ from sqlalchemy import Connection, Row, Select, select
 
 from proxy.core.money import NANOUSD_PER_CENT, format_cents, format_usd, to_cents
 from proxy.core.periods import span_of
+from proxy.core.usage import meter_label
 from proxy.store import NotFound
+from proxy.store.adjustments import KINDS
 from proxy.store.chain import Head
 from proxy.store.csv_text import to_csv
 from proxy.store.instants import format_instant, parse_zone
 from proxy.store.pages import Page, Within, is_within
 from proxy.store.schema import ledger_period, statement, statement_line
-from proxy.store.stating import StatedLine
+from proxy.store.stating import ENTRY, StatedLine
 from proxy.store.tenants import find_tenant
 
 DISCLAIMER = "This is not a tax invoice."
 STATEMENTS_MAX = 10_000
+UNITS = {"token": "tokens", "ms": "ms", ENTRY: "entries"}  # as people read them
+# The parts of a statement that people read: name, title, and what it is.
+SECTIONS = (
+    ("usage", "Usage", ""),
+    (
+        "unrated",
+        "Usage without a price",
+        "It has no amount here. Once it has a price, a later statement corrects this one.",
+    ),
+    ("adjustment", "Adjustments and credits", ""),
+    (
+        "correction",
+        "Corrections of earlier months",
+        "Those months were closed before this was known; their statements stay as they are.",
+    ),
+)
 CSV_COLUMNS = (
     *(
         "statement",
@@ -123,6 +141,15 @@ def section_of(line: StatedLine) -> str:
     if line.entry_id is not None:
         return "adjustment"
     return "usage" if line.billed_nanousd is not None else "unrated"
+
+
+def what_for(line: StatedLine) -> str:
+    """Return what a line is about, as people read it."""
+    if line.kind in KINDS:
+        return f"{line.kind.capitalize()}: {line.reason} (entry {line.entry_id})"
+    if line.meter is None:
+        return f"{line.kind.capitalize()} without usage"
+    return meter_label(line.meter)
 
 
 def _json_line(line: StatedLine) -> dict[str, Any]:

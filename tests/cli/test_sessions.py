@@ -30,6 +30,15 @@ def test_listing(talkmeter: Talkmeter, sessions: Books) -> None:
     assert [one["id"] for one in talkmeter("session", "list", "--live", "--json").json] == ["s2"]
     assert [one["id"] for one in talkmeter("session", "list", "--tenant", "acme", "--json").json] == ["s1"]
     assert len(talkmeter("session", "list", "--limit", "1", "--json").json) == 1
+    for options in (
+        ("--state", "ended"),
+        ("--to", "2026-10-02"),
+        ("--id", "s1"),
+        ("--reason", "client_closed"),
+    ):
+        listed = talkmeter("session", "list", *options, "--from", "2026-10-01", "--json").json
+        assert [one["id"] for one in listed] == ["s1"], options
+    assert "it contradicts --live" in talkmeter.fails("session", "list", "--live", "--state", "lost", code=2)
     table = talkmeter("session", "list").out
     for shown in ("live", "5.000000000", "client_closed", "1 unrated"):
         assert shown in table

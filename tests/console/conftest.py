@@ -1,5 +1,6 @@
-"""The console to visit, on a control plane of either kind of database."""
+"""The console to visit, on a control plane of either kind of database; a browser to look at pages with."""
 
 from tests.admin.api.conftest import api, embedded
+from tests.console.browser import browser
 
-__all__ = ["api", "embedded"]
+__all__ = ["api", "browser", "embedded"]

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from html.parser import HTMLParser
 from typing import Any
 
@@ -106,6 +107,12 @@ class Visitor:
         """Open a page; it has to answer with `status`."""
         return await self._ask("GET", path, status, None, headers)
 
+    async def status(self, path: str) -> int:
+        """Open a page that may not be there."""
+        cookies = {"Cookie": f"{COOKIE}={self.secret}"}
+        async with self.http.get(f"{self.url}{path}", headers=cookies, allow_redirects=False) as answer:
+            return answer.status
+
     async def submit(self, form: Form, status: int = 303, path: str = "", **fields: str) -> Shown:
         """Send a form with some fields changed; `path` is that of its page, where it has no action."""
         return await self.post(form.action or path, {**form.fields, **fields}, status)
@@ -140,7 +147,11 @@ def _read(html: str) -> _Reader:
 
 
 def visitor(
-    api: Asking, role: TokenRole = TokenRole.ADMIN, *tenants: str, name: str | None = None
+    api: Asking,
+    role: TokenRole = TokenRole.ADMIN,
+    *tenants: str,
+    name: str | None = None,
+    at: datetime | None = None,
 ) -> Visitor:
     """Return somebody who has signed in at the provider, with this role and these tenants."""
     who = name or " ".join((role.value, *tenants)) + "@example.com"
@@ -148,7 +159,7 @@ def visitor(
         found = [find_tenant(connection, one) for one in tenants]
         confined = tuple(TokenTenant(one.id, one.name) for one in found)
         person = Person(Way.OIDC, f"https://id.example.com {who}", who, role, confined)
-        _, secret = sign_ins.begin(connection, PEPPER, person, utc_now())
+        _, secret = sign_ins.begin(connection, PEPPER, person, at or utc_now())
     return Visitor(api.url, api.http, secret)
 
 

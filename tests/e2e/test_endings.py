@@ -309,7 +309,7 @@ async def test_an_upstream_that_dies(home: Home) -> None:
 
 async def test_a_session_that_expires(home: Home) -> None:
     async with home.open(**SLOW) as place:
-        async with place.connected(sim="expire:0.3") as client:
+        async with place.connected(sim="expire:1.5") as client:
             await answering(client)
             assert await client.ended() == (1001, "session_expired")
             assert client.of("error")[0]["error"]["code"] == "session_expired"

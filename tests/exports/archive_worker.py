@@ -1,7 +1,7 @@
-"""A process that archives a month, and kills itself before one of the statements that change something.
+"""A worker that archives a month, and dies before one of the statements that change something.
 
-`python -m tests.exports.archive_worker DATABASE_URL PERIOD FOLDER NUMBER`: the first is 0, the last one the
-commit; before -1 the file is half written. It ends with 0 if there were fewer, the month being archived.
+`python -m tests.exports.archive_worker DATABASE_URL PERIOD FOLDER`: the first is 0, the last one the commit;
+before -1 the file is half written. Where there are fewer than it is told the month is archived.
 """
 
 import sys
@@ -14,7 +14,7 @@ from proxy.exports.archiving import archive
 from proxy.store.database import open_database
 from tests.archiving import ARCHIVING
 from tests.closing import ZONE
-from tests.dying import die, die_before
+from tests.dying import die, die_before, die_on_demand
 
 
 def main(url: str, period: str, folder: str, number: int) -> None:
@@ -34,4 +34,4 @@ def changes(statement: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    die_on_demand(lambda number: main(sys.argv[1], sys.argv[2], sys.argv[3], number))

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def _is_3_12(python: Path) -> bool:
 
 def _commands(python: str, place: Path) -> list[list[str]]:
     return [
-        [python, "-m", "venv", str(place)],
-        [str(place / "bin/python"), "-m", "pip", "install", "--quiet", *REQUIREMENTS],
+        [python, "-m", "venv", "--without-pip", str(place)],
+        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(place), *REQUIREMENTS],
     ]
 
 

@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import signal
-import subprocess
-import sys
 from datetime import UTC
 from pathlib import Path
 
@@ -27,6 +24,7 @@ from proxy.store.statements import find_statement
 from proxy.store.verify import verify
 from tests.archiving import ARCHIVING, archive_month, archived, file_of, lines_of, owner_of, year
 from tests.closing import ZONE, close_month
+from tests.dying import killing
 from tests.ledgers import Books
 from tests.tampering import tampering
 
@@ -206,14 +204,6 @@ def test_of_two_at_once_one_archives(books: Books, tmp_path: Path) -> None:
 # --- kill -9
 
 
-def kill_at(url: str, folder: Path, number: int) -> bool:
-    """Archive October in a process that dies before a statement; return whether it came so far."""
-    command = [sys.executable, "-m", "tests.exports.archive_worker", url, "2026-10", str(folder), str(number)]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
-    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr.decode()
-    return ran.returncode != 0
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_before_any_statement_nothing_is_half_done(books: Books, tmp_path: Path) -> None:
@@ -223,10 +213,11 @@ def test_killed_before_any_statement_nothing_is_half_done(books: Books, tmp_path
     with owner_of(engine) as owner:
         url = owner.url.render_as_string(hide_password=False)
         number = -1
-        while kill_at(url, tmp_path, number):
-            assert (archived(engine), lines_of(engine, "2026-10")) == ([], lines), number
-            assert file_of(tmp_path, "2026-10").exists() is (number >= 0)
-            number += 1
+        with killing("tests.exports.archive_worker", url, "2026-10", str(tmp_path)) as kill_at:
+            while kill_at(number):
+                assert (archived(engine), lines_of(engine, "2026-10")) == ([], lines), number
+                assert file_of(tmp_path, "2026-10").exists() is (number >= 0)
+                number += 1
     assert number > 4
     assert (archived(engine), lines_of(engine, "2026-10"), lines_of(engine, "2026-11")) == (
         ["2026-10"],

@@ -1,14 +1,14 @@
-"""A process that closes a month, and kills itself before one of the statements that it sends to the database.
+"""A worker that closes a month, and dies before one of the statements that it sends to the database.
 
-`python -m tests.store.close_worker DATABASE_URL PERIOD NUMBER`: the first statement is 0. It ends with 0 if
-there were fewer, the month being closed then.
+`python -m tests.store.close_worker DATABASE_URL PERIOD`: the first statement is 0. Where there are fewer than
+it is told the month is closed.
 """
 
 import sys
 
 from proxy.store.database import open_database
 from tests.closing import close_month
-from tests.dying import die_before
+from tests.dying import die_before, die_on_demand
 
 
 def main(url: str, period: str, number: int) -> None:
@@ -18,4 +18,4 @@ def main(url: str, period: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    die_on_demand(lambda number: main(sys.argv[1], sys.argv[2], number))

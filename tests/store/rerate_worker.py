@@ -1,7 +1,7 @@
-"""A process that rates again, and kills itself before one of the statements that it sends to the database.
+"""A worker that rates again, and dies before one of the statements that it sends to the database.
 
-`python -m tests.store.rerate_worker DATABASE_URL NUMBER`: the first statement is 0. It ends with 0 if there
-were fewer, all being corrected then. A page has two entries, so that there are several transactions.
+`python -m tests.store.rerate_worker DATABASE_URL`: the first statement is 0. Where there are fewer than it is
+told all is corrected. A page has two entries, so that there are several transactions.
 """
 
 import sys
@@ -11,7 +11,7 @@ from proxy.store import rerate
 from proxy.store.audit import Act
 from proxy.store.database import open_database
 from proxy.store.filters import EVERYTHING
-from tests.dying import die_before
+from tests.dying import die_before, die_on_demand
 from tests.ledgers import NOW
 
 
@@ -24,4 +24,4 @@ def main(url: str, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    die_on_demand(lambda number: main(sys.argv[1], number))

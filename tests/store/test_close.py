@@ -1,8 +1,5 @@
 """Closing: in order, once, whole or not at all; and nothing that comes later changes what was stated."""
 
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -37,6 +34,7 @@ from proxy.store.schema import audit, chain_head, ledger_entry, ledger_period, p
 from proxy.store.statements import find_statement, list_statements
 from proxy.store.verify import verify
 from tests.closing import CLOSING, LATER, close_month, stated
+from tests.dying import killing
 from tests.ledgers import ACT, MODEL, NOW, Books
 from tests.tampering import tampering
 
@@ -267,14 +265,6 @@ def test_a_close_and_postings_take_turns(books: Books) -> None:
 # --- kill -9
 
 
-def kill_at(url: str, number: int) -> bool:
-    """Close November in a process that dies before a statement; return whether it came so far."""
-    command = [sys.executable, "-m", "tests.store.close_worker", url, "2026-11", str(number)]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
-    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr.decode()
-    return ran.returncode != 0
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_before_any_statement_nothing_is_half_done(books: Books, database_url: str) -> None:
@@ -285,10 +275,11 @@ def test_killed_before_any_statement_nothing_is_half_done(books: Books, database
     with reading(books.engine) as connection:
         before = {one: connection.execute(select(one)).all() for one in WRITTEN}
     number, step = 0, 1 if books.engine.dialect.name == "sqlite" else 4
-    while kill_at(database_url, number):
-        with reading(books.engine) as connection:
-            assert {one: connection.execute(select(one)).all() for one in WRITTEN} == before, number
-        number += step
+    with killing("tests.store.close_worker", database_url, "2026-11") as kill_at:
+        while kill_at(number):
+            with reading(books.engine) as connection:
+                assert {one: connection.execute(select(one)).all() for one in WRITTEN} == before, number
+            number += step
     assert number > 10
     with reading(books.engine) as connection:
         assert chain(connection).closed_through == "2026-11"

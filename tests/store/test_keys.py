@@ -9,7 +9,11 @@ import pytest
 
 from proxy.store import StoreError
 from proxy.store.keys import (
+    LINK_PREFIX,
     PEPPER_FILE,
+    SECRET_PREFIX,
+    SIGN_IN_PREFIX,
+    TOKEN_PREFIX,
     hash_secret,
     load_pepper,
     looks_like_secret,
@@ -32,6 +36,12 @@ def test_secrets_are_all_different_and_look_like_ours() -> None:
 )
 def test_other_texts_do_not_look_like_ours(text: str) -> None:
     assert not looks_like_secret(text)
+
+
+def test_no_secret_is_taken_for_one_of_another_kind() -> None:
+    kinds = (SECRET_PREFIX, TOKEN_PREFIX, SIGN_IN_PREFIX, LINK_PREFIX)
+    for kind in kinds:
+        assert [other for other in kinds if looks_like_secret(new_secret(kind), other)] == [kind]
 
 
 def test_the_hash_depends_on_secret_and_pepper() -> None:

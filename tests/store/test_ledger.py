@@ -156,6 +156,15 @@ def test_a_page_goes_from_one_that_is_meant_to_the_next(
         assert ids(Filters(), 2, 5) == [3, 4, 5, 6, 7]
         assert ids(acme, 2**63 - 1, 5) == ids(Filters(model="none"), 0, 5) == []
 
+        def back(filters: Filters, after: int | None, limit: int) -> list[int]:
+            found = page_of_entries(connection, filters, after=after, limit=limit, newest_first=True)
+            return [one.id for one in found]
+
+        assert [back(acme, after, 2) for after in (None, 6, 2, 1)] == [[8, 6], [5, 1], [1], []]
+        assert back(acme, None, 100) == [8, 6, 5, 1] and back(acme, 2**63 - 1, 1) == [8]
+        assert back(Filters(), 7, 5) == [6, 5, 4, 3, 2]
+        assert back(Filters(model="none"), None, 5) == []
+
 
 @pytest.mark.parametrize("filters", [Filters(), Filters(tenant="acme"), Filters(period="2026-11")], ids=str)
 def test_a_window_reads_its_own_ids_only(sqlite_url: str, filters: Filters) -> None:

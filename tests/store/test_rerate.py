@@ -1,11 +1,7 @@
 """Rating again: a diff first, then reversals and replacements, which verify, budgets and reports agree on."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +27,7 @@ from proxy.store.reports import CostQuery, run
 from proxy.store.rerate import Change, Rerating
 from proxy.store.schema import budget_window, ledger_entry, outbox
 from proxy.store.verify import verify
+from tests.dying import killing
 from tests.ledgers import ACT, MODEL, NOW, Books
 from tests.tampering import tampering
 
@@ -299,14 +296,6 @@ def test_each_tenant_has_a_row_of_its_own_in_the_audit_log(books: Books) -> None
 # --- kill -9
 
 
-def kill_at(url: str, number: int) -> bool:
-    """Rate again in a process that dies before a statement; return whether it came so far."""
-    command = [sys.executable, "-m", "tests.store.rerate_worker", url, str(number)]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
-    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr.decode()
-    return ran.returncode != 0
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_before_any_statement_nothing_is_half_done(books: Books, database_url: str) -> None:
@@ -315,16 +304,17 @@ def test_killed_before_any_statement_nothing_is_half_done(books: Books, database
         books.bill("s1", f"more{number}", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3}, model=NEW)
     price(books.engine, CARD)
     number, step, left = 0, 2 if books.engine.dialect.name == "sqlite" else 5, set()
-    while kill_at(database_url, number):
-        booked = entries(books.engine)
-        roles = [one["role"] for one in booked[7:]]
-        assert roles == ["reversal", "replacement"] * (len(roles) // 2), number
-        with reading(books.engine) as connection:
-            noted = [one for one in list_audit(connection) if one.action == "prices.rerate"]
-        assert sum(one.after["entries"] for one in noted if one.after) == len(roles) // 2, number
-        assert verify(books.engine, UTC).fault is None, number
-        left.add(len(roles) // 2)
-        number += step
+    with killing("tests.store.rerate_worker", database_url) as kill_at:
+        while kill_at(number):
+            booked = entries(books.engine)
+            roles = [one["role"] for one in booked[7:]]
+            assert roles == ["reversal", "replacement"] * (len(roles) // 2), number
+            with reading(books.engine) as connection:
+                noted = [one for one in list_audit(connection) if one.action == "prices.rerate"]
+            assert sum(one.after["entries"] for one in noted if one.after) == len(roles) // 2, number
+            assert verify(books.engine, UTC).fault is None, number
+            left.add(len(roles) // 2)
+            number += step
     assert number > 10 and len(left) > 1
     assert changes(books.engine) == [] and verify(books.engine, UTC).fault is None
     assert len(entries(books.engine)) == 7 + 2 * 5

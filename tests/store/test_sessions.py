@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from proxy.core.usage import Meter
 from proxy.store.live import LIVE_S, Live, publish
+from proxy.store.session_filters import EVERYTHING, SessionFilters, State
 from proxy.store.sessions import find_session, list_sessions
 from tests.ledgers import MODEL, NOW, Books
 
@@ -71,12 +72,12 @@ def test_the_newest_come_first(books: Books) -> None:
     publish(books.engine, "i1", [Live("s0", 0, 0)], NOW)
     acme = books.key("acme").tenant_id
 
-    def ids(**arguments: object) -> list[str]:
-        return [one.id for one in list_sessions(books.engine, NOW, **arguments)]  # type: ignore[arg-type]
+    def ids(filters: SessionFilters = EVERYTHING, limit: int = 100) -> list[str]:
+        return [one.id for one in list_sessions(books.engine, NOW, filters, limit=limit)]
 
     assert ids() == ["s2", "s1", "s0"]
     assert ids(limit=2) == ["s2", "s1"]
-    assert ids(tenant_id=acme) == ["s1", "s0"]
-    assert ids(live=True) == ["s0"]
+    assert ids(SessionFilters(tenant=acme)) == ["s1", "s0"]
+    assert ids(SessionFilters(state=State.LIVE)) == ["s0"]
     books.close("s0")
-    assert ids(live=True) == [], "what is over is not live, however lately it was seen"
+    assert ids(SessionFilters(state=State.LIVE)) == [], "what is over is not live, however lately it was seen"

@@ -72,7 +72,7 @@ def test_letters_that_the_font_lacks_are_said() -> None:
 
 def test_many_lines_take_many_pages_and_too_many_are_refused() -> None:
     assert re.search(r"Page 1 of [2-9]", words(to_pdf(Whole(HEAD, [LINE] * 100))))
-    with pytest.raises(StoreError, match="take --format csv"):
+    with pytest.raises(StoreError, match="take it as CSV"):
         to_pdf(Whole(HEAD, [LINE] * (LINES_MAX + 1)))
 
 

@@ -81,6 +81,8 @@ class BudgetOut(Output):
     amount_now_usd: Dollars | None
     spent_nanousd: Nanousd | None
     spent_usd: Dollars | None
+    held_nanousd: Nanousd | None = Field(description="Leased by instances and not spent: a part of `left`.")
+    held_usd: Dollars | None
     left_nanousd: Nanousd | None
     left_usd: Dollars | None
     raises: list[RaiseOut]

@@ -1,5 +1,7 @@
 """`/periods` and `/statements`: closing a month, and what each tenant owes for it."""
 
+from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -22,14 +24,15 @@ from proxy.admin.api.models import (
     fields_of,
 )
 from proxy.admin.api.pages import paged
-from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE, FINANCE_READERS, Answer, Call, Route
+from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE, FINANCE_READERS, Answer, Call, File, Opens, Route
 from proxy.store.approvals import Approval
 from proxy.store.chain import chain
 from proxy.store.close import standing
+from proxy.store.database import reading
 from proxy.store.four_eyes import close_or_ask
 from proxy.store.obstacles import NAMES, obstacles
 from proxy.store.periods import list_periods
-from proxy.store.statements import find_statement, page_of_statements
+from proxy.store.statements import Whole, find_statement, page_of_statements
 
 
 class PeriodOut(Output):
@@ -141,6 +144,24 @@ class StatementPath(Input):
     number: Id
 
 
+class FileFormat(StrEnum):
+    """What a statement can be downloaded as."""
+
+    PDF = "pdf"
+    CSV = "csv"
+
+
+MEDIA: Mapping[FileFormat, str] = {FileFormat.PDF: "application/pdf", FileFormat.CSV: "text/csv"}
+
+
+class StatementFileParams(StatementPath):
+    """Which statement, and as what."""
+
+    format: Annotated[
+        FileFormat, Field(strict=False, description="A PDF of more than 5,000 lines is refused: take CSV.")
+    ] = FileFormat.PDF
+
+
 def list_months(call: Call[Nothing, Nothing]) -> Answer:
     """Answer with all months."""
     found = list_periods(call.connection, call.context.zone, call.at)
@@ -203,6 +224,21 @@ def show_stated(call: Call[StatementPath, Nothing]) -> Answer:
     return Answer(StatementOut.model_validate(whole.as_json()))
 
 
+def download_stated(call: Call[StatementFileParams, Nothing]) -> File:
+    """Answer with one statement as a file: the same one, byte for byte, whenever it is asked for."""
+    number, format = call.params.number, call.params.format
+    with reading(call.context.engine) as connection:
+        whole = find_statement(connection, number, call.within)
+    content = _as_pdf(whole) if format is FileFormat.PDF else whole.as_csv().encode()
+    return File(f"statement-{whole.head.number}.{format}", MEDIA[format], content)
+
+
+def _as_pdf(whole: Whole) -> bytes:
+    from proxy.store.statement_pdf import to_pdf  # it takes its time to load
+
+    return to_pdf(whole)
+
+
 ROUTES = (
     Route(
         method="GET",
@@ -255,5 +291,16 @@ ROUTES = (
         handler=show_stated,
         params=StatementPath,
         result=StatementOut,
+    ),
+    Route(
+        method="GET",
+        path="/statements/{number}/file",
+        summary="Download a statement as PDF or CSV",
+        roles=EVERYONE,
+        handler=download_stated,
+        params=StatementFileParams,
+        result=Nothing,
+        media=tuple(MEDIA.values()),
+        opens=Opens.NOTHING,
     ),
 )

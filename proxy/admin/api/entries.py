@@ -89,6 +89,12 @@ class EntryOut(Output):
     lines: list[LineOut]
 
 
+class EntryWhole(EntryOut):
+    """A ledger entry, with what came of it later."""
+
+    corrected_by: list[int] = Field(description="The entries that take it back, or stand in its place.")
+
+
 class FilterParams(PeriodParams):
     """Which entries."""
 
@@ -105,6 +111,7 @@ class EntryParams(PageParams, FilterParams):
 
     kind: Annotated[Kind | None, Field(strict=False)] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
+    newest_first: Annotated[Flag, Field(description="By id downwards, not upwards.")] = False
 
 
 class EntryPath(Input):
@@ -141,7 +148,11 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
     return paged(
         call,
         lambda page: ledger.page_of_entries(
-            call.connection, wanted, after=next(iter(page.after), 0), limit=page.limit or LIMIT
+            call.connection,
+            wanted,
+            after=next(iter(page.after), None),
+            limit=page.limit or LIMIT,
+            newest_first=params.newest_first,
         ),
         key=lambda one: (one.id,),
         kinds=(int,),
@@ -152,7 +163,9 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
 def show_entry(call: Call[EntryPath, Nothing]) -> Answer:
     """Answer with one entry."""
     found = ledger.find_entry(call.connection, call.params.entry_id, call.within)
-    return Answer(shown(found, call.caller.role))
+    corrected_by = ledger.corrections_of(call.connection, found)
+    fields = shown(found, call.caller.role).model_dump()
+    return Answer(EntryWhole(**fields, corrected_by=corrected_by))
 
 
 def shown(entry: Booked, role: TokenRole) -> EntryOut:
@@ -184,10 +197,10 @@ ROUTES = (
     Route(
         method="GET",
         path="/ledger/{entry_id}",
-        summary="Show a ledger entry",
+        summary="Show a ledger entry, and what corrects it",
         roles=EVERYONE,
         handler=show_entry,
         params=EntryPath,
-        result=EntryOut,
+        result=EntryWhole,
     ),
 )

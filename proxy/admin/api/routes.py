@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine
 from proxy.admin.api.access import Caller
 from proxy.admin.api.models import Input, Nothing, Output
 from proxy.admin.reconciling import Reconciler
+from proxy.admin.verifying import Verifier
 from proxy.core.anomaly import Sensitivity
 from proxy.exports.formats import Format
 from proxy.exports.table import Table
@@ -54,6 +55,7 @@ class Context:
     four_eyes: FourEyes
     pepper: Callable[[], bytes]
     reconciler: Reconciler
+    verifier: Verifier
     sensitivity: Sensitivity  # to unusual hours
 
 
@@ -116,6 +118,15 @@ class Download:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A download that is small enough to be made before it is sent."""
+
+    name: str
+    content_type: str
+    content: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Route(Generic[P, B]):
     """One method of one path.
@@ -130,7 +141,7 @@ class Route(Generic[P, B]):
     path: str  # below /api/v1, with {names} of path parameters
     summary: str
     roles: frozenset[TokenRole]
-    handler: Callable[[Call[P, B]], Answer | Download]
+    handler: Callable[[Call[P, B]], Answer | Download | File]
     result: type[BaseModel]
     params: type[P] = Nothing  # type: ignore[assignment]
     body: type[B] = Nothing  # type: ignore[assignment]

@@ -22,7 +22,7 @@ from proxy.admin.api import problems, requests
 from proxy.admin.api.access import Caller, Door
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.repeats import Repeat, Repeats, Sent, sent
-from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, Opens
+from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, File, Opens
 from proxy.admin.api.streams import Streams
 from proxy.exports.formats import write
 from proxy.store import StoreError
@@ -160,14 +160,12 @@ class Api:
     async def _download(
         self, request: web.Request, route: AnyRoute, call: Call[Any, Any]
     ) -> web.StreamResponse:
-        """Send a table while it is made."""
+        """Send a file, or a table while it is made."""
         found: Any = await self._in_thread(route.handler, call)
-        headers = {
-            **_HEADERS,
-            **found.headers,
-            "Content-Type": found.format.content_type,
-            "Content-Disposition": f'attachment; filename="{found.name}"',
-        }
+        headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{found.name}"'}
+        if isinstance(found, File):
+            return web.Response(body=found.content, content_type=found.content_type, headers=headers)
+        headers |= {**found.headers, "Content-Type": found.format.content_type}
         return await self._streams.send(
             request, headers, lambda pipe: write(found.make(pipe.check), found.format, pipe)
         )

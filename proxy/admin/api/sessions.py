@@ -12,24 +12,31 @@ from proxy.admin.api.models import (
     Flag,
     Id,
     Input,
+    Model,
+    NameOrId,
     Nanousd,
     Nothing,
     Output,
     Paged,
+    PeriodParams,
     TenantPageParams,
+    Text,
     fields_of,
 )
 from proxy.admin.api.pages import paged
+from proxy.admin.api.periods import period
+from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import ADMINS, EVERYONE, Answer, Call, Opens, Route
 from proxy.store import NotFound, sessions
 from proxy.store.ledger import session_turns
 from proxy.store.live import request_stop
+from proxy.store.session_filters import SEARCH_DAYS_MAX, SessionFilters, State
 from proxy.store.sessions import SessionRow
 from proxy.store.tokens import TokenRole
 
 
 class SessionOut(Output):
-    """A conversation. A viewer sees no cost in lists, and of one session what the tenant owes."""
+    """A conversation. To a viewer, cost is what the tenant owes for what is booked."""
 
     id: str
     tenant_id: str
@@ -67,10 +74,33 @@ class SessionWhole(SessionOut):
     turns: list[EntryOut]
 
 
-class SessionParams(TenantPageParams):
-    """Which sessions."""
+_SEARCHED = f"Within {SEARCH_DAYS_MAX} days."
+
+
+class SessionParams(TenantPageParams, PeriodParams):
+    """Which sessions; `from` and `to` say when they opened."""
 
     live: Annotated[Flag, Field(description="Only those that go on.")] = False
+    state: Annotated[
+        State | None, Field(strict=False, description="Only those that are live, have ended, or are lost.")
+    ] = None
+    project: NameOrId | None = None
+    key: Annotated[Id | None, Field(description="Only of this API key (id).")] = None
+    end_user: Annotated[Text | None, Field(min_length=1, max_length=256)] = None
+    model: Annotated[Model | None, Field(description=f"A model's name. {_SEARCHED}")] = None
+    tag: Annotated[
+        Text | None, Field(min_length=1, max_length=256, description=f"NAME=VALUE. {_SEARCHED}")
+    ] = None
+    reason: Annotated[
+        Text | None,
+        Field(min_length=1, max_length=64, description=f"Why they ended, such as refused. {_SEARCHED}"),
+    ] = None
+    id: Annotated[
+        Text | None,
+        Field(
+            min_length=1, max_length=100, description=f"How the id begins, {_SEARCHED.lower()} Or all of it."
+        ),
+    ] = None
 
 
 class SessionPath(Input):
@@ -89,12 +119,10 @@ class Stopping(Output):
 
 def list_sessions(call: Call[SessionParams, Nothing]) -> Answer:
     """Answer with a page of sessions, the newest first."""
-    tenant_id = call.tenant_id(call.params.tenant)
+    filters = _filters(call)
     return paged(
         call,
-        lambda page: sessions.page_of_sessions(
-            call.connection, call.at, page, tenant_id=tenant_id, live=call.params.live
-        ),
+        lambda page: sessions.page_of_sessions(call.connection, call.at, page, filters),
         key=lambda one: (one.opened_at, one.id),
         kinds=(datetime, str),
         show=lambda one: SessionOut.model_validate(_fields(one, call.caller.role)),
@@ -102,11 +130,21 @@ def list_sessions(call: Call[SessionParams, Nothing]) -> Answer:
     )
 
 
+def _filters(call: Call[SessionParams, Nothing]) -> SessionFilters:
+    params = call.params
+    start, end = period(params, call.context.zone)
+    if params.live and params.state not in (None, State.LIVE):
+        raise invalid("query", "state", f"it contradicts `live`, which is {State.LIVE}")
+    names = ("tenant", "project", "key", "end_user", "model", "tag", "reason", "id")
+    given = {name: getattr(params, name) for name in names}
+    return SessionFilters(**given, state=State.LIVE if params.live else params.state, start=start, end=end)
+
+
 def show_session(call: Call[SessionPath, Nothing]) -> Answer:
     """Answer with one session and what was booked for it."""
     found = _find(call)
     turns = session_turns(call.context.engine, found.id)
-    fields = _fields(found, call.caller.role, whole=True)
+    fields = _fields(found, call.caller.role)
     return Answer(SessionWhole(**fields, turns=[shown(one, call.caller.role) for one in turns]))
 
 
@@ -124,14 +162,12 @@ def _find(call: Call[SessionPath, Nothing]) -> SessionRow:
     return found
 
 
-def _fields(one: SessionRow, role: TokenRole, *, whole: bool = False) -> dict[str, Any]:
-    """Return a session's fields; a viewer is not told what it costs us."""
+def _fields(one: SessionRow, role: TokenRole) -> dict[str, Any]:
+    """Return a session's fields; a viewer is told what the tenant owes, and not what it costs us."""
     fields = fields_of(one)
     if role is not TokenRole.VIEWER:
         return fields
     hidden = dict.fromkeys(name for name in fields if name.endswith(("_nanousd", "_usd")))
-    if not whole:
-        return fields | hidden
     return fields | hidden | {f"cost_{unit}": fields[f"billed_{unit}"] for unit in ("nanousd", "usd")}
 
 

@@ -1,19 +1,23 @@
 """`/ledger/verify`: recompute the ledger, from its entries to its sums. One at a time: it reads all."""
 
-import threading
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from proxy.admin.api.models import Input, Nothing, Output, Text
+from proxy.admin.api.models import At, Input, Nothing, Output, Text
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import FINANCE_READERS, Answer, Call, Opens, Route
+from proxy.admin.verifying import Busy, Verification
 from proxy.store.chain import parse_seal
-from proxy.store.verify import verify
+from proxy.store.verify import Verdict
 
 DIGEST_CHARS_MAX = 100
 AGAIN_S = 30
-_alone = threading.Lock()
+Digest = Annotated[
+    Text,
+    Field(max_length=DIGEST_CHARS_MAX, description="What an earlier answer had as `digest`."),
+    AfterValidator(parse_seal),
+]
 
 
 class VerdictOut(Output):
@@ -32,38 +36,91 @@ class VerdictOut(Output):
     )
 
 
+class VerificationOut(Output):
+    """Verifying in the background, as far as it is."""
+
+    begun_by: str
+    begun_at: At
+    compared: bool = Field(description="Whether a digest was given.")
+    done: int = Field(description="Entries.")
+    total: int = Field(description="Entries; 0 until the first ones are done. Sums are checked behind them.")
+    ended_at: At | None = Field(description="Null while it runs.")
+    verdict: VerdictOut | None
+    failed: str | None = Field(description="Why there is no verdict.")
+
+
+class ProgressOut(Output):
+    """The last one in the background; null where none was begun since the control plane was started."""
+
+    last: VerificationOut | None
+
+
 class VerifyParams(Input):
     """What the ledger has to begin with."""
 
-    digest: Annotated[
-        Text | None,
-        Field(max_length=DIGEST_CHARS_MAX, description="What an earlier answer had as `digest`."),
-        AfterValidator(lambda text: text if text is None else parse_seal(text)),
-    ] = None
+    digest: Digest | None = None
+
+
+class VerifyBody(Input):
+    """What the ledger has to begin with."""
+
+    digest: Digest | None = None
 
 
 def verify_ledger(call: Call[VerifyParams, Nothing]) -> Answer:
     """Answer with what is wrong first, if anything is."""
-    if not _alone.acquire(blocking=False):
-        raise Problem(
-            "unavailable",
-            "The ledger is being verified already: repeat the request later.",
-            headers={"Retry-After": str(AGAIN_S)},
-        )
+    kept = call.params.digest
     try:
-        kept = call.params.digest
-        verdict = verify(call.context.engine, call.context.zone, kept=kept)
-    finally:
-        _alone.release()
-    return Answer(
-        VerdictOut(
-            ok=verdict.fault is None,
-            entries=verdict.entries,
-            fault=verdict.fault,
-            digest=verdict.seal,
-            compared=kept is not None,
-            archived=list(verdict.sealed),
-        )
+        verdict = call.context.verifier.run(kept)
+    except Busy:
+        raise _busy() from None
+    return Answer(_shown(verdict, compared=kept is not None))
+
+
+def begin(call: Call[Nothing, VerifyBody]) -> Answer:
+    """Verify in the background; answer at once."""
+    try:
+        begun = call.context.verifier.begin(call.body.digest, call.caller.actor)
+    except Busy:
+        raise _busy() from None
+    return Answer(_as_far(begun), 202, {"Location": "/api/v1/ledger/verify/progress"})
+
+
+def show_progress(call: Call[Nothing, Nothing]) -> Answer:
+    """Answer with how far it is, or what it came to."""
+    last = call.context.verifier.last
+    return Answer(ProgressOut(last=_as_far(last) if last else None))
+
+
+def _busy() -> Problem:
+    return Problem(
+        "unavailable",
+        "The ledger is being verified already: repeat the request later.",
+        headers={"Retry-After": str(AGAIN_S)},
+    )
+
+
+def _as_far(one: Verification) -> VerificationOut:
+    return VerificationOut(
+        begun_by=one.begun_by,
+        begun_at=one.begun_at,
+        compared=one.compared,
+        done=one.done,
+        total=one.total,
+        ended_at=one.ended_at,
+        verdict=_shown(one.verdict, compared=one.compared) if one.verdict else None,
+        failed=one.failed,
+    )
+
+
+def _shown(verdict: Verdict, *, compared: bool) -> VerdictOut:
+    return VerdictOut(
+        ok=verdict.fault is None,
+        entries=verdict.entries,
+        fault=verdict.fault,
+        digest=verdict.seal,
+        compared=compared,
+        archived=list(verdict.sealed),
     )
 
 
@@ -76,6 +133,29 @@ ROUTES = (
         handler=verify_ledger,
         params=VerifyParams,
         result=VerdictOut,
+        opens=Opens.NOTHING,
+        installation=True,
+    ),
+    Route(
+        method="POST",
+        path="/ledger/verify",
+        summary="Recompute the ledger in the background",
+        roles=FINANCE_READERS,
+        handler=begin,
+        body=VerifyBody,
+        result=VerificationOut,
+        status=202,
+        also=(503,),
+        opens=Opens.NOTHING,
+        installation=True,
+    ),
+    Route(
+        method="GET",
+        path="/ledger/verify/progress",
+        summary="Show how far that is, or what it came to",
+        roles=FINANCE_READERS,
+        handler=show_progress,
+        result=ProgressOut,
         opens=Opens.NOTHING,
         installation=True,
     ),

@@ -1,31 +1,74 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
+from collections.abc import Sequence
+from itertools import chain
+
 from proxy.console.pages import (
     alerts,
+    approvals,
     audit,
+    booking,
+    closing,
+    comparisons,
+    downloads,
+    entries,
+    forecasts,
     keys,
+    ledger,
+    live,
     overview,
     rate_cards,
     rate_import,
+    reconciliation,
+    reports,
     rerating,
+    saved_reports,
+    schedules,
+    sessions,
+    statements,
     tenants,
     tokens,
+    verifying,
     webhooks,
 )
 from proxy.console.views import Item, Page
 
-PAGES: tuple[Page, ...] = (
-    *overview.PAGES,
-    *tenants.PAGES,
-    *keys.PAGES,
-    *tokens.PAGES,
-    *rate_cards.PAGES,
-    *rate_import.PAGES,
-    *rerating.PAGES,
-    *alerts.PAGES,
-    *webhooks.PAGES,
-    *audit.PAGES,
+MODULES = (
+    alerts,
+    approvals,
+    audit,
+    booking,
+    closing,
+    comparisons,
+    downloads,
+    entries,
+    forecasts,
+    keys,
+    ledger,
+    live,
+    overview,
+    rate_cards,
+    rate_import,
+    reconciliation,
+    reports,
+    rerating,
+    saved_reports,
+    schedules,
+    sessions,
+    statements,
+    tenants,
+    tokens,
+    verifying,
+    webhooks,
 )
+
+
+def _by_path(page: Page) -> Sequence[tuple[bool, str]]:
+    """Sort paths so that those with a name in them come before those where a parameter would take the name."""
+    return [(part.startswith("{"), part) for part in page.path.split("/")]
+
+
+PAGES: tuple[Page, ...] = tuple(sorted(chain.from_iterable(one.PAGES for one in MODULES), key=_by_path))
 
 NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
@@ -43,6 +86,8 @@ NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
         Item("ledger", "Ledger", "/ledger"),
         Item("close", "Close", "/close"),
+        Item("approvals", "Approvals", "/approvals"),
+        Item("statements", "Statements", "/statements"),
         Item("reconciliation", "Reconciliation", "/reconciliation"),
     ),
     (

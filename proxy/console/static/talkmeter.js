@@ -8,6 +8,7 @@
   const COPIED_MS = 2000;
   const X_LABEL_PX = 72;
   const SERIES_COLOURS = 6;
+  const AREA_ALPHA = "4d"; // the colours are #rrggbb
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
   // --- instants ---------------------------------------------------------------------------------
@@ -22,9 +23,9 @@
   function localTimes(root) {
     for (const time of root.querySelectorAll("time[data-local]")) {
       const at = new Date(time.dateTime);
-      if (!Number.isNaN(at.getTime())) {
-        time.textContent = clock[time.dataset.local === "seconds" ? "seconds" : "minutes"].format(at);
-      }
+      if (Number.isNaN(at.getTime())) continue;
+      const text = clock[time.dataset.local === "seconds" ? "seconds" : "minutes"].format(at);
+      if (time.textContent !== text) time.textContent = text;
     }
   }
 
@@ -54,7 +55,7 @@
   }
 
   function numberIn(cell) {
-    const text = cell.querySelector("data[value]")?.value ?? cell.dataset.value ?? cell.textContent.replace(/[\s,$%]/g, "");
+    const text = cell.querySelector("data[value]")?.value ?? cell.dataset.value ?? cell.textContent.replace(/[\s,$%]/g, "").replace("−", "-");
     return text === "" || Number.isNaN(Number(text)) ? null : Number(text);
   }
 
@@ -102,7 +103,7 @@
       day: { day: "numeric", month: "short", timeZone: "UTC" },
       instant: { hour: "2-digit", minute: "2-digit" },
     }[kind];
-    return new Intl.DateTimeFormat("en-GB", options).format(stamp * 1000);
+    return new Intl.DateTimeFormat(kind === "month" ? "en-US" : "en-GB", options).format(stamp * 1000);
   }
 
   function axes(figure, data) {
@@ -129,12 +130,12 @@
 
   function seriesOptions(figure, data) {
     const kind = figure.dataset.chart;
-    const bars = uPlot.paths.bars({ size: [0.62, 48], radius: 0.12 });
+    const bars = uPlot.paths.bars({ size: [0.62, 48] });
     return data.series.map((one, index) => {
       const colour = colourOf(swatchOf(one, index));
       if (kind === "bars") return { stroke: colour, fill: colour, width: 0, paths: bars, points: { show: false } };
       const line = { stroke: colour, width: 2, dash: one.dashed ? [6, 5] : undefined, points: { show: data.xs.length < 3 } };
-      return kind === "area" ? { ...line, width: 1, fill: colour } : line;
+      return kind === "area" ? { ...line, width: 1.5, fill: colour + AREA_ALPHA } : line;
     });
   }
 
@@ -150,7 +151,7 @@
     return {
       width: box.clientWidth,
       height: box.clientHeight,
-      padding: [10, 12, 0, 0],
+      padding: [10, 24, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { show: !piled, size: 7 } },
       scales: {
@@ -160,6 +161,7 @@
       axes: axes(figure, data),
       // The last of a pile is painted first, so that the others stand in front of it.
       series: [{}, ...(piled ? seriesOptions(figure, data).reverse() : seriesOptions(figure, data))],
+      bands: kind === "area" ? data.series.slice(1).map((_, i) => ({ series: [i + 1, i + 2] })) : [],
       hooks: { setCursor: [(plot) => onCursor(plot.cursor.idx)] },
     };
   }
@@ -172,13 +174,14 @@
     const values = data.series.map((one, index) => {
       const item = legend.appendChild(document.createElement("li"));
       const swatch = item.appendChild(document.createElement("span"));
-      swatch.className = `swatch ${swatchOf(one, index)}`;
+      const shape = figure.dataset.chart !== "line" ? "" : one.dashed ? "line dashed" : "line";
+      swatch.className = `swatch ${swatchOf(one, index)} ${shape}`;
       item.append(one.name, " ");
       return item.appendChild(document.createElement("b"));
     });
+    const span = [...new Set([data.labels[0], data.labels.at(-1)])].join(" – ");
     return { legend, show(index) {
-      at.textContent = index === null ? "" : data.labels[index];
-      at.hidden = index === null;
+      at.textContent = index === null ? span : data.labels[index];
       values.forEach((value, i) => { value.textContent = index === null ? "" : data.series[i].exact[index]; });
     } };
   }

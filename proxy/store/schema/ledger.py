@@ -27,6 +27,8 @@ session = Table(
 )
 _open = session.c.closed_at.is_(None)
 Index("ix_session_open", session.c.opened_at, sqlite_where=_open, postgresql_where=_open)
+for _whose in ("tenant_id", "project_id", "api_key_id", "end_user_id"):  # the newest of each, for lists
+    Index(f"ix_session_{_whose}_opened_at", session.c[_whose], session.c.opened_at)
 
 ledger_entry = Table(
     "ledger_entry",

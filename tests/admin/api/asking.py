@@ -27,7 +27,7 @@ from tests.ledgers import PEPPER, Books
 ADMIN_TOKEN = "an admin token for tests"
 ISSUER = "Voices Ltd"
 PROBLEM = "application/problem+json"
-DOWNLOADS = set(CONTENT_TYPES.values())
+DOWNLOADS = {*CONTENT_TYPES.values(), "application/pdf"}
 UNSAID: Any = object()
 
 
@@ -89,7 +89,7 @@ class Asking:
             {PROBLEM}
             if answered.status >= 400
             else DOWNLOADS
-            if "/exports/" in path
+            if "/exports/" in path or path.endswith("/file")
             else {"application/json"}
         )
         assert answered.headers["Content-Type"].partition(";")[0] in kinds, answered

@@ -49,7 +49,7 @@ HOSTILE = (
 UNHELPFUL = ("match pattern", "instance of", "not permitted", "Field required", "valid string")
 
 # What takes any text: unknown names are of nothing, and names that must exist are not found.
-TEXTS = {"key", "model", "session", "end_user", "status", "tag", "actor", "action", "object"}
+TEXTS = {"key", "model", "session", "end_user", "status", "tag", "reason", "id", "actor", "action", "object"}
 
 
 def queried() -> Iterator[tuple[AnyRoute, str]]:

@@ -1,8 +1,13 @@
 """`/budgets`: what they come to, what cannot be set, and who was faster."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import insert
+
 from proxy.core.usage import Meter
+from proxy.store.database import writing
+from proxy.store.schema import lease
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 
@@ -30,6 +35,7 @@ async def test_made_spent_changed_raised_and_deleted(api: Asking) -> None:
             "thresholds": [50, 80, 100],
             "forecast_thresholds": [],
             "spent_nanousd": 0,
+            "held_nanousd": 0,
             "left_usd": "50.000000000",
             "raises": [],
             "deleted_at": None,
@@ -97,6 +103,23 @@ async def test_whose_they_are(api: Asking) -> None:
         taken = f"There is such a budget already: change {made.json['id']}."
         await api.refused(409, taken, "POST", "/budgets", BUDGET | change)
     assert [len(page) for page in await api.pages("/budgets", 3, tenant="acme")] == [3, 3]
+
+
+async def test_what_instances_hold(api: Asking) -> None:
+    """Of the window that is now: leased by both, less what postings have taken."""
+    api.books.key("acme")
+    made = await api.done("POST", "/budgets", BUDGET | {"window": "day"})
+    now = datetime.fromisoformat(made["window_starts_at"])
+    with writing(api.engine) as connection:
+        for instance_id, starts_at in (("i1", now), ("i2", now), ("i3", now - timedelta(days=1))):
+            key = {"budget_id": made["id"], "subject": "", "starts_at": starts_at, "instance_id": instance_id}
+            amounts = {"granted_nanousd": 700, "taken_nanousd": 200, "wanted": False}
+            connection.execute(insert(lease).values(**key, **amounts))
+    shown = await api.done("GET", f"/budgets/{made['id']}")
+    assert (shown["held_nanousd"], shown["held_usd"]) == (1_000, "0.000001000")
+    assert shown["left_nanousd"] == 50 * 10**9, "what is held is not spent"
+    each = await api.done("POST", "/budgets", BUDGET | {"scope": "each_user"})
+    assert (each["held_nanousd"], each["held_usd"]) == (None, None)
 
 
 async def test_what_cannot_be_set(embedded: Asking) -> None:

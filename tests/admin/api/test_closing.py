@@ -1,9 +1,17 @@
 """`/periods` and `/statements`: what stands in the way of a close, and what is owed after it."""
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from proxy.core.usage import Meter
+from proxy.store import statement_pdf
+from proxy.store.database import reading
+from proxy.store.statement_pdf import to_pdf
+from proxy.store.statements import find_statement
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import ISSUER, Asking
 from tests.ledgers import MODEL
@@ -120,6 +128,46 @@ async def test_what_each_tenant_owes(api: Asking) -> None:
     assert (await api.done("GET", "/statements", token=viewer))["data"] == [globex]
     unseen = "There is no statement '2026-10-0001'"
     await api.refused(404, unseen, "GET", "/statements/2026-10-0001", token=viewer)
+
+
+async def test_a_statement_as_a_file(api: Asking) -> None:
+    """The very bytes that the command line writes, for whoever may see the statement."""
+    fill(api)
+    await api.done("POST", CLOSE, OVERRIDES)
+    with reading(api.engine) as connection:
+        whole = find_statement(connection, "2026-10-0001")
+    path = "/statements/2026-10-0001/file"
+    viewer, other = api.token(TokenRole.VIEWER, "acme"), api.token(TokenRole.VIEWER, "globex")
+    for params, kind, made in (
+        ({}, "application/pdf", to_pdf(whole)),
+        ({"format": "pdf"}, "application/pdf", to_pdf(whole)),
+        ({"format": "csv"}, "text/csv", whole.as_csv().encode()),
+    ):
+        for token in (viewer, api.token(TokenRole.AUDITOR)):
+            answered = await api("GET", path, params=params, token=token)
+            assert (answered.status, answered.json) == (200, made)
+            assert answered.headers["Content-Type"].partition(";")[0] == kind
+            name = f"statement-2026-10-0001.{params.get('format', 'pdf')}"
+            assert answered.headers["Content-Disposition"] == f'attachment; filename="{name}"'
+        await api.refused(404, "There is no statement", "GET", path, params=params, token=other)
+    rows = list(csv.DictReader(io.StringIO(whole.as_csv(), newline="")))
+    assert [(row["line"], row["billed_usd"]) for row in rows] == [
+        ("usage", "5.004000000"),
+        ("usage", "0.000064000"),
+        ("unrated", ""),
+        ("rounding", "-0.004064000"),
+    ]
+    await api.problem(422, "GET", path, params={"format": "xlsx"})
+    await api.refused(404, "There is no statement '2026-10-0009'", "GET", "/statements/2026-10-0009/file")
+
+
+async def test_more_lines_than_a_pdf_takes(embedded: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(embedded)
+    await embedded.done("POST", CLOSE, OVERRIDES)
+    monkeypatch.setattr(statement_pdf, "LINES_MAX", 2)
+    path = "/statements/2026-10-0001/file"
+    await embedded.refused(422, "has 3 lines, and a PDF at most 2: take it as CSV.", "GET", path)
+    await embedded.done("GET", path, params={"format": "csv"})
 
 
 async def test_what_cannot_be_closed(embedded: Asking) -> None:

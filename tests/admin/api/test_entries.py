@@ -50,6 +50,7 @@ async def test_an_entry_and_its_lines(api: Asking) -> None:
         "corrects": None,
         "corrects_period": None,
         "archive": None,
+        "corrected_by": [],
     }
     assert [
         (one["meter"], one["quantity"], one["unit"], one["price_nanousd"], one["price_per"], one["cost_usd"])
@@ -86,9 +87,13 @@ async def test_which_are_asked_for(api: Asking) -> None:
         told = await api.done("GET", "/ledger", params=params)
         assert [one["id"] for one in told["data"]] == ids, params
     whole = (await api.done("GET", "/ledger"))["data"]
-    assert whole[0] == await api.done("GET", "/ledger/1")
+    assert whole[0] | {"corrected_by": []} == await api.done("GET", "/ledger/1")
     pages = await api.pages("/ledger", 3)
     assert [len(page) for page in pages] == [3, 1] and sum(pages, []) == whole
+    newest = await api.pages("/ledger", 3, newest_first="true")
+    assert [len(page) for page in newest] == [3, 1] and sum(newest, []) == whole[::-1]
+    of_acme = await api.pages("/ledger", 1, newest_first="true", tenant="acme")
+    assert [[one["id"] for one in page] for page in of_acme] == [[2], [1]]
 
 
 async def test_what_is_not_there(embedded: Asking) -> None:

@@ -46,6 +46,8 @@ async def test_first_a_diff_then_corrections(api: Asking) -> None:
         ("reversal", 1),
         ("replacement", 1),
     ]
+    corrected = [(await api.done("GET", f"/ledger/{number}"))["corrected_by"] for number in (1, 2, 3)]
+    assert corrected == [[2, 3], [], []]
     assert api.audit()[-1] == ("api:finance", "prices.rerate", "the card came late")
     assert (await api.done("POST", "/reratings", {"reason": "again"}))["data"] == []
     assert verify(api.engine, UTC).fault is None

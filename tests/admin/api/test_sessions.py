@@ -8,6 +8,7 @@ from sqlalchemy import insert, select
 
 from proxy.core.usage import Meter
 from proxy.store.database import reading, writing
+from proxy.store.prices import load_prices
 from proxy.store.schema import live_session, stop_order
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
@@ -128,3 +129,53 @@ async def test_a_viewer_is_told_all_that_is_owed(api: Asking, monkeypatch: pytes
     shown = await api.done("GET", "/sessions/s1", token=api.token(TokenRole.VIEWER, "acme"))
     assert (shown["cost_nanousd"], shown["cost_usd"]) == (80_000, "0.000080000")
     assert (len(shown["turns"]), shown["responses"]) == (1, 2)
+
+
+async def test_filters_of_the_list(api: Asking) -> None:
+    """Each by value; what it means stands in the tests of the store."""
+    key = api.books.key("acme", "web")
+    api.books.open("s1", "acme", "web", end_user="zoë", tags={"team": "a"}, at=OCTOBER)
+    api.books.close("s1", at=OCTOBER)
+    api.books.open("s2", "globex", at=OCTOBER + timedelta(days=1))
+
+    async def ids(**params: str) -> list[str]:
+        given = {name.rstrip("_"): value for name, value in params.items()}
+        return [one["id"] for one in (await api.done("GET", "/sessions", params=given))["data"]]
+
+    ones: list[dict[str, str]] = [
+        {"tenant": "acme"},
+        {"project": "web"},
+        {"key": key.id},
+        {"end_user": "zoë"},
+        {"state": "ended"},
+        {"tag": "team=a", "from_": "2026-10-01"},
+        {"reason": "client_closed", "from_": "2026-10-01"},
+        {"id": "s1"},
+        {"to": "2026-10-06"},
+    ]
+    for params in ones:
+        assert await ids(**params) == ["s1"], params
+    assert await ids(state="lost") == ["s2"]
+    assert await ids(model=MODEL, from_="2026-10-06") == ["s2"]
+    assert await ids(model="unheard-of", from_="2026-10-01") == []
+    text = "`live`, which is live"
+    await api.refused(422, text, "GET", "/sessions", params={"live": "true", "state": "ended"})
+    api.books.open("s0", "acme", at=OCTOBER - timedelta(days=365))
+    text = "(reason) is looked for session by session, in at most 100 days"
+    await api.refused(422, text, "GET", "/sessions", params={"reason": "refused"})
+
+
+async def test_a_viewer_sees_in_the_list_what_is_owed(api: Asking) -> None:
+    api.books.key("acme")
+    await api.done("POST", "/markups", {"tenant": "acme", "basis_points": 5_000, "from": "2026-01-01"})
+    with reading(api.engine) as connection:
+        api.books.prices = load_prices(connection)
+    api.books.open("s1", "acme", at=OCTOBER)
+    api.books.bill("s1", "r1", {Meter.TEXT_IN: 10}, at=OCTOBER)
+    live(api, "s1", datetime.now(UTC))
+    viewer = api.token(TokenRole.VIEWER, "acme")
+    (seen,) = (await api.done("GET", "/sessions", token=viewer))["data"]
+    assert (seen["cost_nanousd"], seen["cost_usd"]) == (60_000, "0.000060000")
+    assert {seen[name] for name in ("running_nanousd", "burn_nanousd", "left_usd")} == {None}
+    (own,) = (await api.done("GET", "/sessions"))["data"]
+    assert own["cost_nanousd"] == 300_000, "what it costs so far, by its instance"
