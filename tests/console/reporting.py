@@ -12,7 +12,7 @@ from proxy.store.markups import set_markup
 from tests.admin.api.asking import Asking
 from tests.closing import close_month
 from tests.console.visiting import Shown, Visitor
-from tests.ledgers import ACT
+from tests.ledgers import ACT, Books
 
 OCTOBER = datetime(2026, 10, 31, 23, 30, tzinfo=UTC)  # in Berlin it is November
 NOVEMBER = datetime(2026, 11, 5, 8, 15, tzinfo=UTC)
@@ -21,15 +21,16 @@ HOSTILE = '<script>alert("1")</script>\'"&\u202e'
 
 def fill(api: Asking) -> None:
     """Book something of everything: two tenants, a late and an unrated entry, an estimate, hostile names."""
-    books = api.books
+    api.books.key("acme", "web")
+    with writing(api.engine) as connection:
+        set_markup(connection, "acme", 2_500, OCTOBER, ACT)
+    books = Books(api.engine)  # with the prices that there are now
     for number, (tenant, project) in enumerate((("acme", "web"), ("acme", None), ("globex", "web"))):
         at = NOVEMBER + timedelta(days=number, hours=number)
         user = HOSTILE if number == 0 else None
         books.open(f"s{number}", tenant, project, end_user=user, tags={"team": f"t{number % 2}"}, at=at)
         books.bill(f"s{number}", f"r{number}", {Meter.TEXT_IN: 1_000 + number, Meter.AUDIO_OUT: 333}, at=at)
         books.bill(f"s{number}", f"c{number}", {Meter.AUDIO_IN_CACHED: 70, Meter.AUDIO_IN: 7}, at=at)
-    with writing(api.engine) as connection:
-        set_markup(connection, "acme", 2_500, NOVEMBER, ACT)
     books.open("old", "acme", "web", at=OCTOBER)
     books.bill("old", "r-old", {Meter.TEXT_OUT: 91}, at=OCTOBER)
     close_month(api.engine, "2026-10", {"journals": "a test"})

@@ -67,7 +67,7 @@ async def test_the_form_has_every_parameter_and_keeps_each(embedded: Asking) -> 
         assert {name for name, _ in sent} | {"billed"} == set(COMPARISON)
         _, _, again = await look(admin, PATH, *sent)
         assert again == {"basis": "occurred", **asked}
-        for bad in (HOSTILE, "x" * 1_000, "\x00"):
+        for bad in (HOSTILE, "x" * 300, "\x00"):
             status, html, _ = await look(admin, PATH, *({**ASKED, **dict.fromkeys(asked, bad)}.items()))
             assert status in (200, 404, 422) and "<script>alert" not in html
             assert f'action="{PATH}"' in html

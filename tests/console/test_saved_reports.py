@@ -12,6 +12,7 @@ from tests.console.reporting import HOSTILE, changed, fill, pairs_of
 from tests.console.visiting import visitor
 
 PATH = "/reports/saved"
+NAME = HOSTILE.rstrip("\u202e") + "\u0639"
 EARLY = utc_now() - timedelta(days=200)
 ASKED = {
     "from": "2026-11-01",
@@ -30,7 +31,7 @@ async def test_it_is_saved_opened_changed_and_forgotten(api: Asking) -> None:
     finance = visitor(api, TokenRole.FINANCE, name="fin@example.com")
     form = pairs_of(await finance.get(f"{PATH}/new?{urlencode(ASKED)}"), PATH)
     groups = ",".join(value for name, value in form if name == "q-group_by" and value)
-    sent = changed(form, name=HOSTILE[:60], reason="asked for", span="last-month") | {"q-group_by": groups}
+    sent = changed(form, name=NAME, reason="asked for", span="last-month") | {"q-group_by": groups}
     first = await finance.post(PATH, sent)
     again = await finance.post(PATH, sent)
     assert first.place == again.place, "one form makes one"
@@ -43,8 +44,8 @@ async def test_it_is_saved_opened_changed_and_forgotten(api: Asking) -> None:
     told = await api.done("GET", f"/saved-reports/{saved['id']}/costs")
     shown = await finance.get(first.place)
     assert f'title="{usd_exact(told["total"]["cost_nanousd"])}"' in shown.html
-    assert HOSTILE[:60] in shown.text and "<script>alert" not in shown.html
-    assert HOSTILE[:60] in (await finance.get(PATH)).text
+    assert NAME in shown.text and "<script>alert" not in shown.html
+    assert NAME in (await finance.get(PATH)).text
 
     edit = f"{PATH}/{saved['id']}"
     form = pairs_of(await finance.get(f"{edit}/edit"), edit)
@@ -73,25 +74,23 @@ async def test_what_cannot_be_saved_is_said_and_what_was_typed_is_kept(embedded:
     form = pairs_of(await admin.get(f"{PATH}/new?session=s1&tz=UTC"), PATH)
     assert "has no place for session" in (await admin.get(f"{PATH}/new?session=s1")).text
     base = changed(form, name="a", span="last-week") | {"q-group_by": "model"}
-    for change, field in (
-        ({"name": ""}, "name"),
-        ({"days": "0"}, "span"),
-        ({"days": "x" * 40}, "span"),
-        ({"q-tz": HOSTILE}, "q-tz"),
-        ({"q-group_by": "zodiac"}, "q-group_by"),
-        ({"q-kind": "gift"}, "q-kind"),
-        ({"q-tag": "team"}, "q-tag"),
-        ({"name": HOSTILE + "\n"}, None),
-        ({"name": "x" * 2_000}, "name"),
+    for change in (
+        {"name": ""},
+        {"days": "0"},
+        {"days": "x" * 40},
+        {"q-tz": HOSTILE},
+        {"q-group_by": "zodiac"},
+        {"q-kind": "gift"},
+        {"q-tag": "team"},
+        {"name": "x" * 2_000},
+        {"name": HOSTILE},  # it turns the direction of writing
     ):
         sent = base | change
-        if field is None:
-            await admin.post(PATH, sent)  # stripped
-            continue
         shown = await admin.post(PATH, sent, 422)
         assert 'class="error"' in shown.html or 'class="problem"' in shown.html, change
         kept = [value for name, value in pairs_of(shown, PATH)]
-        assert all(value in kept or not value for name, value in sent.items() if name != "days"), change
+        typed = (value for name, value in sent.items() if name not in ("key",) and value)
+        assert all(value in kept for value in typed), change
         assert "<script>alert" not in shown.html
     await admin.post(PATH, base | {"key": "k1"})
     taken = await admin.post(PATH, base | {"key": "k2"}, 409)
