@@ -66,7 +66,8 @@ def session_conditions(
 
     Raises:
         StoreError: a tenant or project does not exist, a project's name is not unique, a tag is none, or the
-            time ends before it begins. TooManyDays: more than `SEARCH_DAYS_MAX` days would have to be searched.
+            time ends before it begins.
+        TooManyDays: more than `SEARCH_DAYS_MAX` days would have to be searched.
     """
     if filters.start is not None and filters.end is not None and filters.end <= filters.start:
         raise StoreError("The time asked about ends before it begins: give an end after its start.")

@@ -72,7 +72,7 @@ async def test_from_a_month_down_to_a_session(embedded: Asking) -> None:
     fill(embedded)
     admin = visitor(embedded)
     href = "/reports?from=2026-11-01&to=2026-12-01&group_by=tenant"
-    path = []
+    path: list[str] = []
     while not path or path[-1] != "session":
         shown = await admin.get(href)
         path.append(question_in(href)["group_by"])

@@ -1,6 +1,7 @@
 """Sessions and entries: found by URL, turn by turn as the API accounts for them, down to lines."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -22,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>\"'\u202e" + "x" * 150
 def converse(api: Asking) -> None:
     """A conversation whose cache breaks once, and which is interrupted once; and one of another tenant."""
     api.books.open("s1", "acme", "web", end_user="zoë", tags={"team": "a"}, at=OCTOBER)
-    turns = (
+    turns: Any = (
         ("r1", {Meter.TEXT_IN: 900, Meter.AUDIO_OUT: 100}, {}),
         ("i1:0", {Meter.AUDIO_IN: 50, Meter.TEXT_OUT: 10}, {"kind": Kind.TRANSCRIPTION}),
         ("r2", {Meter.TEXT_IN: 100, Meter.TEXT_IN_CACHED: 896, Meter.AUDIO_OUT: 40}, {}),
@@ -245,9 +246,7 @@ async def test_texts_that_nobody_should_send(embedded: Asking) -> None:
     for path in ("/sessions", "/sessions/s1", "/entries/1", "/entries/2"):
         shown = await visitor(embedded).get(path)
         assert "<script>alert" not in shown.html and HOSTILE in shown.text, path
-    asked = {
-        name: HOSTILE for name in ("tenant", "project", "key", "end_user", "model", "tag", "reason", "id")
-    }
+    asked = dict.fromkeys(("tenant", "project", "key", "end_user", "model", "tag", "reason", "id"), HOSTILE)
     for name, value in asked.items():
         query = urlencode({name: value, "from": "2026-10-01"})
         shown = await visitor(embedded).get(
