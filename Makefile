@@ -2,6 +2,9 @@
 # Only relative paths and `python -m`, so that the clone may lie anywhere, spaces included.
 
 PY := .venv/bin/python
+# Where Python must not keep what it compiled, each of the hundreds of processes that the tests start
+# compiles everything again: that is half of what a run takes.
+unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # More than there are cores: many tests wait for sockets and processes.
 JOBS ?= 4

@@ -28,7 +28,7 @@ ARROWS: dict[str, set[str]] = {
     "exports": {"core", "store", "ids"},
     "relay": {"core", "dialects", "observe", "ids"},
     "admin": {"core", "store", "exports", "observe", "ids"},
-    "console": {"core", "store", "admin", "ids"},
+    "console": {"core", "store", "exports", "admin", "ids"},
     "simulator": set(),
 }
 

@@ -50,7 +50,8 @@ async def test_ready_when_both_answer(tmp_path: Path) -> None:
         answer = await http.get(f"{url}/readyz")
         assert (answer.status, await answer.json()) == (200, {"status": "ready", "reasons": []})
         assert (await http.get(f"{url}/healthz")).status == 200
-        assert (await http.get(f"{url}/anything")).status == 404
+        async with http.get(f"{url}/anything", allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "/sign-in?next=%2Fanything")
 
 
 async def test_unready_names_what_is_missing(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def _shown(one: Month) -> dict[str, object]:
         "billed_nanousd": one.billed_nanousd,
         "billed_usd": format_usd(one.billed_nanousd),
         "archive": one.archive,
+        "overridden": list(one.overridden),
     }
 
 

@@ -168,10 +168,14 @@ class Desk:
         )
 
 
-def _field_text(name: str, value: str | bytearray | web.FileField) -> str:
+def _field_text(name: str, value: str | bytes | bytearray | web.FileField) -> str:
     if isinstance(value, str):
         return value
-    raw = bytes(value) if isinstance(value, bytearray) else value.file.read()
+    if isinstance(value, web.FileField):
+        with value.file as file:
+            raw = file.read()
+    else:
+        raw = bytes(value)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:

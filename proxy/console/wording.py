@@ -32,7 +32,7 @@ PARTS: Mapping[str, str] = {
 }
 FLAGS: Mapping[str, str] = {
     Flag.USAGE_MISSING: "The provider reported no usage, or there was nothing to estimate by.",
-    Flag.DETAILS_MISSING: "The provider told totals without their kinds: those are counted as of no told kind.",
+    Flag.DETAILS_MISSING: "The provider told totals without their kinds: counted as of no told kind.",
     Flag.TOTALS_DIFFER: "The provider's parts are not what its total says: the parts were taken.",
     Flag.CACHED_SPREAD: "The provider told one cached total: it was spread over text, audio, then images.",
     Flag.CACHED_CLAMPED: "More was said to be cached than was input: it was cut down to the input.",

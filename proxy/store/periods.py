@@ -78,6 +78,7 @@ class Month:
     unrated_entries: int
     billed_nanousd: int
     archive: str | None = None  # the file that has its lines
+    overridden: Sequence[Mapping[str, Any]] = ()  # as a close has it
 
 
 def load_closes(connection: Connection) -> Closes:
@@ -137,6 +138,7 @@ def _closed(close: Close, row: Row[Any] | None, archive: str | None) -> Month:
         unrated_entries=exact(row, "unrated") if row else 0,
         billed_nanousd=exact(row, "billed") if row else 0,
         archive=archive,
+        overridden=tuple(close.overridden),
     )
 
 

@@ -22,6 +22,10 @@ SEARCH_DAYS_MAX = 100  # as of reports that read single entries
 _DAY = timedelta(days=1)
 
 
+class TooManyDays(StoreError):
+    """What no index knows would have to be looked for in too many days."""
+
+
 class State(StrEnum):
     """Whether a session goes on."""
 
@@ -61,8 +65,9 @@ def session_conditions(
     """Return `filters` as SQL over `session` and, for the state, `live_session`.
 
     Raises:
-        StoreError: a tenant or project does not exist, a project's name is not unique, a tag is none, the
-            time ends before it begins, or there would be more than `SEARCH_DAYS_MAX` days to search.
+        StoreError: a tenant or project does not exist, a project's name is not unique, a tag is none, or the
+            time ends before it begins.
+        TooManyDays: more than `SEARCH_DAYS_MAX` days would have to be searched.
     """
     if filters.start is not None and filters.end is not None and filters.end <= filters.start:
         raise StoreError("The time asked about ends before it begins: give an end after its start.")
@@ -142,7 +147,7 @@ def _check_days(connection: Connection, filters: SessionFilters, now: datetime, 
     end = min(filters.end or now, now)
     days = -((start - end) // _DAY)
     if days > SEARCH_DAYS_MAX:
-        raise StoreError(
+        raise TooManyDays(
             f"What is asked for ({', '.join(why)}) is looked for session by session, in at most"
             f" {SEARCH_DAYS_MAX} days, and here are {days}: give a start and an end that are closer, or do"
             " without it."

@@ -275,7 +275,7 @@ async def test_raised_for_some_time(api: Asking) -> None:
     form = (await admin.get(f"{one}/raise")).form(f"{one}/raise")
     empty = await admin.submit(form, 422)
     assert "Say how much" in empty.text and "Say from when on" in empty.text and "Say why" in empty.text
-    fields = {"amount": "5", "ends": "2099-06-01T00:00", "reason": "a fair"}
+    fields: dict[str, Any] = {"amount": "5", "ends": "2099-06-01T00:00", "reason": "a fair"}
     assert (await admin.submit(form, **fields)).place == one
     await admin.submit(form, **fields)
     shown = await api.done("GET", one)

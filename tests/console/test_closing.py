@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ async def test_a_month_is_closed_through_pages(api: Asking) -> None:
     for link in ("/entries/3", "/ledger?period=2026-10&unrated=true", "/rate-cards"):
         assert link in shown.links
     form = shown.form(MONTH)
-    sure = {"override-unrated": "no price yet", "reason": "it is over", "sure": "yes"}
+    sure: dict[str, Any] = {"override-unrated": "no price yet", "reason": "it is over", "sure": "yes"}
     unsure = await who.submit(form, 422, **(sure | {"sure": ""}))
     assert "nobody can open it again" in unsure.text
     assert unsure.form(MONTH).fields["override-unrated"] == "no price yet"
@@ -80,6 +81,7 @@ async def test_a_month_is_closed_through_pages(api: Asking) -> None:
     (month,) = (await api.done("GET", "/periods"))["data"]
     assert (month["state"], month["closed_by"]) == ("closed", "user:ann")
     closed = await who.get(MONTH)
+    assert "Closed in spite of: entries without a price" in closed.text and "no price yet" in closed.text
     assert month["seal"] in closed.text and "/statements?period=2026-10" in closed.links
     assert [one.action for one in closed.forms if one.method == "post"] == ["/sign-out"]
     acts = [row for row in api.audit() if row[1] == "period.close"]
@@ -93,7 +95,7 @@ async def test_two_people_close_a_month(four_eyes: Asking) -> None:
     api = four_eyes
     ann, bob = (visitor(api, TokenRole.FINANCE, name=name) for name in ("ann", "bob"))
     form = (await ann.get(MONTH)).form(MONTH)
-    sure = {"override-unrated": "no price yet", "reason": "it is over", "sure": "yes"}
+    sure: dict[str, Any] = {"override-unrated": "no price yet", "reason": "it is over", "sure": "yes"}
     assert (await ann.submit(form, **sure)).place == MONTH
     waiting = await ann.get(MONTH)
     (place,) = [link for link in waiting.links if link.startswith("/approvals/")]
@@ -279,7 +281,8 @@ async def test_bad_reasons_keep_what_was_typed(embedded: Asking) -> None:
     admin = visitor(embedded)
     form = (await admin.get(MONTH)).form(MONTH)
     for reason in ("x" * 2_000, "a\u202eb"):
-        shown = await admin.submit(form, 422, **{"override-unrated": reason, "sure": "yes"})
+        fields: dict[str, Any] = {"override-unrated": reason, "sure": "yes"}
+        shown = await admin.submit(form, 422, **fields)
         assert shown.form(MONTH).fields["override-unrated"] == reason
     shown = await admin.submit(form, 409, reason=HOSTILE, sure="yes")
     assert shown.form(MONTH).fields["reason"] == HOSTILE and "<script>alert" not in shown.html
@@ -298,7 +301,7 @@ async def test_what_stands_in_the_way_leads_somewhere(embedded: Asking) -> None:
 
 async def ask_for_credit(api: Asking, who: Visitor, **fields: str) -> str:
     form = (await who.get("/ledger/book")).form("/ledger/book")
-    credit = {"kind": "credit", "tenant": "acme", "billed_usd": "-150", "reason": "outage 7"}
+    credit: dict[str, Any] = {"kind": "credit", "tenant": "acme", "billed_usd": "-150", "reason": "outage 7"}
     return (await who.submit(form, **(credit | fields))).place
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -147,7 +148,7 @@ async def test_who_sees_what(embedded: Asking) -> None:
     await stranger(embedded).get("/ledger", 303)
 
 
-CREDIT = {"kind": "credit", "tenant": "acme", "billed_usd": "-1.50", "reason": "outage 7"}
+CREDIT: dict[str, Any] = {"kind": "credit", "tenant": "acme", "billed_usd": "-1.50", "reason": "outage 7"}
 
 
 async def test_a_credit_is_booked_once(api: Asking) -> None:
@@ -179,7 +180,7 @@ async def test_an_adjustment_with_everything(embedded: Asking) -> None:
     who = visitor(embedded)
     form = (await who.get("/ledger/book")).form("/ledger/book")
     yesterday = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
-    fields = {"project": "web", "cost_usd": "2", "billed_usd": "3", "occurred_at": yesterday}
+    fields: dict[str, Any] = {"project": "web", "cost_usd": "2", "billed_usd": "3", "occurred_at": yesterday}
     await who.submit(form, kind="adjustment", tenant="acme", reason="invoice 3", provider="azure", **fields)
     booked = await embedded.done("GET", "/ledger/5")
     assert (booked["project"], booked["cost_usd"], booked["billed_usd"], booked["occurred_at"]) == (
@@ -190,7 +191,7 @@ async def test_an_adjustment_with_everything(embedded: Asking) -> None:
     )
 
 
-UNBOOKED: list[tuple[dict[str, str], int, str]] = [
+UNBOOKED: list[tuple[dict[str, Any], int, str]] = [
     ({"billed_usd": "a lot"}, 422, "billed_usd"),
     ({"billed_usd": "", "cost_usd": ""}, 422, ""),
     ({"billed_usd": "5"}, 422, ""),

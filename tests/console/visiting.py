@@ -113,7 +113,7 @@ class Visitor:
         async with self.http.get(f"{self.url}{path}", headers=cookies, allow_redirects=False) as answer:
             return answer.status
 
-    async def submit(self, form: Form, status: int = 303, path: str = "", **fields: str) -> Shown:
+    async def submit(self, form: Form, status: int = 303, path: str = "", **fields: Any) -> Shown:
         """Send a form with some fields changed; `path` is that of its page, where it has no action."""
         return await self.post(form.action or path, {**form.fields, **fields}, status)
 

@@ -37,7 +37,7 @@ class AlertOut(Output):
 
 
 class AlertRules(Output):
-    """From when on something is announced, where the settings say so. Budgets have thresholds of their own."""
+    """From when on something is announced, where settings say so. Budgets have thresholds of their own."""
 
     anomaly_floor_nanousd: Nanousd = Field(description="An hour is so much above its median, at least,")
     anomaly_floor_usd: Dollars

@@ -49,6 +49,7 @@ class PeriodOut(Output):
     billed_nanousd: Nanousd
     billed_usd: Dollars
     archive: str | None = Field(description="The file that has its lines, which are not here any more.")
+    overridden: list[dict[str, Any]] = Field(description="What it was closed in spite of, each with why.")
 
 
 class PeriodsOut(Output):

@@ -1,5 +1,6 @@
 """`/sessions`: conversations, live and past; and stopping one."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,10 +28,12 @@ from proxy.admin.api.pages import paged
 from proxy.admin.api.periods import period
 from proxy.admin.api.problems import invalid
 from proxy.admin.api.routes import ADMINS, EVERYONE, Answer, Call, Opens, Route
-from proxy.store import NotFound, sessions
+from proxy.store import NotFound, StoreError, sessions
+from proxy.store.filters import parse_tag
 from proxy.store.ledger import session_turns
 from proxy.store.live import request_stop
-from proxy.store.session_filters import SEARCH_DAYS_MAX, SessionFilters, State
+from proxy.store.pages import Page
+from proxy.store.session_filters import SEARCH_DAYS_MAX, SessionFilters, State, TooManyDays
 from proxy.store.sessions import SessionRow
 from proxy.store.tokens import TokenRole
 
@@ -120,9 +123,16 @@ class Stopping(Output):
 def list_sessions(call: Call[SessionParams, Nothing]) -> Answer:
     """Answer with a page of sessions, the newest first."""
     filters = _filters(call)
+
+    def fetch(page: Page) -> Sequence[SessionRow]:
+        try:
+            return sessions.page_of_sessions(call.connection, call.at, page, filters)
+        except TooManyDays as error:
+            raise invalid("query", "from", str(error)) from None
+
     return paged(
         call,
-        lambda page: sessions.page_of_sessions(call.connection, call.at, page, filters),
+        fetch,
         key=lambda one: (one.opened_at, one.id),
         kinds=(datetime, str),
         show=lambda one: SessionOut.model_validate(_fields(one, call.caller.role)),
@@ -135,6 +145,11 @@ def _filters(call: Call[SessionParams, Nothing]) -> SessionFilters:
     start, end = period(params, call.context.zone)
     if params.live and params.state not in (None, State.LIVE):
         raise invalid("query", "state", f"it contradicts `live`, which is {State.LIVE}")
+    if params.tag is not None:
+        try:
+            parse_tag(params.tag)
+        except StoreError as error:
+            raise invalid("query", "tag", str(error)) from None
     names = ("tenant", "project", "key", "end_user", "model", "tag", "reason", "id")
     given = {name: getattr(params, name) for name in names}
     return SessionFilters(**given, state=State.LIVE if params.live else params.state, start=start, end=end)

@@ -73,7 +73,11 @@ def verify_ledger(call: Call[VerifyParams, Nothing]) -> Answer:
     try:
         verdict = call.context.verifier.run(kept)
     except Busy:
-        raise _busy() from None
+        raise Problem(
+            "unavailable",
+            "The ledger is being verified already: repeat the request later.",
+            headers={"Retry-After": str(AGAIN_S)},
+        ) from None
     return Answer(_shown(verdict, compared=kept is not None))
 
 
@@ -82,7 +86,7 @@ def begin(call: Call[Nothing, VerifyBody]) -> Answer:
     try:
         begun = call.context.verifier.begin(call.body.digest, call.caller.actor)
     except Busy:
-        raise _busy() from None
+        raise Problem("conflict", "The ledger is being verified already: see how far that is.") from None
     return Answer(_as_far(begun), 202, {"Location": "/api/v1/ledger/verify/progress"})
 
 
@@ -90,14 +94,6 @@ def show_progress(call: Call[Nothing, Nothing]) -> Answer:
     """Answer with how far it is, or what it came to."""
     last = call.context.verifier.last
     return Answer(ProgressOut(last=_as_far(last) if last else None))
-
-
-def _busy() -> Problem:
-    return Problem(
-        "unavailable",
-        "The ledger is being verified already: repeat the request later.",
-        headers={"Retry-After": str(AGAIN_S)},
-    )
 
 
 def _as_far(one: Verification) -> VerificationOut:
@@ -145,7 +141,7 @@ ROUTES = (
         body=VerifyBody,
         result=VerificationOut,
         status=202,
-        also=(503,),
+        also=(409,),
         opens=Opens.NOTHING,
         installation=True,
     ),

@@ -27,6 +27,7 @@ class Item:
     href: str
     amount_nanousd: int | None = None
     amount: str = ""
+    at: str | None = None  # when it happened, or was last seen
 
 
 def whose(row: Row) -> str:
@@ -84,13 +85,13 @@ def of_cuts(told: Row | None, today: str) -> Iterator[Item]:
         return
     count = len(told["data"])
     number = f"{count} or more" if told["next"] else f"{count}"
-    latest = told["data"][0]["at"]
     yield Item(
         "bad",
         "cut",
         f"{number} {'response was' if number == '1' else 'responses were'} cut today by budgets",
-        f"The latest at {figures.instant(latest)}.",
+        "Raise the budget, or look at what it was spent on. The latest:",
         f"/alerts?{urlencode({'kind': 'budget.cut', 'from': today})}",
+        at=told["data"][0]["at"],
     )
 
 
@@ -101,7 +102,7 @@ def of_entries(total: Row, span: Mapping[str, str]) -> Iterator[Item]:
             "warning",
             "unrated",
             f"{_entries(total['unrated_entries'])} without a price",
-            "No amount counts them. Add the rate card that is missing, then rate them again.",
+            "No total has its amount. Add the rate card that is missing, then rate the month again.",
             f"/ledger?{urlencode({'unrated': 'true', **span})}",
         )
     if total["estimated_nanousd"]:
@@ -165,8 +166,9 @@ def of_leases(rows: Sequence[Row], now: datetime) -> Iterator[Item]:
             "bad",
             "stale journal",
             f"Instance {instance} does not answer and holds money of budgets",
-            f"Last seen {figures.instant(seen[instance])}. Start it again on its journal.",
+            "Start it again on its journal. Last seen:",
             "/budgets",
             amount,
             "held",
+            at=seen[instance],
         )

@@ -1,6 +1,5 @@
 """The table of all pages. A new page is a module with `PAGES`, named here."""
 
-from collections.abc import Sequence
 from itertools import chain
 
 from proxy.console.pages import (
@@ -67,8 +66,8 @@ MODULES = (
 )
 
 
-def _by_path(page: Page) -> Sequence[tuple[bool, str]]:
-    """Sort paths so that those with a name in them come before those where a parameter would take the name."""
+def _by_path(page: Page) -> list[tuple[bool, str]]:
+    """Sort a path with a name in it before one where a parameter would take the name."""
     return [(part.startswith("{"), part) for part in page.path.split("/")]
 
 

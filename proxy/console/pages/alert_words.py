@@ -105,8 +105,8 @@ def _anomaly(data: Data) -> str:
     whose = data.get("tenant") or "all tenants together"
     return (
         f"The hour from {instant(data['starts_at'])} of {whose} came to {usd(data['spent_nanousd'])}."
-        f" The same hour of {data['weeks']} earlier weeks had {usd(data['median_nanousd'])} in the middle, and up to"
-        f" {usd(data['limit_nanousd'])} is usual."
+        f" The same hour of {data['weeks']} earlier weeks had {usd(data['median_nanousd'])} in the middle,"
+        f" and up to {usd(data['limit_nanousd'])} is usual."
     )
 
 

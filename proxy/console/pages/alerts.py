@@ -62,7 +62,9 @@ async def show_alert(desk: Desk) -> View:
 
 
 def value_text(value: Any) -> str:
-    """Return a value of JSON as people read it: text as it is, the rest as JSON has it."""
+    """Return a value of JSON as people read it: texts as they are, the rest as JSON has it."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

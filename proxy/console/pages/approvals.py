@@ -7,7 +7,7 @@ from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import BOOKKEEPERS, FINANCE_READERS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
-from proxy.console.figures import usd_exact
+from proxy.console.figures import usd, usd_exact
 from proxy.console.views import Moved, Page, View
 from proxy.core.records import Kind
 from proxy.store.approvals import State
@@ -142,7 +142,7 @@ def _books(one: Mapping[str, Any]) -> list[str]:
     amount = wanted["billed_nanousd"] or wanted["cost_nanousd"]
     project = f", project {wanted['project']}" if wanted["project"] else ""
     does = [
-        f"{'Credit' if is_credit else 'Adjustment'} of {usd_exact(amount)} for {one['tenant']}",
+        f"{'Credit' if is_credit else 'Adjustment'} of {usd(amount)} for {one['tenant']}",
         f"What {one['tenant']} owes changes by {usd_exact(wanted['billed_nanousd'])}{project}.",
     ]
     if wanted["cost_nanousd"]:

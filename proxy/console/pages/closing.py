@@ -75,7 +75,7 @@ async def _shown(
     months, waiting = await asyncio.gather(desk.get("/periods"), _waiting(desk))
     found = next((one for one in months["data"] if one["period"] == period), None)
     standing, not_yet = await _standing(desk, period, found)
-    told = errors_of(problem) | dict(errors or {})
+    told = {**errors_of(problem), **(errors or {})}
     shown = {
         "month": _month(found, waiting.get(period)) if found else None,
         "period": period,
@@ -110,7 +110,8 @@ async def _waiting(desk: Desk) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _month(month: Mapping[str, Any], waits: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {**month, "tone": TONES[month["state"]], "waits": waits}
+    overridden = [{**one, "title": TITLES[one["what"]]} for one in month["overridden"]]
+    return {**month, "tone": TONES[month["state"]], "waits": waits, "overridden": overridden}
 
 
 def _obstacle(

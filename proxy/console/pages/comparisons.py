@@ -30,8 +30,8 @@ async def show_comparison(desk: Desk) -> View | Moved:
         return Moved(Question({**first.params, GROUP_BY: group}).href(PATH))
     try:
         question = Question.of(pairs)
-    except Problem as problem:
-        return _page(desk, Question(), await tenants_of(desk), problem)
+    except Problem as none:
+        return _page(desk, Question(), await tenants_of(desk), none)
     if len(question.fields) < len(pairs):
         return Moved(question.href(PATH))
     (told, problem), tenants = await asyncio.gather(

@@ -36,17 +36,18 @@ async def show_downloads(desk: Desk) -> View | Moved:
         return Moved(first_question(desk).href(PATH))
     asked = Question.of(pairs)
     question = asked.only(COSTS)
+    zones = zones_of(desk, question)
     try:
-        month, problem = _month(desk, asked), None
-    except ValueError as error:
-        month, problem = "", invalid("query", MONTH, str(error))
-    try:
-        taken, lost = ledger_of(question, zones_of(desk, question))
+        month = month_in(question, desk.at, zones.own)
+        taken, lost = ledger_of(question, zones)
     except ValueError:  # a time that is none: the report says so
         return Moved(question.href())
-    has_unrated = False
-    if month:
+    has_unrated, problem = False, None
+    try:
+        month = parse_period(asked.get(MONTH) or month)
         has_unrated, problem = await _has_unrated(desk, month, question.get("tenant"))
+    except ValueError as error:
+        problem = invalid("query", MONTH, str(error))
     shown = {
         "sections": sections(desk),
         "question": question,
@@ -55,20 +56,13 @@ async def show_downloads(desk: Desk) -> View | Moved:
         "costs": _formats(desk, question, "costs"),
         "ledger": _formats(desk, taken, "ledger"),
         "lost": words.listed([words.param_word(name) for name in lost]),
-        "month": asked.get(MONTH) if problem else month,
-        "focus": _focus(desk, month, question.get("tenant")) if month and problem is None else [],
+        "month": asked.get(MONTH) or month,
+        "focus": _focus(desk, month, question.get("tenant")) if problem is None else [],
         "has_unrated": has_unrated,
         "errors": errors_at(problem),
         "problem": unplaced(problem, (MONTH,)),
     }
     return View("pages/reports_download.html", shown, problem.status if problem else 200)
-
-
-def _month(desk: Desk, asked: Question) -> str:
-    """Return the billing month that FOCUS is offered for; raises ValueError where it is none."""
-    if given := asked.get(MONTH):
-        return parse_period(given)
-    return month_in(asked, desk.at, zones_of(desk, asked).own)
 
 
 async def _has_unrated(desk: Desk, month: str, tenant: str) -> tuple[bool, Problem | None]:

@@ -15,8 +15,8 @@ from proxy.core.forecast import WEEKS_MAX, Method
 
 NEAR_PERCENT = 80  # of an amount that a forecast comes to before it is near it
 _METHODS: Mapping[str | None, str] = {
-    Method.WEEKDAYS: f"by weekdays: what is left costs what these days did in the last {WEEKS_MAX} weeks",
-    Method.RUN_RATE: "by the rate so far: it goes on as fast as it went in this window",
+    Method.WEEKDAYS: "by weekdays",
+    Method.RUN_RATE: "by the rate so far",
     None: "not yet: less than a day has passed",
 }
 _FIELDS = ("tenant", "tz")
@@ -38,6 +38,7 @@ async def show_forecasts(desk: Desk) -> View:
         "tenants": tenants,
         "errors": errors_at(problem),
         "problem": unplaced(problem, _FIELDS),
+        "weeks_max": WEEKS_MAX,
         "lines": None if told is None else [_line(one) for one in told["data"]],
         "budgets_href": "/budgets" if desk.may("POST /budgets") else "",
     }
@@ -75,8 +76,8 @@ def _off_by(one: Mapping[str, Any]) -> str:
     if one["method"] is None:
         return ""
     if one["error_percent"] is None:
-        return "; how far off that is is not known yet"
-    return f"; off by {one['error_percent']} % on average in {one['error_points']} earlier windows"
+        return ", too new to say how far off"
+    return f", off by {one['error_percent']} % on average in {one['error_points']} earlier windows"
 
 
 def _state(one: Mapping[str, Any]) -> tuple[str, str]:

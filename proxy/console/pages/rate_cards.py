@@ -38,7 +38,11 @@ async def show_models(desk: Desk) -> View:
     ]
     shown = {
         "rows": [{**one, "whose": owner_label(one["owner"], names)} for one in series],
-        "meters": _meters(one["now"] for one in series if one["now"]),
+        "meters": [
+            (meter, name)
+            for meter, name in _meters(one["now"] for one in series if one["now"])
+            if not meter.startswith("image")
+        ],
         "owners": (("", "All"), *OWNERS),
         "model": wanted,
         "owner": whose,

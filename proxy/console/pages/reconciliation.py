@@ -8,6 +8,7 @@ from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import FINANCE_READERS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
+from proxy.console.figures import usd
 from proxy.console.views import Moved, Page, View
 from proxy.core.reconcile import Cause
 from proxy.core.usage import METER_LABELS, meter_label
@@ -95,8 +96,7 @@ def verdict(one: Mapping[str, Any]) -> tuple[str, str]:
     if not one.get("is_final", True):
         return "quiet", "not complete yet"
     if one["is_over"]:
-        limit = f" ${one['limit_usd']}" if "limit_usd" in one else ""
-        return "bad", f"above its limit{limit}"
+        return "bad", f"above {usd(one['limit_nanousd'])}" if "limit_nanousd" in one else "above its limit"
     return ("warning", "within its limit") if one["unexplained_nanousd"] else ("ok", "agrees")
 
 

@@ -32,8 +32,8 @@ async def show_report(desk: Desk) -> View | Moved:
         return Moved(first_question(desk).href())
     try:
         question = Question.of(pairs)
-    except Problem as problem:
-        return _page(desk, Question(), await tenants_of(desk), problem)
+    except Problem as none:
+        return _page(desk, Question(), await tenants_of(desk), none)
     if len(question.fields) < len(pairs):  # a form was sent: each question has one address
         return Moved(question.href())
     (told, problem), tenants = await asyncio.gather(

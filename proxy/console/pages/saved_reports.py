@@ -14,7 +14,6 @@ from proxy.console.reports.saving import (
     in_words,
     not_kept,
     question_of,
-    span_label,
     span_of,
     span_options,
 )
@@ -85,29 +84,28 @@ async def edit_report(desk: Desk) -> View:
 
 async def save_report(desk: Desk) -> View | Moved:
     """POST /reports/saved."""
-    question, name, span = _posted(desk)
-    body = body_of(question, name, span) | {"tenant": question.get("tenant") or None, **_reason(desk)}
+    question = _posted(desk)
+    body = _body(desk, question) | {"tenant": question.get("tenant") or None, **_reason(desk)}
     try:
         made = await desk.post("/saved-reports", body)
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
-        return await _form(desk, question, name=name, span=span, problem=problem)
+        return await _form(desk, question, problem=problem)
     return Moved(f"{PATH}/{made['id']}", f"The report {made['name']} is saved.")
 
 
 async def change_report(desk: Desk) -> View | Moved:
     """POST /reports/saved/{report_id}."""
-    question, name, span = _posted(desk)
-    etag = desk.field("etag")
-    body = body_of(question, name, span) | _reason(desk)
+    question, etag = _posted(desk), desk.field("etag")
+    body = _body(desk, question) | _reason(desk)
     try:
         made, _ = await desk.ask("PUT", "/saved-reports/{report_id}", desk.path, body, if_match=etag)
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
         saved = await desk.get("/saved-reports/{report_id}", **desk.path)
-        return await _form(desk, question, saved=saved, etag=etag, name=name, span=span, problem=problem)
+        return await _form(desk, question, saved=saved, etag=etag, problem=problem)
     return Moved(f"{PATH}/{made['id']}", f"The report {made['name']} is changed.")
 
 
@@ -117,11 +115,15 @@ async def forget_report(desk: Desk) -> Moved:
     return Moved(PATH, f"The report {gone['name']} is forgotten.")
 
 
-def _posted(desk: Desk) -> tuple[Question, str, str]:
-    """Return the question, the name and the span that a form says."""
-    question = Question.of((name, value) for name in KEPT for value in desk.fields(PREFIX + name))
+def _posted(desk: Desk) -> Question:
+    """Return the question that a form says."""
+    return Question.of((name, value) for name in KEPT for value in desk.fields(PREFIX + name))
+
+
+def _body(desk: Desk, question: Question) -> dict[str, Any]:
     days = desk.field("days")
-    return question, desk.field("name"), f"last-{days}-days" if days else desk.field("span")
+    span = f"last-{days}-days" if days else desk.field("span")
+    return body_of(question, desk.field("name"), span)
 
 
 def _reason(desk: Desk) -> dict[str, Any]:
@@ -139,15 +141,15 @@ async def _form(
     lost: str = "",
     problem: Problem | None = None,
 ) -> View:
-    errors = errors_at(problem)
+    errors, span = errors_at(problem), span or desk.field("span")
     shown = {
         "sections": sections(desk),
         "saved": saved,
         "etag": etag,
-        "name": name,
+        "name": name or desk.field("name"),
         "span": span,
+        "days": desk.field("days"),
         "span_options": span_options(span),
-        "span_label": span_label(span),
         "lost": lost,
         "reason": desk.field("reason"),
         "question": question,

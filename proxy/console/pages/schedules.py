@@ -112,7 +112,7 @@ async def remove_schedule(desk: Desk) -> Moved:
 
 async def run_schedule(desk: Desk) -> Moved:
     """POST /reports/schedules/{schedule_id}/run."""
-    made = await desk.post(f"{_ROUTE}/run", **desk.path)
+    made = await desk.post(f"{_ROUTE}/run", None, **desk.path)
     said = "It is on its way." if made["problem"] is None else f"It says why it is empty: {made['problem']}"
     return Moved(f"{PATH}/{made['schedule_id']}", said)
 

@@ -17,6 +17,7 @@ from proxy.store.tokens import TokenRole
 LIMIT = 50
 FILTERS = ("tenant", "project", "key", "end_user", "model", "tag", "reason", "state", "from", "to", "id")
 FEW = ("tenant", "state", "from", "to", "id", "tag")  # the others are folded away
+SEARCHED = ("model", "tag", "reason", "id")  # in some days only
 RECENT = timedelta(days=30)
 _STATES = {State.LIVE: "going on", State.ENDED: "ended", State.LOST: "lost: their instance died"}
 _UNEXPLAINED = (409, 422)  # an account that cannot be made: archived, or too long
@@ -45,7 +46,7 @@ async def show_sessions(desk: Desk) -> View:
         "is_folded": not any(name in wanted for name in FILTERS if name not in FEW),
         "next_href": desk.href(after=found["next"]) if found["next"] else "",
         "first_href": desk.href(after=None) if "after" in desk.query else "",
-        "recent_href": desk.href(**{"from": f"{(desk.at - RECENT).date()}"}, to=None, after=None),
+        "recent_href": _recent_href(desk, problem),
         "problem": problem.as_json() if problem else None,
         "errors": _errors(problem),
         "is_owed": desk.caller.role is TokenRole.VIEWER,
@@ -55,6 +56,13 @@ async def show_sessions(desk: Desk) -> View:
 
 def _errors(problem: Problem | None) -> Mapping[str, str]:
     return {one.pointer.removeprefix("#/"): one.detail for one in problem.errors} if problem else {}
+
+
+def _recent_href(desk: Desk, problem: Problem | None) -> str:
+    """Return where the same is looked for in few days; empty where it was not too many."""
+    if "from" not in _errors(problem) or not any(name in desk.query for name in SEARCHED):
+        return ""
+    return desk.href(**{"from": f"{(desk.at - RECENT).date()}"}, to=None, after=None)
 
 
 def _reasons(chosen: str) -> list[tuple[str, str]]:

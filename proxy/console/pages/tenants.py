@@ -10,6 +10,7 @@ from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
+from proxy.console.figures import instant
 from proxy.console.pages.keys import with_states
 from proxy.console.views import Moved, Page, View
 from proxy.core.periods import month_of
@@ -152,7 +153,7 @@ async def set_markup(desk: Desk) -> View | Moved:
         raise_unless_told(problem)
         return await _whole(desk, problem, "markup")
     return Moved(
-        f"/tenants/{tenant_id}", f"The markup is {made['percent']} % from {made['effective_from']} on."
+        f"/tenants/{tenant_id}", f"The markup is {made['percent']} from {instant(made['effective_from'])} on."
     )
 
 

@@ -22,7 +22,7 @@ async def begin(desk: Desk) -> View | Moved:
     try:
         await desk.post("/ledger/verify", desk.filled("digest"))
     except Problem as problem:
-        if problem.kind == "unavailable":
+        if problem.kind == "conflict":
             return Moved(PATH, "The ledger is being verified already.")
         raise_unless_told(problem)
         return await _shown(desk, desk.field("digest"), problem)

@@ -7,7 +7,7 @@ from proxy.admin.api.exports import LedgerExportParams
 from proxy.console.reports.drill import Zones, only_month
 from proxy.console.reports.question import GROUP_BY, Question, params_of
 from proxy.console.reports.spans import as_instant
-from proxy.core.periods import month_after, month_of
+from proxy.core.periods import month_after, month_of, parse_period
 from proxy.exports.formats import Format
 from proxy.store.instants import parse_instant
 from proxy.store.reports import Basis
@@ -42,11 +42,13 @@ def ledger_of(question: Question, zones: Zones) -> tuple[Question, list[str]]:
 
 
 def month_in(question: Question, now: datetime, zone: tzinfo) -> str:
-    """Return the month that a question begins in; where it says none, the one that is now in UTC."""
-    if period := question.get("period"):
-        return period
+    """Return the month that a question begins in; where there is none, the one that is now in UTC."""
     start = question.get("from")
-    return month_of(parse_instant(start, zone), zone) if start else month_of(now, UTC)
+    begins = question.get("period") or (month_of(parse_instant(start, zone), zone) if start else "")
+    try:
+        return parse_period(begins)
+    except ValueError:
+        return month_of(now, UTC)
 
 
 def month_days(month: str) -> Mapping[str, str]:

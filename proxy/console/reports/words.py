@@ -106,7 +106,7 @@ def time_field(text: str) -> str:
 
 def with_option(options: Options, value: str) -> Options:
     """Return options with one that is none of them, so that a form keeps what an address says."""
-    return options if value in {name for name, _ in options} else (*options, (value, value))
+    return options if not value or value in {name for name, _ in options} else (*options, (value, value))
 
 
 def group_options(chosen: Sequence[str], options: Options) -> list[tuple[str, Options]]:

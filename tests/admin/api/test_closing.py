@@ -45,6 +45,7 @@ async def test_a_month_is_closed_once(api: Asking) -> None:
         "billed_nanousd": 10_008_128_000,
         "billed_usd": "10.008128000",
         "archive": None,
+        "overridden": [],
     }
     standing = await api.done("GET", "/periods/2026-10")
     unrated = {"name": "unrated", "count": 1, "examples": ["entry 3: gpt-unknown"]}
@@ -69,6 +70,7 @@ async def test_a_month_is_closed_once(api: Asking) -> None:
         "closed_by": "api:finance",
         "seal": made["seal"],
         "statements": 2,
+        "overridden": [overridden],
     }
     again = "2026-10 is closed: what concerns it later is booked to 2026-11 or after."
     await api.refused(409, again, "POST", CLOSE, OVERRIDES)

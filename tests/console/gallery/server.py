@@ -14,9 +14,9 @@ from typing import Any
 from aiohttp import web
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader
 
+from proxy.console.headers import HEADERS
 from proxy.console.pages import NAVIGATION
 from proxy.console.render import environment
-from proxy.console.server import HEADERS
 
 ROOT = Path(__file__).parents[3]
 CONSOLE = ROOT / "proxy" / "console"
