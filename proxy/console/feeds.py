@@ -26,6 +26,7 @@ EARLY_S = 0.1  # a look so much younger than a beat is as good as a new one: clo
 KEEP_ALIVE_S = 15.0
 RECHECK_S = 15.0  # after which to see whether somebody is still signed in
 STALL_S = 30.0  # for a browser to take what it is sent
+END_S = 1.0  # for streams to end when the control plane stops
 CONTENT_TYPE = "text/event-stream"
 KEEP_ALIVE = b": still here\n\n"
 _LINE = re.compile(r"\r\n|\r|\n")
@@ -53,11 +54,16 @@ class Feeds:
         self._shared: dict[Hashable, _Shared] = {}
         self._open = 0
         self._closing = asyncio.Event()
+        self._nobody = asyncio.Event()  # watches
+        self._nobody.set()
         self._mark = secrets.token_hex(32)  # stands for a viewer's token in what is shared
 
     async def shut_down(self, application: web.Application) -> None:
-        """End all streams; browsers come again."""
+        """End all streams, and wait for what they are asking: the database closes next."""
         self._closing.set()
+        with contextlib.suppress(TimeoutError):  # who is stuck is cancelled by the server
+            async with asyncio.timeout(END_S):
+                await self._nobody.wait()
 
     async def send(self, desk: Desk, key: Hashable, look: Look) -> web.StreamResponse:
         """Send what `look` finds whenever it has changed, until the viewer leaves or is signed out.
@@ -71,6 +77,7 @@ class Feeds:
             raise unavailable(f"{STREAMS_MAX} live pages are open, and no more at a time: close one of them.")
         shared = self._shared.setdefault(key, _Shared())
         self._open += 1
+        self._nobody.clear()
         shared.viewers += 1
         try:
             await self._latest(shared, look)  # what fails now is a page that says so
@@ -82,6 +89,8 @@ class Feeds:
             return response
         finally:
             self._open -= 1
+            if not self._open:
+                self._nobody.set()
             shared.viewers -= 1
             if not shared.viewers:
                 self._shared.pop(key, None)

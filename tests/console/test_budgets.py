@@ -181,7 +181,7 @@ async def test_everything_that_can_be_set(embedded: Asking) -> None:
         ),
     ):  # fmt: skip
         form = (await admin.get("/budgets/new?tenant=acme")).form("/budgets")
-        place = (await admin.submit(form, **{**common, **fields})).place
+        place = (await admin.submit(form, 303, "", **{**common, **fields})).place
         made = await embedded.done("GET", place)
         assert made.items() >= told.items(), (fields, made)
     assert (await acts(embedded, "budget.set"))[0] == ("user:admin@example.com", "a pilot")

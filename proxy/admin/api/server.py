@@ -5,6 +5,7 @@ some more wait; the rest are asked to come again, since the relay's poster needs
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from proxy.store.changes import lock
 from proxy.store.database import reading, writing
 
 THREADS = 6
+SETTLE_S = 1.0  # for requests to end when the server stops
 PENDING_MAX = 60  # requests that run or wait for a thread
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CALLER = web.RequestKey("caller", Caller)
@@ -67,6 +69,8 @@ class Api:
         self._clock = clock
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
         self._pending = 0
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._repeats = Repeats()
         self._streams = Streams()
 
@@ -75,8 +79,15 @@ class Api:
         application = web.Application(middlewares=[self._middleware()])
         for route in self._routes:
             application.router.add_route(route.method, route.path, self._handler(route))
+        application.on_shutdown.append(self._settle)
         application.cleanup_ctx.append(self._running)
         return application
+
+    async def _settle(self, application: web.Application) -> None:
+        """Let what runs come to its end, with whoever asked for it or without: the database closes next."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await self._settled.wait()
 
     async def _running(self, application: web.Application) -> AsyncIterator[None]:
         yield
@@ -174,10 +185,13 @@ class Api:
         if self._pending >= PENDING_MAX:
             raise problems.unavailable("Too many requests are waiting: repeat this one later.")
         self._pending += 1
+        self._settled.clear()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         finally:
             self._pending -= 1
+            if not self._pending:
+                self._settled.set()
 
     def _perform(self, route: AnyRoute, call: Call, repeat: Repeat | None) -> Sent:  # type: ignore[type-arg]
         """In a thread: handle a call in the transaction that its route asks for."""
