@@ -246,14 +246,13 @@ async def test_texts_that_nobody_should_send(embedded: Asking) -> None:
     for path in ("/sessions", "/sessions/s1", "/entries/1", "/entries/2"):
         shown = await visitor(embedded).get(path)
         assert "<script>alert" not in shown.html and HOSTILE in shown.text, path
-    asked = dict.fromkeys(("tenant", "project", "key", "end_user", "model", "tag", "reason", "id"), HOSTILE)
-    for name, value in asked.items():
-        query = urlencode({name: value, "from": "2026-10-01"})
-        shown = await visitor(embedded).get(
-            f"/sessions?{query}",
-            {"tenant": 404, "project": 404, "tag": 422, "reason": 422, "id": 422}.get(name, 200),
-        )
+    statuses = {"end_user": 200, "model": 200}  # these may be of any length here; the others are too long
+    for name in ("tenant", "project", "key", "end_user", "model", "tag", "reason", "id"):
+        query = urlencode({name: HOSTILE, "from": "2026-10-01"})
+        shown = await visitor(embedded).get(f"/sessions?{query}", statuses.get(name, 422))
         assert "<script>alert" not in shown.html
+        [form] = [one for one in shown.forms if one.action == "/sessions"]
+        assert form.fields[name] == HOSTILE, "what was typed is kept"
 
 
 async def test_no_sessions_yet(embedded: Asking) -> None:
