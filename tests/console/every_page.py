@@ -8,6 +8,7 @@ from proxy.console.views import Page
 from tests.admin.api.world import World
 
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
+ASKED = {"/rate-cards/model": "?model=gpt-realtime-2.1"}  # what a page cannot do without
 STREAMS = ("/live/events",)  # never end
 FILES = ("/file", "/download/")  # are no pages
 
@@ -48,4 +49,4 @@ def is_read(page: Page) -> bool:
 
 
 def address_of(page: Page, ids: Mapping[str, str]) -> str:
-    return _PARAMETER.sub(lambda found: ids[found[1]], page.path)
+    return _PARAMETER.sub(lambda found: ids[found[1]], page.path) + ASKED.get(page.path, "")

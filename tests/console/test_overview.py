@@ -80,6 +80,7 @@ async def test_what_has_changed_since_the_month_before(api: Asking) -> None:
 
 async def test_what_of_a_month_needs_attention(embedded: Asking) -> None:
     book(embedded)
+    embedded.books.open("s0", "acme", at=OCTOBER - timedelta(days=20))
     shown = await visitor(embedded).get("/?month=2026-10")
     items = {row[0].text: row for row in tables(shown.html)["attention-table"].body}
     assert items["unrated"][1].links == [f"/ledger?unrated=true&{MONTH}"]

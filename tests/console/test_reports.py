@@ -62,7 +62,7 @@ async def test_the_figures_are_the_apis(api: Asking) -> None:
     assert question_in(next(one for one in shown.links if "estimated=true" in one)) == asked | {
         "estimated": "true"
     }
-    entries = next(one for one in shown.links if one.startswith("/ledger"))
+    entries = next(one for one in shown.links if one.startswith("/ledger?"))
     assert question_in(entries) == {"from": "2026-11-01", "to": "2026-12-01", "unrated": "true"}
 
 

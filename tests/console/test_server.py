@@ -66,7 +66,9 @@ async def test_the_navigation_has_what_the_role_may_open(embedded: Asking, role:
         is_open = any(page.key == item.key and role in page.roles for page in READ_PAGES)
         assert (item.href in home.links) is is_open, item
         if item.href in home.links:
-            await person.get(item.href)
+            assert await person.status(item.href) in (200, 303), (
+                item
+            )  # a question may have an address of its own
 
 
 @pytest.mark.parametrize("role", list(TokenRole))
