@@ -181,7 +181,7 @@ class _Time:
     def __init__(self, connection: Connection, query: CostQuery, span: Span) -> None:
         filters = replace(query.filters, start=span.start, end=span.end)
         self._query = replace(query, filters=filters)
-        by_group = answer(connection, self._query)
+        by_group = answer(connection, self._query, in_passing=False)
         self.figures: Figures = {self._group(row, query.group_by): row for row in by_group.rows}
         self.total = by_group.total
         self.nothing: ReportRow = dict.fromkeys(FIGURES, 0)
@@ -190,9 +190,9 @@ class _Time:
     def _sides(self, connection: Connection) -> dict[Key, Side]:
         names = (*self._query.group_by, *(name for name in _SKU if name not in self._query.group_by))
         by_meter = replace(self._query, group_by=names)
-        found = {self._key(row): _side(row) for row in answer(connection, by_meter).rows}
+        found = {self._key(row): _side(row) for row in answer(connection, by_meter, in_passing=False).rows}
         unrated = replace(by_meter, filters=replace(by_meter.filters, unrated=True))
-        for row in answer(connection, unrated).rows:  # used, at no price
+        for row in answer(connection, unrated, in_passing=False).rows:  # used, at no price
             key, side = self._key(row), _side(row)
             found[key] = replace(found[key], quantity=found[key].quantity - side.quantity)
         return found

@@ -203,6 +203,7 @@ class _Days:
             bare=False,
             names=names,
             zone=zone,
+            with_quantities=False,
         )
         for (*id, day), totals in cells.sums(connection).items():
             own = self._found.setdefault((zone.key, (scope, id[0] if id else None)), {})

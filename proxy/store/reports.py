@@ -143,21 +143,25 @@ def run(engine: Engine, query: CostQuery, rows_max: int | None = None) -> Report
         return answer(connection, query, rows_max)
 
 
-def answer(connection: Connection, query: CostQuery, rows_max: int | None = None) -> Report:
+def answer(
+    connection: Connection, query: CostQuery, rows_max: int | None = None, *, in_passing: bool = True
+) -> Report:
     """Answer `query` with at most so many rows, `ROWS_MAX` if that is not said.
+
+    Sessions that were not asked for are counted `in_passing`, where few entries are concerned.
 
     Raises:
         StoreError: a group or a filter does not exist or contradicts another, there would be too many rows,
             or too many days for a question that rollups cannot answer. The text says what to do.
     """
     check_groups(query.group_by)
-    asked = _Asked(connection, query, ROWS_MAX if rows_max is None else rows_max)
+    asked = _Asked(connection, query, ROWS_MAX if rows_max is None else rows_max, in_passing)
     totals = asked.totals()
     whole = replace(query, group_by=())
     if query.part is whole.part:
         total = asked.sum_of(totals)
     else:
-        total = _Asked(connection, whole, 1).totals().get((), Totals(sessions=0))
+        total = _Asked(connection, whole, 1, in_passing).totals().get((), Totals(sessions=0))
     rows = _rows(connection, totals, asked.groups, query) if asked.groups else []
     return Report(query, rows, _shown(total, query).as_row())
 
@@ -165,10 +169,11 @@ def answer(connection: Connection, query: CostQuery, rows_max: int | None = None
 class _Asked:
     """A query on its way to an answer."""
 
-    def __init__(self, connection: Connection, query: CostQuery, rows_max: int) -> None:
+    def __init__(self, connection: Connection, query: CostQuery, rows_max: int, in_passing: bool) -> None:
         self._connection = connection
         self._query = query
         self._rows_max = rows_max
+        self._in_passing = in_passing
         self._span = _span(connection, query.filters)
         self._lines = self._lines_of(query.filters)
         self._why_lines = _why_lines(query, self._span)
@@ -188,7 +193,7 @@ class _Asked:
         self._check_rows(totals)
         if not self._why_lines:
             self._counts_sessions = self._may_count() and (
-                self._query.count_sessions or self._concerns_few(totals)
+                self._query.count_sessions or (self._in_passing and self._concerns_few(totals))
             )
             if self._counts_sessions:
                 for key, sessions in self._lines.sessions(self._connection, self.groups).items():

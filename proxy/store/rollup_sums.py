@@ -63,6 +63,7 @@ class Cells:
     bare: bool
     names: Sequence[str]
     zone: tzinfo
+    with_quantities: bool = True  # of meters, beside the amounts: several times as many cells
 
     def sums(self, connection: Connection) -> TotalsBy:
         """Return what each group comes to, but for sessions."""
@@ -137,7 +138,8 @@ class Cells:
         )
 
     def _parts(self) -> list[str]:
-        return [*self._counted(), *([] if self.part is Part.METER else [Part.METER.value])]
+        has_meters = self.part is Part.METER or not self.with_quantities
+        return [*self._counted(), *([] if has_meters else [Part.METER.value])]
 
     def _counted(self) -> list[str]:
         return [self.part.value, *([Part.BARE.value] if self.bare else [])]

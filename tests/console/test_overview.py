@@ -86,6 +86,7 @@ async def test_what_of_a_month_needs_attention(embedded: Asking) -> None:
     assert items["unrated"][1].links == [f"/ledger?unrated=true&{MONTH}"]
     assert items["estimated"][1].links == [f"/reports?group_by=tenant%2Cmodel&estimated=true&{MONTH}"]
     assert items["estimated"][2].amount == 40_000
+    embedded.books.open("s0", "acme", at=OCTOBER - timedelta(days=20))  # its instance was never heard of
     september = await visitor(embedded).get("/?month=2026-09")
     (journal,) = tables(september.html)["attention-table"].body
     assert (journal[0].text, journal[1].links) == ("stale journal", ["/close/2026-09"])

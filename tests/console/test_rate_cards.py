@@ -79,6 +79,10 @@ async def test_one_card_with_what_it_changed_and_who_added_it(api: Asking) -> No
     assert row.startswith(" $3.50 million $4.00 audio out $64.00 million the same"), row
     assert "duration ms $0.017 minute the same" in shown.text
     assert f"/rate-cards/{first['id']}" in shown.links
+    assert (
+        f"/rate-cards/{second['id']}" in (await ann.get("/rate-cards/model?provider=openai&model=talk")).links
+    )
+    assert "/rate-cards/model?provider=openai&model=talk" in shown.links
     assert "a letter" in (await ann.get(f"/rate-cards/{first['id']}")).text
     await ann.get("/rate-cards/card_0", 404)
 
