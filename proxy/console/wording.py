@@ -6,21 +6,8 @@ A name that is not known here, a later version's, is shown as it is.
 from collections.abc import Mapping
 
 from proxy.core.session_account import Because, Part
-from proxy.core.usage import Flag, Meter
+from proxy.core.usage import Flag
 
-METERS: Mapping[str, str] = {
-    Meter.TEXT_IN: "Text in",
-    Meter.TEXT_IN_CACHED: "Text in, cached",
-    Meter.AUDIO_IN: "Audio in",
-    Meter.AUDIO_IN_CACHED: "Audio in, cached",
-    Meter.IMAGE_IN: "Images in",
-    Meter.IMAGE_IN_CACHED: "Images in, cached",
-    Meter.TEXT_OUT: "Text out",
-    Meter.AUDIO_OUT: "Audio out",
-    Meter.DURATION_MS: "Duration",
-    Meter.UNTOLD_IN: "Input of no told kind",
-    Meter.UNTOLD_OUT: "Output of no told kind",
-}
 PARTS: Mapping[str, str] = {
     Part.FRESH_INPUT: "Fresh input",
     Part.CACHED_INPUT: "Cached input",

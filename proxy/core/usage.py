@@ -30,7 +30,7 @@ class Meter(StrEnum):
     UNTOLD_OUT = "untold_out"
 
 
-METER_LABELS = {
+METER_LABELS: Mapping[str, str] = {
     Meter.TEXT_IN: "Text input",
     Meter.TEXT_IN_CACHED: "Text input, cached",
     Meter.AUDIO_IN: "Audio input",
@@ -47,8 +47,7 @@ METER_LABELS = {
 
 def meter_label(meter: str) -> str:
     """Return what people call a meter; one that is no meter keeps its name."""
-    known = {one.value: label for one, label in METER_LABELS.items()}
-    return known.get(meter, meter)
+    return METER_LABELS.get(meter, meter)
 
 
 class Modality(StrEnum):

@@ -48,7 +48,7 @@ async def test_a_month_by_tenant_model_meter_and_day(api: Asking) -> None:
     assert tenant[0].links == [f"/reports?group_by=model&{MONTH}&tenant=acme"]
     assert tenant[3].links == [f"/sessions?tenant=acme&{MONTH}"]
     assert "1 unrated" in found["by-model"].row("gpt-unknown")[0].text
-    assert found["by-meter"].row("Audio out")[3].text == "40"
+    assert found["by-meter"].row("Audio output")[3].text == "40"
     days = {row[0].text: row for row in found["days"].body}
     assert (len(days), days["2026-10-06"][1].amount, days["2026-10-07"][1].amount) == (31, 40_000, 0)
     assert days["2026-10-06"][0].links == ["/reports?group_by=tenant,model&from=2026-10-06&to=2026-10-07"]

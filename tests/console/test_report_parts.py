@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from proxy.admin.api.problems import FieldError, Problem
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.reports import words
 from proxy.console.reports.chart import POINTS_MAX, REST, SERIES_MAX, chart_of
 from proxy.console.reports.drill import Zones
-from proxy.console.reports.question import Question, errors_at, unplaced
+from proxy.console.reports.question import Question
 from proxy.console.reports.saving import body_of, in_words, not_kept, question_of, span_of, span_options
 from proxy.console.reports.sending import targets_of, when
 from proxy.console.reports.spans import as_day, presets, quick_spans, span_text, zone_named
@@ -36,11 +37,11 @@ def test_a_question_has_one_address() -> None:
 def test_where_an_error_is_shown() -> None:
     at = [FieldError("body", "#/filters/project", "none"), FieldError("body", "#/to/0", "no address")]
     problem = Problem("invalid", "two", at)
-    assert errors_at(problem) == {"project": "none", "to": "no address"}
+    assert errors_of(problem) == {"project": "none", "to": "no address"}
     assert unplaced(problem, ("project", "to")) is None
     assert unplaced(problem, ("project",)) == problem.as_json()
     assert unplaced(Problem("conflict", "taken"), ("name",)) is not None, "it is nobody's field"
-    assert errors_at(None) == {} and unplaced(None, ()) is None
+    assert errors_of(None) == {} and unplaced(None, ()) is None
 
 
 def test_spans_are_days_of_the_zone() -> None:

@@ -178,9 +178,9 @@ async def test_an_entry_line_by_line(api: Asking) -> None:
     shown = await visitor(api).get("/entries/3")
     lines = tables(shown.html)["lines"]
     assert [[cell.text for cell in row[:3]] for row in lines.body] == [
-        ["Audio out", "40 tokens", "× $64.00 per million"],
-        ["Text in", "100 tokens", "× $4.00 per million"],
-        ["Text in, cached", "896 tokens", "× $0.40 per million"],
+        ["Audio output", "40 tokens", "× $64.00 per million"],
+        ["Text input", "100 tokens", "× $4.00 per million"],
+        ["Text input, cached", "896 tokens", "× $0.40 per million"],
     ]
     assert [row[4].amount for row in lines.body] == [one["cost_nanousd"] for one in entry["lines"]]
     assert [cell.amount for cell in lines.foot[0][1:4]] == [entry["cost_nanousd"]] * 3

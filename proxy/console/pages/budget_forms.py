@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proxy.admin.api.problems import Problem
 from proxy.console.pages.budget_words import plain_usd
 from proxy.core.budgets import THRESHOLDS, OnExhausted, OnStoreDown, Scope
 from proxy.core.windows import Window
@@ -25,7 +24,8 @@ TERMS = (
     "store_down",
     "reason",
 )
-_FIELDS = {
+# What the form calls things that the API calls otherwise.
+CALLED = {
     "amount_usd": "amount",
     "store_down_usd": "store_down",
     "from": "starts",
@@ -143,16 +143,6 @@ def is_asked(texts: Texts) -> bool:
     needs_tenant = scope not in (Scope.ORGANISATION, Scope.KEY)
     needs_name = scope in list(NAMED)
     return bool((texts["tenant"] or not needs_tenant) and (texts["who"] or not needs_name))
-
-
-def errors_of(problem: Problem) -> Errors:
-    """Return what a problem says of single fields."""
-    found: Errors = {}
-    for error in problem.errors:
-        name = error.pointer.removeprefix("#").strip("/").split("/")[0]
-        if name:
-            found.setdefault(_FIELDS.get(name, name), error.detail)
-    return found
 
 
 def told(errors: Errors) -> Errors:

@@ -7,7 +7,9 @@ from urllib.parse import quote
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS
+from proxy.console.choices import options, tenant_options
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of
 from proxy.console.pages import budget_forms as forms
 from proxy.console.pages.budget_words import (
     EXHAUSTED,
@@ -19,7 +21,6 @@ from proxy.console.pages.budget_words import (
     shown,
     tree,
 )
-from proxy.console.pages.choices import options, tenant_options
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.budgets import Scope
 
@@ -131,7 +132,7 @@ async def _history(desk: Desk, params: Mapping[str, str | None]) -> tuple[Json |
     except Problem as problem:
         if problem.status >= 500:
             raise
-        return None, forms.errors_of(problem) or {"amount": problem.detail}
+        return None, errors_of(problem, forms.CALLED) or {"amount": problem.detail}
     return {**told, "text": history_text(told)}, {}
 
 
@@ -188,7 +189,7 @@ async def _new_form(
             **_choices(),
             **await _previewed(desk, texts),
             "texts": texts,
-            "errors": forms.told(errors or (forms.errors_of(problem) if problem else {})),
+            "errors": forms.told(errors or errors_of(problem, forms.CALLED)),
             "problem": problem and problem.as_json(),
             "tenants": await tenant_options(desk, texts["tenant"], "Choose one"),
         },
@@ -236,7 +237,7 @@ async def edit(desk: Desk) -> Answer:
     except forms.NotSaid as missing:
         errors = missing.errors
     except Problem as refused:
-        problem, errors = _shown_in_form(refused), forms.errors_of(refused)
+        problem, errors = _shown_in_form(refused), errors_of(refused, forms.CALLED)
     one = await desk.get(_ONE, budget_id=budget_id)
     return _edit_form(one, etag, texts, errors, problem)
 
@@ -295,7 +296,7 @@ async def raise_(desk: Desk) -> Answer:
     try:
         await desk.post("/budgets/{budget_id}/raises", body, budget_id=one["id"])
     except Problem as problem:
-        return _raise_form(one, texts, forms.errors_of(problem), _shown_in_form(problem))
+        return _raise_form(one, texts, errors_of(problem, forms.CALLED), _shown_in_form(problem))
     return Moved(f"/budgets/{one['id']}", "The budget is raised.")
 
 

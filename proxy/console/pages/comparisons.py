@@ -5,11 +5,13 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
+from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.reports import words
 from proxy.console.reports.drill import Zones, changes_for, next_group
-from proxy.console.reports.question import COMPARISON, COSTS, GROUP_BY, Question, errors_at, unplaced
-from proxy.console.reports.sections import KEY, answered, is_owed, sections, tenants_of, zones_of
+from proxy.console.reports.question import COMPARISON, COSTS, GROUP_BY, Question
+from proxy.console.reports.sections import KEY, answered, is_owed, sections, zones_of
 from proxy.console.reports.spans import presets, span_text
 from proxy.console.reports.waterfall import PARTS, steps_of
 from proxy.console.views import Moved, Page, View
@@ -31,11 +33,12 @@ async def show_comparison(desk: Desk) -> View | Moved:
     try:
         question = Question.of(pairs)
     except Problem as none:
-        return _page(desk, Question(), await tenants_of(desk), none)
+        return _page(desk, Question(), await tenants_of(desk, archived=True), none)
     if len(question.fields) < len(pairs):
         return Moved(question.href(PATH))
     (told, problem), tenants = await asyncio.gather(
-        answered(desk, "/reports/comparison", {**question.given, **question.showing}), tenants_of(desk)
+        answered(desk, "/reports/comparison", {**question.given, **question.showing}),
+        tenants_of(desk, archived=True),
     )
     return _page(desk, question, tenants, problem, None if told is None else _result(desk, question, told))
 
@@ -60,7 +63,7 @@ def _page(
             for one in presets(desk.at, zones_of(desk, question).own)
         ],
         "has_more": any(name not in _FIRST for name in question.given),
-        "errors": errors_at(problem),
+        "errors": errors_of(problem),
         "problem": unplaced(problem, COMPARISON),
         "result": result,
         "is_owed": is_owed(desk),

@@ -11,9 +11,10 @@ from proxy.admin.api.focus import Whose
 from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.pages.reports import first_question
 from proxy.console.reports import words
-from proxy.console.reports.question import COSTS, Question, errors_at, unplaced
+from proxy.console.reports.question import COSTS, Question
 from proxy.console.reports.sections import KEY, answered, is_owed, sections, zones_of
 from proxy.console.reports.taking import LABELS, ledger_of, month_days, month_in
 from proxy.console.views import Moved, Page, View
@@ -59,7 +60,7 @@ async def show_downloads(desk: Desk) -> View | Moved:
         "month": asked.get(MONTH) or month,
         "focus": _focus(desk, month, question.get("tenant")) if problem is None else [],
         "has_unrated": has_unrated,
-        "errors": errors_at(problem),
+        "errors": errors_of(problem),
         "problem": unplaced(problem, (MONTH,)),
     }
     return View("pages/reports_download.html", shown, problem.status if problem else 200)

@@ -7,8 +7,9 @@ from proxy.admin.api.routes import EVERYONE
 from proxy.console import figures
 from proxy.console.desk import Desk
 from proxy.console.views import Page, View
-from proxy.console.wording import FLAGS, METERS, said
+from proxy.console.wording import FLAGS, said
 from proxy.core.records import Role
+from proxy.core.usage import meter_label
 from proxy.store.tokens import TokenRole
 
 _MILLION = 1_000_000
@@ -37,7 +38,7 @@ async def show_entry(desk: Desk) -> View:
 def _line(line: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **line,
-        "label": said(METERS, line["meter"]),
+        "label": meter_label(line["meter"]),
         "price": price_text(line["price_nanousd"], line["price_per"], line["unit"]),
     }
 

@@ -6,9 +6,11 @@ from zoneinfo import ZoneInfo
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
+from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
-from proxy.console.reports.question import Question, errors_at, unplaced
-from proxy.console.reports.sections import KEY, answered, sections, tenants_of
+from proxy.console.errors import errors_of, unplaced
+from proxy.console.reports.question import Question
+from proxy.console.reports.sections import KEY, answered, sections
 from proxy.console.reports.spans import as_day, span_text
 from proxy.console.views import Page, View
 from proxy.core.forecast import WEEKS_MAX, Method
@@ -28,7 +30,7 @@ async def show_forecasts(desk: Desk) -> View:
         question, problem = Question.of(desk.request.query.items()), None
     except Problem as wrong:
         question, problem = Question(), wrong
-    told, tenants = None, await tenants_of(desk)
+    told, tenants = None, await tenants_of(desk, archived=True)
     if problem is None:
         told, problem = await answered(desk, "/reports/forecast", {**question.given, **question.showing})
     shown = {
@@ -36,7 +38,7 @@ async def show_forecasts(desk: Desk) -> View:
         "question": question,
         "prefix": "",
         "tenants": tenants,
-        "errors": errors_at(problem),
+        "errors": errors_of(problem),
         "problem": unplaced(problem, _FIELDS),
         "weeks_max": WEEKS_MAX,
         "lines": None if told is None else [_line(one) for one in told["data"]],

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS
+from proxy.console.choices import tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
-from proxy.console.pages.choices import tenant_options
 from proxy.console.pages.limit_words import LIMITS, UNITS, figure, is_same, line, typed, words_of
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.limits import LimitName

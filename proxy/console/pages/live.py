@@ -5,9 +5,9 @@ from urllib.parse import urlencode
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, EVERYONE
+from proxy.console.choices import tenant_options
 from proxy.console.desk import Desk
 from proxy.console.feeds import FEEDS
-from proxy.console.pages.choices import tenant_options
 from proxy.console.render import render
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.store.tokens import TokenRole

@@ -13,7 +13,7 @@ from proxy.console.overview.attention import CUTS_MAX, Item
 from proxy.console.overview.figures import PARTS, Against, against, breakdown, change_share, changes
 from proxy.console.overview.month import Month, by_day, parse_month
 from proxy.console.views import Page, View
-from proxy.console.wording import METERS
+from proxy.core.usage import METER_LABELS
 from proxy.store.tokens import TokenRole
 
 GROUPS = ("tenant", "model", "meter")
@@ -44,7 +44,7 @@ async def show(desk: Desk) -> View:
         "total": total,
         "days": by_day(month, days["rows"]),
         "breakdowns": [
-            breakdown(name, report["rows"], month.span, METERS if name == "meter" else {})
+            breakdown(name, report["rows"], month.span, METER_LABELS if name == "meter" else {})
             for name, report in zip(GROUPS, groups, strict=True)
         ],
         "against": held_against,

@@ -162,7 +162,7 @@ async def _rules(desk: Desk, typed: Mapping[str, str], problem: Problem | None =
             {**one, "what": meter_label(one["meter"]) if one["meter"] else None} for one in found["data"]
         ],
         "meters": [
-            *((meter.value, label) for meter, label in METER_LABELS.items()),
+            *METER_LABELS.items(),
             (IGNORED, "Nothing of ours: not compared"),
         ],
         "next_href": desk.href(RULES, after=found["next"]) if found["next"] else "",

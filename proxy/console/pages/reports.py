@@ -5,11 +5,13 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
+from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.reports import words
 from proxy.console.reports.chart import chart_of, time_of
-from proxy.console.reports.question import COMPARISON, COSTS, GROUP_BY, Question, errors_at, unplaced
-from proxy.console.reports.sections import KEY, answered, is_owed, sections, tenants_of, zones_of
+from proxy.console.reports.question import COMPARISON, COSTS, GROUP_BY, Question
+from proxy.console.reports.sections import KEY, answered, is_owed, sections, zones_of
 from proxy.console.reports.spans import quick_spans
 from proxy.console.reports.table import ROWS_SHOWN_MAX, choices, chosen, table_of
 from proxy.console.views import Moved, Page, View
@@ -33,11 +35,11 @@ async def show_report(desk: Desk) -> View | Moved:
     try:
         question = Question.of(pairs)
     except Problem as none:
-        return _page(desk, Question(), await tenants_of(desk), none)
+        return _page(desk, Question(), await tenants_of(desk, archived=True), none)
     if len(question.fields) < len(pairs):  # a form was sent: each question has one address
         return Moved(question.href())
     (told, problem), tenants = await asyncio.gather(
-        answered(desk, "/reports/costs", question.given), tenants_of(desk)
+        answered(desk, "/reports/costs", question.given), tenants_of(desk, archived=True)
     )
     if problem is not None:
         return _page(desk, question, tenants, problem)
@@ -69,7 +71,7 @@ def _page(
         "tenants": tenants,
         "quick": _quick(desk, question),
         "has_more": any(name not in _FIRST for name in question.given),
-        "errors": errors_at(problem),
+        "errors": errors_of(problem),
         "problem": unplaced(problem, _FIELDS),
         "result": result,
         "save_href": question.href("/reports/saved/new") if desk.may("POST /saved-reports") else "",

@@ -4,11 +4,14 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE
+from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.pages.reports import result_of
 from proxy.console.reports import words
-from proxy.console.reports.question import COSTS, Question, errors_at, unplaced
+from proxy.console.reports.question import COSTS, Question
 from proxy.console.reports.saving import (
+    CALLED,
     KEPT,
     body_of,
     in_words,
@@ -17,7 +20,7 @@ from proxy.console.reports.saving import (
     span_of,
     span_options,
 )
-from proxy.console.reports.sections import CLIENT_ERRORS, KEY, answered, sections, tenants_of, zones_of
+from proxy.console.reports.sections import CLIENT_ERRORS, KEY, answered, sections, zones_of
 from proxy.console.reports.spans import span_text, zone_named
 from proxy.console.views import Moved, Page, View
 
@@ -141,7 +144,7 @@ async def _form(
     lost: str = "",
     problem: Problem | None = None,
 ) -> View:
-    errors, span = errors_at(problem), span or desk.field("span")
+    errors, span = errors_of(problem, CALLED), span or desk.field("span")
     shown = {
         "sections": sections(desk),
         "saved": saved,
@@ -156,10 +159,10 @@ async def _form(
         "group_fields": words.group_options(question.groups, words.GROUP_OPTIONS),
         "words": words,
         "prefix": PREFIX,
-        "tenants": await tenants_of(desk),
+        "tenants": await tenants_of(desk, archived=True),
         "must_own": desk.caller.within is not None,
         "errors": errors,
-        "problem": unplaced(problem, _FIELDS),
+        "problem": unplaced(problem, _FIELDS, CALLED),
     }
     return View("pages/reports_saved_form.html", shown, problem.status if problem else 200)
 

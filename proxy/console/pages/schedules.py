@@ -5,10 +5,11 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS
+from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of, unplaced
 from proxy.console.reports import sending
-from proxy.console.reports.question import errors_at, unplaced
-from proxy.console.reports.sections import CLIENT_ERRORS, KEY, sections, tenants_of
+from proxy.console.reports.sections import CLIENT_ERRORS, KEY, sections
 from proxy.console.views import Moved, Page, View
 
 PATH = "/reports/schedules"
@@ -146,7 +147,7 @@ async def _form(
     reports, webhooks, tenants = await asyncio.gather(
         desk.get("/saved-reports", limit=_CHOICES_MAX),
         desk.get("/webhooks", limit=_CHOICES_MAX),
-        tenants_of(desk),
+        tenants_of(desk, archived=True),
     )
     shown = {
         "sections": sections(desk),
@@ -163,7 +164,7 @@ async def _form(
         "slack": [one for one in schedule["to"] if one["channel"] == "slack"] if schedule else [],
         "tenants": tenants,
         "must_own": desk.caller.within is not None,
-        "errors": errors_at(problem),
+        "errors": errors_of(problem),
         "problem": unplaced(problem, (*sending.FIELDS, "to")),
     }
     return View("pages/reports_schedules_form.html", shown, problem.status if problem else 200)

@@ -8,6 +8,7 @@ from typing import Any
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
+from proxy.console.errors import errors_of
 from proxy.console.turns import tell
 from proxy.console.views import Page, View
 from proxy.console.wording import BAD_ENDINGS, ENDINGS, PARTS, said
@@ -48,19 +49,15 @@ async def show_sessions(desk: Desk) -> View:
         "first_href": desk.href(after=None) if "after" in desk.query else "",
         "recent_href": _recent_href(desk, problem),
         "problem": problem.as_json() if problem else None,
-        "errors": _errors(problem),
+        "errors": errors_of(problem),
         "is_owed": desk.caller.role is TokenRole.VIEWER,
     }
     return View("pages/sessions.html", shown, problem.status if problem else 200)
 
 
-def _errors(problem: Problem | None) -> Mapping[str, str]:
-    return {one.pointer.removeprefix("#/"): one.detail for one in problem.errors} if problem else {}
-
-
 def _recent_href(desk: Desk, problem: Problem | None) -> str:
     """Return where the same is looked for in few days; empty where it was not too many."""
-    if "from" not in _errors(problem) or not any(name in desk.query for name in SEARCHED):
+    if "from" not in errors_of(problem) or not any(name in desk.query for name in SEARCHED):
         return ""
     return desk.href(**{"from": f"{(desk.at - RECENT).date()}"}, to=None, after=None)
 

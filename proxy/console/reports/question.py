@@ -6,7 +6,6 @@ has neither, so that each question has one address.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from proxy.admin.api.comparisons import ComparisonParams
@@ -16,7 +15,6 @@ from proxy.admin.api.reports import CostParams
 
 GROUP_BY = "group_by"
 PATH = "/reports"
-_FIELD_OF = {"count_sessions": "sessions"}  # what forms call it
 _SHOWING = ("sort", "columns")  # how an answer is shown: not the API's
 
 
@@ -99,21 +97,3 @@ class Question:
     def fields(self) -> list[tuple[str, str]]:
         """Return what a form has to carry for it."""
         return [*self.given.items(), *self.showing.items()]
-
-
-def errors_at(problem: Problem | None) -> dict[str, str]:
-    """Return what is wrong with which field: by its name, also within a list or the filters of a body."""
-    found: dict[str, str] = {}
-    for one in () if problem is None else problem.errors:
-        first, _, rest = one.pointer.removeprefix("#/").partition("/")
-        name = rest.partition("/")[0] if first == "filters" and rest else first
-        found.setdefault(_FIELD_OF.get(name, name), one.detail)
-    return found
-
-
-def unplaced(problem: Problem | None, fields: Iterable[str]) -> Mapping[str, Any] | None:
-    """Return a problem that no field of a form can show."""
-    if problem is None:
-        return None
-    known = frozenset(fields)
-    return None if problem.errors and set(errors_at(problem)) <= known else problem.as_json()

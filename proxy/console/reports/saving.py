@@ -11,6 +11,7 @@ from proxy.console.reports.words import Options, group_word, listed, param_word
 from proxy.store.saved_reports import FILTERS
 
 FLAGS = ("unrated", "estimated")
+CALLED = {"count_sessions": "sessions"}  # as the form calls it
 KEPT = (*FILTERS, "tenant", GROUP_BY, "tz", "sessions")
 
 

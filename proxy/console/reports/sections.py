@@ -11,7 +11,6 @@ from proxy.console.reports.spans import zone_named
 from proxy.store.tokens import TokenRole
 
 KEY = "reports"
-TENANTS_MAX = 500  # that a field offers; others can be typed
 _SECTIONS = (
     ("build", "Build", "/reports", "GET /reports/costs"),
     ("compare", "Compare", "/reports/compare", "GET /reports/comparison"),
@@ -36,14 +35,6 @@ def is_owed(desk: Desk) -> bool:
 def zones_of(desk: Desk, question: Question) -> Zones:
     """Return the zones of a question."""
     return Zones(zone_named(question.get("tz"), desk.zone), desk.zone)
-
-
-async def tenants_of(desk: Desk) -> list[str]:
-    """Return the names of tenants that a field offers."""
-    if not desk.may("GET /tenants"):
-        return [one.name for one in desk.caller.tenants]
-    told = await desk.get("/tenants", limit=TENANTS_MAX)
-    return [one["name"] for one in told["data"]]
 
 
 async def answered(desk: Desk, path: str, params: Mapping[str, Any]) -> tuple[Any, Problem | None]:

@@ -10,9 +10,9 @@ from proxy.admin.api.problems import invalid
 from proxy.console.reports.chart import time_of
 from proxy.console.reports.drill import Zones, changes_for, into
 from proxy.console.reports.question import Question
-from proxy.console.reports.words import METERS, NONE, group_label, group_word, id_column, text_of
+from proxy.console.reports.words import NONE, group_label, group_word, id_column, text_of
 from proxy.core.money import parse_usd
-from proxy.core.usage import Meter
+from proxy.core.usage import METER_LABELS, Meter
 from proxy.store.groups import METER
 
 ROWS_SHOWN_MAX = 500
@@ -122,7 +122,7 @@ def columns_of(name: str, question: Question, total: Row) -> list[Column]:
     apart = [one for one in (_ESTIMATED, _UNRATED) if total[one.key]]
     if name == "tokens":
         kinds = {Meter.DURATION_MS: "ms"}
-        meters = [Column(one, METERS[one], kinds.get(one, "count")) for one in Meter if total[one]]
+        meters = [Column(one, METER_LABELS[one], kinds.get(one, "count")) for one in Meter if total[one]]
         return [_COST, *(quantity or meters)]
     if name == "units":
         return [_COST, _SESSIONS, _SESSION_COST, _MINUTE_COST, _CACHED]

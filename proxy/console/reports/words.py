@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proxy.core.records import Kind
-from proxy.core.usage import Meter, Modality
+from proxy.core.usage import METER_LABELS, Meter, Modality
 from proxy.store.comparison import GROUPS as COMPARED_BY
 from proxy.store.groups import GROUPS, TAG
 from proxy.store.reports import Basis
@@ -29,20 +29,7 @@ _GROUP_LABELS: Mapping[str, str] = {
     "meter": "Meter",
     "modality": "Modality",
 }
-METERS: Mapping[str, str] = {
-    Meter.TEXT_IN: "Text in",
-    Meter.TEXT_IN_CACHED: "Text in, cached",
-    Meter.AUDIO_IN: "Audio in",
-    Meter.AUDIO_IN_CACHED: "Audio in, cached",
-    Meter.IMAGE_IN: "Images in",
-    Meter.IMAGE_IN_CACHED: "Images in, cached",
-    Meter.TEXT_OUT: "Text out",
-    Meter.AUDIO_OUT: "Audio out",
-    Meter.DURATION_MS: "Duration",
-    Meter.UNTOLD_IN: "Input of no told kind",
-    Meter.UNTOLD_OUT: "Output of no told kind",
-}
-_VALUES: Mapping[str, Mapping[str, str]] = {"meter": METERS}
+_VALUES: Mapping[str, Mapping[str, str]] = {"meter": METER_LABELS}
 _PARAMS: Mapping[str, str] = {
     "to": "until, not including",
     "group_by": "grouped by",
@@ -60,7 +47,7 @@ NONE = "none"
 GROUP_OPTIONS: Options = (("", "–"), *((name, _GROUP_LABELS[name]) for name in GROUPS))
 COMPARED_OPTIONS: Options = (("", "–"), *((name, _GROUP_LABELS[name]) for name in COMPARED_BY))
 KIND_OPTIONS: Options = (("", "All"), *((one.value, one.value.capitalize()) for one in Kind))
-METER_OPTIONS: Options = (("", "All"), *((one.value, METERS[one]) for one in Meter))
+METER_OPTIONS: Options = (("", "All"), *((one.value, METER_LABELS[one]) for one in Meter))
 MODALITY_OPTIONS: Options = (("", "All"), *((one.value, one.value.capitalize()) for one in Modality))
 BASIS_OPTIONS: Options = (
     (Basis.OCCURRED.value, "when it occurred"),

@@ -7,12 +7,12 @@ from proxy.console.desk import Desk
 TENANTS_MAX = 1_000  # offered; another one is named in the address
 
 
-async def tenants_of(desk: Desk) -> list[str]:
-    """Return the names of tenants that are not archived, in their order."""
+async def tenants_of(desk: Desk, *, archived: bool = False) -> list[str]:
+    """Return the names of tenants in their order; of `archived` ones too, where it is about what was."""
     if not desk.may("GET /tenants"):
         return sorted(one.name for one in desk.caller.tenants)
     page = await desk.get("/tenants", limit=TENANTS_MAX)
-    return sorted(one["name"] for one in page["data"] if one["archived_at"] is None)
+    return sorted(one["name"] for one in page["data"] if archived or one["archived_at"] is None)
 
 
 async def tenant_options(desk: Desk, chosen: str = "", nobody: str = "All tenants") -> list[tuple[str, str]]:
