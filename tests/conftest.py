@@ -17,9 +17,13 @@ settings.load_profile("talkmeter")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with slow tests first: begun last they would leave one job alone at the end."""
+    """Put files with slow tests first: begun last they would leave one job alone at the end.
+
+    Among them conversations come before all else: they have limits of time, and browsers and benchmarks
+    beside them take the cores that they need.
+    """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
