@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from proxy.admin.api.approvals import ApprovalOut, asked
-from proxy.admin.api.entries import EntryOut, shown
+from proxy.admin.api.entries import EntryWhole, shown_whole
 from proxy.admin.api.models import EntryId, Input, NameOrId, Nothing, Text, Time, Usd
 from proxy.admin.api.periods import instant
 from proxy.admin.api.routes import BOOKKEEPERS, Answer, Call, Route
@@ -65,7 +65,7 @@ def book_adjustment(call: Call[Nothing, AdjustmentNew]) -> Answer:
         return asked(booking)
     entry = find_entry(call.connection, booking.entry_id, call.within)
     location = {"Location": f"/api/v1/ledger/{entry.id}"}
-    return Answer(shown(entry, call.caller.role), 201 if booking.new else 200, location)
+    return Answer(shown_whole(call, entry), 201 if booking.new else 200, location)
 
 
 ROUTES = (
@@ -76,7 +76,7 @@ ROUTES = (
         roles=BOOKKEEPERS,
         handler=book_adjustment,
         body=AdjustmentNew,
-        result=EntryOut,
+        result=EntryWhole,
         status=201,
         asked=ApprovalOut,
     ),

@@ -163,9 +163,13 @@ def list_entries(call: Call[EntryParams, Nothing]) -> Answer:
 def show_entry(call: Call[EntryPath, Nothing]) -> Answer:
     """Answer with one entry."""
     found = ledger.find_entry(call.connection, call.params.entry_id, call.within)
+    return Answer(shown_whole(call, found))
+
+
+def shown_whole(call: Call[Any, Any], found: Booked) -> EntryWhole:
+    """Return an entry as the caller sees it, with what came of it later."""
     corrected_by = ledger.corrections_of(call.connection, found)
-    fields = shown(found, call.caller.role).model_dump()
-    return Answer(EntryWhole(**fields, corrected_by=corrected_by))
+    return EntryWhole(**shown(found, call.caller.role).model_dump(), corrected_by=corrected_by)
 
 
 def shown(entry: Booked, role: TokenRole) -> EntryOut:
