@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+PRIVATE = "__Host-"  # a cookie that no other host and no plain HTTP can set; browsers want TLS for it
 _LOOPBACK_NAMES = ("localhost",)
 _OWN = ("same-origin", "none")  # of Sec-Fetch-Site: our own page, or what a person typed
 
@@ -35,6 +36,37 @@ class Channel:
             " Set TALKMETER_TLS_CERT and TALKMETER_TLS_KEY; or, behind a proxy that speaks TLS, set"
             " TALKMETER_PUBLIC_URL to the https:// address that it has; or come from this machine itself."
         )
+
+    def kept(self, request: web.Request, name: str) -> str:
+        """Return what the browser keeps under `name` since `keep`; empty for nothing."""
+        return request.cookies.get(self._cookie(request, name), "")
+
+    def keep(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        name: str,
+        value: str,
+        lasts_s: int | None = None,
+    ) -> None:
+        """Have the browser keep a value, until it is closed or for so long, from scripts and other hosts."""
+        response.set_cookie(
+            self._cookie(request, name),
+            value,
+            max_age=lasts_s,
+            path="/",
+            httponly=True,
+            samesite="Lax",
+            secure=self.is_secure(request),
+        )
+
+    def forget(self, request: web.Request, response: web.StreamResponse, name: str) -> None:
+        """Have the browser forget what it keeps under `name`."""
+        is_secure = self.is_secure(request)  # without it a private cookie would stay
+        response.del_cookie(self._cookie(request, name), path="/", secure=is_secure)
+
+    def _cookie(self, request: web.Request, name: str) -> str:
+        return f"{PRIVATE}{name}" if self.is_secure(request) else name
 
     def is_own(self, request: web.Request) -> bool:
         """Tell whether a write comes from a page of ours: browsers say so, and other pages cannot."""

@@ -1,5 +1,6 @@
 """The desk: what a page's handler is given. It asks the API's routes as the person who is signed in."""
 
+import asyncio
 import hmac
 import json
 import secrets
@@ -17,6 +18,7 @@ from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.server import Api, Asked
 from proxy.admin.api.table import ROUTES
 
+FORM_S = 30.0  # for a form to arrive, with its files
 FIELDS_MAX = 200  # of a form
 FORM = "application/x-www-form-urlencoded"
 FORM_WITH_FILES = "multipart/form-data"
@@ -70,7 +72,10 @@ class Desk:
         if self.request.content_type not in (FORM, FORM_WITH_FILES):
             raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
         try:
-            posted = await self.request.clone(client_max_size=FORM_BYTES_MAX).post()
+            async with asyncio.timeout(FORM_S):
+                posted = await self.request.clone(client_max_size=FORM_BYTES_MAX).post()
+        except TimeoutError:
+            raise Problem("too-slow", f"A form has to arrive within {FORM_S:g} s.") from None
         except web.HTTPRequestEntityTooLarge:
             raise Problem("too-large", f"A form here has at most {FORM_BYTES_MAX:,} bytes.") from None
         except ValueError:

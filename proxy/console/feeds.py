@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from proxy.console.headers import HEADERS
 from proxy.console.visitors import Visitors
 
 STREAMS_MAX = 50  # open at the same time
+STREAMS_OF_ONE_MAX = 10  # by one person: nobody can keep all others out
 BEAT_S = 1.0
 EARLY_S = 0.1  # a look so much younger than a beat is as good as a new one: clocks tick unevenly
 KEEP_ALIVE_S = 15.0
@@ -53,6 +55,7 @@ class Feeds:
         self._visitors = visitors
         self._shared: dict[Hashable, _Shared] = {}
         self._open = 0
+        self._of: Counter[str] = Counter()  # by who looks
         self._closing = asyncio.Event()
         self._nobody = asyncio.Event()  # watches
         self._nobody.set()
@@ -73,10 +76,10 @@ class Feeds:
         Raises:
             Problem: too many streams are open, or there is nothing to look at.
         """
-        if self._open >= STREAMS_MAX:
-            raise unavailable(f"{STREAMS_MAX} live pages are open, and no more at a time: close one of them.")
+        self._check_room(desk.caller.id)
         shared = self._shared.setdefault(key, _Shared())
         self._open += 1
+        self._of[desk.caller.id] += 1
         self._nobody.clear()
         shared.viewers += 1
         try:
@@ -89,11 +92,18 @@ class Feeds:
             return response
         finally:
             self._open -= 1
+            self._of -= Counter({desk.caller.id: 1})
             if not self._open:
                 self._nobody.set()
             shared.viewers -= 1
             if not shared.viewers:
                 self._shared.pop(key, None)
+
+    def _check_room(self, caller: str) -> None:
+        if self._of[caller] >= STREAMS_OF_ONE_MAX:
+            raise unavailable(f"You have {STREAMS_OF_ONE_MAX} live pages open: close one of them.")
+        if self._open >= STREAMS_MAX:
+            raise unavailable(f"{STREAMS_MAX} live pages are open, and no more at a time: close one of them.")
 
     async def _latest(self, shared: _Shared, look: Look) -> str:
         """Return what is to be seen now: what somebody has just found, or else by a new look."""

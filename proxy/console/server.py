@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from proxy.admin.api.access import Caller
-from proxy.admin.api.problems import Problem, of_store
+from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
-from proxy.admin.api.server import Api
+from proxy.admin.api.server import Api, told
 from proxy.console.channel import Channel
 from proxy.console.desk import Desk, new_key
 from proxy.console.feeds import FEEDS, Feeds, over, wants_events
@@ -23,7 +23,6 @@ from proxy.console.render import STATIC, render, static_file
 from proxy.console.signing_in import SIGN_IN, SigningIn
 from proxy.console.views import Item, Moved, Page, View
 from proxy.console.visitors import Visitor, Visitors
-from proxy.store import StoreError
 
 SAID = "talkmeter-said"  # the cookie that carries what is said after something was done
 SAID_S = 60
@@ -78,32 +77,27 @@ class Console:
                 if request.method == "POST":
                     self._check_own(request)
                 answer = await handle(request, visitor)
-            except Problem as problem:
-                answer = _problem_view(problem)
-            except StoreError as error:
-                answer = _problem_view(of_store(error))
+            except Exception as error:  # noqa: BLE001  it is told, and logged where it is ours
+                answer = _failed(request, error)
             return self._answered(request, None, answer)
 
         return handler
 
     def _page(self, page: Page) -> Handler:
         async def handler(request: web.Request) -> web.StreamResponse:
+            desk = None
             try:
                 visitor = await self.visitors.who(request)
-            except StoreError as error:
-                return self._shown(request, None, _problem_view(of_store(error)))
-            if visitor is None:
-                return _to_sign_in(request)
-            desk = Desk(request, self.api, visitor.caller, visitor.csrf, self.clock(), self.zone)
-            try:
+                if visitor is None:
+                    return _to_sign_in(request)
+                desk = Desk(request, self.api, visitor.caller, visitor.csrf, self.clock(), self.zone)
                 _check_role(page, desk)
                 if page.method == "POST":
                     self._check_own(request)
                     await desk.read_form()
-                answer = await page.handler(desk)
-            except Problem as problem:
-                answer = _problem_view(problem)
-            return self._answered(request, desk, answer, page.key)
+                return self._answered(request, desk, await page.handler(desk), page.key)
+            except Exception as error:  # noqa: BLE001  it is told, and logged where it is ours
+                return self._answered(request, desk, _failed(request, error), page.key)
 
         return handler
 
@@ -129,19 +123,11 @@ class Console:
     def _moved(self, request: web.Request, moved: Moved) -> web.Response:
         response = web.Response(status=303, headers={**HEADERS, "Location": moved.to})
         if moved.said:
-            response.set_cookie(
-                SAID,
-                quote(moved.said[:SAID_CHARS_MAX]),
-                max_age=SAID_S,
-                path="/",
-                httponly=True,
-                samesite="Lax",
-                secure=self.channel.is_secure(request),
-            )
+            self.channel.keep(request, response, SAID, quote(moved.said[:SAID_CHARS_MAX]), SAID_S)
         return response
 
     def _shown(self, request: web.Request, desk: Desk | None, view: View, key: str = "") -> web.Response:
-        said = unquote(request.cookies.get(SAID, ""))[:SAID_CHARS_MAX] or None
+        said = unquote(self.channel.kept(request, SAID))[:SAID_CHARS_MAX] or None
         shown = {
             "page": key,
             "person": _person(desk.caller) if desk else None,
@@ -157,7 +143,7 @@ class Console:
             text=render(view.template, shown), status=view.status, content_type="text/html", headers=HEADERS
         )
         if said and desk is not None:
-            response.del_cookie(SAID, path="/")
+            self.channel.forget(request, response, SAID)
         return response
 
 
@@ -187,6 +173,13 @@ def _problem_view(problem: Problem) -> View:
     if problem.status >= 500:
         logger.warning("a page could not be shown", extra={"problem": problem.detail})
     return View("problem.html", {"problem": problem.as_json()}, problem.status)
+
+
+def _failed(request: web.Request, error: Exception) -> View:
+    """Return the page that says what went wrong; raises the error where half an answer is sent already."""
+    if request.writer.output_size > 0:
+        raise error
+    return _problem_view(told(error, f"{request.method} {request.path}"))
 
 
 def _nowhere() -> Problem:

@@ -1,5 +1,6 @@
 """Signing in: through the provider of the house, as the local administrator, or by a link that works once."""
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ SIGN_IN = "/sign-in"
 CALLBACK = f"{SIGN_IN}/oidc/callback"
 ATTEMPT = "talkmeter-attempt"  # the cookie that keeps an attempt at the provider
 ATTEMPT_S = 600
+FORM_S = 10.0  # for a form to arrive
+BYTES_MAX = 10_000  # of a form, by somebody whom nobody knows yet
 NEXT_CHARS_MAX = 2_000
 
 _A_PAGE = re.compile(r"/(?![/\\])[!-~]*")  # browsers take // and /\ for the beginning of another host
@@ -70,11 +73,11 @@ class SigningIn:
         """POST /sign-in/password: as the local administrator."""
         if self.channel.refusal(request):
             return self._page(request)
+        password = await _posted(request, "password")
         who, now = request.remote or "", self.clock()
         if wait_s := self.attempts.wait_s(who, now):
             return self._page(request, f"Too many attempts: try again in {wait_s:.0f} seconds.", 429)
-        password = await _posted(request, "password")
-        self.attempts.failed(who, now)  # until it is known to be right, so that many at once count as many
+        self.attempts.failed(who, now)  # until it is known to be right: of many at once each one counts
         if not await self.visitors.is_password(password):
             return self._page(request, "This is not the local administrator's password.", 401)
         self.attempts.succeeded(who)
@@ -104,20 +107,13 @@ class SigningIn:
             return self._page(request, begun.text, 502)
         url, attempt = begun
         response = web.Response(status=303, headers={"Location": url})
-        response.set_cookie(
-            ATTEMPT,
-            f"{await self.visitors.seal(attempt)}|{quote(_next(request))}",
-            max_age=ATTEMPT_S,
-            path=CALLBACK,
-            httponly=True,
-            samesite="Lax",
-            secure=self.channel.is_secure(request),
-        )
+        kept = f"{await self.visitors.seal(attempt)}|{quote(_next(request))}"
+        self.channel.keep(request, response, ATTEMPT, kept, ATTEMPT_S)
         return response
 
     async def from_provider(self, request: web.Request, visitor: Visitor | None) -> Answer:
         """GET the callback: the provider has sent the browser back."""
-        sealed, _, then = request.cookies.get(ATTEMPT, "").partition("|")
+        sealed, _, then = self.channel.kept(request, ATTEMPT).partition("|")
         attempt = await self.visitors.unseal(sealed)
         if self.provider is None or attempt is None:
             return self._page(request, "This took too long, or was begun elsewhere: sign in again.", 401)
@@ -126,7 +122,7 @@ class SigningIn:
             return self._page(request, found.text, 403)
         secret = await self.visitors.begin(await self.visitors.person(found))
         response = self._signed_in(request, secret, _page_of_ours(unquote(then)))
-        response.del_cookie(ATTEMPT, path=CALLBACK)
+        self.channel.forget(request, response, ATTEMPT)
         return response
 
     def _callback(self, request: web.Request) -> str:
@@ -159,5 +155,11 @@ def _page_of_ours(wanted: str) -> str:
 async def _posted(request: web.Request, name: str) -> str:
     if request.content_type != FORM:
         raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
-    value = (await request.post()).get(name)
+    try:
+        async with asyncio.timeout(FORM_S):
+            value = (await request.clone(client_max_size=BYTES_MAX).post()).get(name)
+    except TimeoutError:
+        raise Problem("too-slow", f"A form has to arrive within {FORM_S:g} s.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem("too-large", f"A form here has at most {BYTES_MAX:,} bytes.") from None
     return value if isinstance(value, str) else ""

@@ -24,7 +24,6 @@ from proxy.store.tenants import Tenant, find_tenant
 from proxy.store.tokens import TokenRole, TokenTenant
 
 COOKIE = "talkmeter"
-PRIVATE_COOKIE = f"__Host-{COOKIE}"  # wants TLS; what it holds no other host and no plain HTTP can set
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,14 @@ class Visitors:
 
     async def who(self, request: web.Request) -> Visitor | None:
         """Return who is signed in, None for everybody else."""
-        secret = request.cookies.get(self._cookie(request), "")
+        secret = self._channel.kept(request, COOKIE)
         if not looks_like_secret(secret, SIGN_IN_PREFIX) or self._channel.refusal(request):
             return None
         return await asyncio.to_thread(self._look_up, secret)
 
     async def is_still(self, request: web.Request, caller: Caller) -> bool:
         """Tell whether who was signed in still is, with the same role and tenants. This is no visit."""
-        secret = request.cookies.get(self._cookie(request), "")
+        secret = self._channel.kept(request, COOKIE)
         found = await asyncio.to_thread(self._find, secret, self._clock())
         return found is not None and Visitor(found, "").caller == caller
 
@@ -116,19 +115,12 @@ class Visitors:
 
     def keep(self, request: web.Request, response: web.StreamResponse, secret: str) -> None:
         """Have the browser keep the secret of a sign-in."""
-        response.set_cookie(
-            self._cookie(request),
-            secret,
-            path="/",
-            httponly=True,
-            samesite="Lax",
-            secure=self._channel.is_secure(request),
-        )
+        self._channel.keep(request, response, COOKIE, secret)
 
     async def sign_out(self, request: web.Request, response: web.StreamResponse, visitor: Visitor) -> None:
         """End a sign-in, here and in the browser."""
         await asyncio.to_thread(self._end, visitor)
-        response.del_cookie(self._cookie(request), path="/", secure=self._channel.is_secure(request))
+        self._channel.forget(request, response, COOKIE)
 
     def _end(self, visitor: Visitor) -> None:
         with writing(self._engine) as connection:
@@ -165,9 +157,6 @@ class Visitors:
 
     def _sealing_key(self) -> bytes:
         return hmac.digest(self._pepper(), b"attempts to sign in", "sha256")
-
-    def _cookie(self, request: web.Request) -> str:
-        return PRIVATE_COOKIE if self._channel.is_secure(request) else COOKIE
 
 
 def _tenant(connection: Connection, name: str) -> Tenant | None:

@@ -286,6 +286,16 @@ async def test_there_are_only_so_many(embedded: Asking, monkeypatch: pytest.Monk
                 await asyncio.sleep(0.1)
 
 
+async def test_nobody_keeps_all_others_out(embedded: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds, "STREAMS_OF_ONE_MAX", 1)
+    one, other = visitor(embedded, name="ann@example.com"), visitor(embedded, name="bob@example.com")
+    async with watching(embedded, one) as seen:
+        await seen.message()
+        assert "You have 1 live pages open" in (await one.get("/live/events", 503)).text
+        async with watching(embedded, other) as others:
+            await others.message()
+
+
 async def test_the_control_plane_stops_without_waiting_for_viewers(tmp_path: Path, sqlite_url: str) -> None:
     async with contextlib.AsyncExitStack() as watchers:
         async with asking(tmp_path, sqlite_url) as api:

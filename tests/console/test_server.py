@@ -11,10 +11,11 @@ from proxy.admin.webhooks import utc_now
 from proxy.console.pages import NAVIGATION, PAGES
 from proxy.store import sign_ins
 from proxy.store.audit import Act
-from proxy.store.database import writing
+from proxy.store.database import migrate, open_database, writing
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking, asking
 from tests.console.visiting import Visitor, stranger, visitor
+from tests.postgres import Server, as_text
 
 READ_PAGES = [page for page in PAGES if page.method == "GET"]
 WRITES = [page for page in PAGES if page.method == "POST"]
@@ -162,6 +163,39 @@ async def test_behind_a_proxy_with_tls_cookies_are_for_its_host_only(tmp_path: P
         headers = {"Cookie": f"__Host-talkmeter={person.secret}", "Host": "talkmeter.example.com"}
         async with api.http.get(api.url, headers=headers, allow_redirects=False) as answer:
             assert answer.status == 200
+
+
+async def test_what_is_said_after_a_write_no_other_host_can_say(tmp_path: Path, sqlite_url: str) -> None:
+    async with asking(tmp_path, sqlite_url, public_url="https://talkmeter.example.com") as api:
+        person = visitor(api)
+        headers = {"Cookie": f"__Host-talkmeter={person.secret}; talkmeter-said=Pay%20me"}
+        headers |= {"Host": "talkmeter.example.com", "Origin": "https://talkmeter.example.com"}
+        async with api.http.get(api.url, headers=headers) as answer:
+            page = await answer.text()
+        assert "Pay me" not in page
+        form = {"csrf": re.findall(r'name="csrf" value="(\w+)"', page)[0], "name": "acme"}
+        asked = api.http.post(f"{api.url}/tenants", data=form, headers=headers, allow_redirects=False)
+        async with asked as answer:
+            cookie = answer.headers["Set-Cookie"]
+        assert answer.status == 303 and cookie.startswith("__Host-talkmeter-said=")
+        assert {"Secure", "HttpOnly", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+
+
+async def test_a_database_that_is_away_is_a_page_that_says_so(
+    tmp_path: Path, postgres_server: Server
+) -> None:
+    url = postgres_server.create()
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()
+    async with asking(tmp_path, as_text(url)) as api:
+        person = visitor(api)
+        await person.get("/")
+        api.engine.dispose()
+        postgres_server.drop(url)
+        for path in ("/", "/sign-in"):
+            shown = await person.get(path, 503)
+            assert "The database does not answer" in shown.text, path
 
 
 async def test_files_are_kept_by_browsers_until_they_change(embedded: Asking) -> None:

@@ -1,5 +1,6 @@
 """Signing in by password, by link, and at a provider; and where that leads."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,34 @@ async def test_a_wrong_password_is_counted_and_then_not_looked_at(api_with_passw
     shown = await nobody.post("/sign-in/password", {"password": PASSWORD}, 429)
     assert "try again in" in shown.text
     assert not [one for one in api.audit() if one[1] == "sign_in.begin"]
+
+
+async def test_forms_that_are_held_back_are_counted_all_the_same(api_with_password: Asking) -> None:
+    """Many may begin to send a password before the first has failed: each of them is an attempt."""
+    api, many = api_with_password, OF_ADDRESS_MAX + 4
+    host, port = api.url.removeprefix("http://").split(":")
+    body = b"password=wrong"
+    head = (
+        f"POST /sign-in/password HTTP/1.1\r\nHost: {host}:{port}\r\nOrigin: {api.url}\r\n"
+        "Connection: close\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    connections = [await asyncio.open_connection(host, int(port)) for _ in range(many)]
+    for _, writer in connections:
+        writer.write(head)
+        await writer.drain()
+    await asyncio.sleep(0.3)  # for all of them to be looked at as far as that goes
+    for _, writer in connections:
+        writer.write(body)
+    answers = [(await reader.read()).split(b" ")[1] for reader, _ in connections]
+    for _, writer in connections:
+        writer.close()
+    assert sorted(answers) == [b"401"] * OF_ADDRESS_MAX + [b"429"] * (many - OF_ADDRESS_MAX)
+
+
+async def test_a_form_of_a_stranger_is_short(embedded: Asking) -> None:
+    shown = await stranger(embedded).post("/sign-in/password", {"password": "x" * 20_000}, 413)
+    assert "at most 10,000 bytes" in shown.text
 
 
 async def test_without_a_password_nobody_signs_in_with_one(embedded: Asking) -> None:
@@ -131,7 +160,7 @@ async def through(api: Asking, **more: str) -> tuple[Shown, str]:
     nobody = stranger(api)
     sent = await nobody.get("/sign-in/oidc?next=%2Freports", 303)
     attempt = sent.headers["Set-Cookie"]
-    assert "HttpOnly" in attempt and "Path=/sign-in/oidc/callback" in attempt
+    assert "HttpOnly" in attempt and "Max-Age=600" in attempt
     async with api.http.get(sent.place, allow_redirects=False) as answer:
         back = answer.headers["Location"]
     cookie = attempt.partition(";")[0]

@@ -102,7 +102,7 @@ class Api:
                 request[_CALLER] = await self._door.recognise(authorization, self._in_thread)
                 response = await handler(request)
             except Exception as error:  # noqa: BLE001  it is told, and logged where it is ours
-                response = _told(error, _route_of(request)).response()
+                response = told(error, _route_of(request)).response()
             response.headers.update(_HEADERS)
             return response
 
@@ -137,7 +137,7 @@ class Api:
             _refuse_role(route, caller)
             return await self._ask(route, caller, asked)
         except Exception as error:
-            raise _told(error, route.name) from error
+            raise told(error, route.name) from error
 
     async def download(
         self, request: web.Request, caller: Caller, route: AnyRoute, asked: Asked
@@ -147,7 +147,7 @@ class Api:
             _refuse_role(route, caller)
             return await self._download(request, route, self._call(route, caller, asked))
         except Exception as error:
-            raise _told(error, route.name) from error
+            raise told(error, route.name) from error
 
     def _call(self, route: AnyRoute, caller: Caller, asked: Asked) -> Call[Any, Any]:
         return Call(
@@ -227,7 +227,7 @@ def _refuse_role(route: AnyRoute, caller: Caller) -> None:
         raise Problem("forbidden", "This concerns the whole installation, and you are confined to tenants.")
 
 
-def _told(error: Exception, route: str) -> Problem:
+def told(error: Exception, route: str) -> Problem:
     """Return the problem that an error is; the log says more of one that is a fault of ours."""
     problem = _problem_of(error)
     if problem.kind == "internal":
