@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.console.pages.alert_words import KINDS, said
+from proxy.console.alert_words import KINDS, said
 from proxy.core.announced import Announced
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking

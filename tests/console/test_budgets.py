@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import insert
 
 from proxy.admin.webhooks import utc_now
+from proxy.console.budget_forms import instant_text
 from proxy.console.pages import budgets
-from proxy.console.pages.budget_forms import instant_text
 from proxy.core.budgets import EPOCH
 from proxy.core.usage import Meter
 from proxy.store.database import writing

@@ -2,8 +2,8 @@
 
 import pytest
 
+from proxy.console.limit_words import LIMITS, UNITS
 from proxy.console.pages import limits as pages
-from proxy.console.pages.limit_words import LIMITS, UNITS
 from proxy.core.limits import LimitName, Unit
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from proxy.admin.webhooks import utc_now
+from proxy.console import pages
 from proxy.console.pages import NAVIGATION, PAGES
 from proxy.store import sign_ins
 from proxy.store.audit import Act
@@ -25,6 +26,11 @@ _PARAMETER = re.compile(r"\{\w+(:[^}]*)?\}")
 def path_of(page_path: str) -> str:
     """Return a page's path with ids that name nothing."""
     return _PARAMETER.sub("nothing", page_path)
+
+
+def test_where_pages_are_there_are_only_pages() -> None:
+    found = {path.stem for path in Path(pages.__file__).parent.glob("*.py")} - {"__init__"}
+    assert found == {module.__name__.rpartition(".")[2] for module in pages.MODULES}
 
 
 async def test_whoever_is_not_signed_in_is_sent_to_do_so_and_back(embedded: Asking) -> None:

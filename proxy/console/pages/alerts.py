@@ -7,9 +7,9 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import FINANCE_READERS
+from proxy.console.alert_words import KINDS, said
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
-from proxy.console.pages.alert_words import KINDS, said
 from proxy.console.views import Page, View
 
 PAGE_ROWS = 50

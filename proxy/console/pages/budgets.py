@@ -7,11 +7,8 @@ from urllib.parse import quote
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, FINANCE_READERS
-from proxy.console.choices import options, tenant_options
-from proxy.console.desk import Desk
-from proxy.console.errors import errors_of
-from proxy.console.pages import budget_forms as forms
-from proxy.console.pages.budget_words import (
+from proxy.console import budget_forms as forms
+from proxy.console.budget_words import (
     EXHAUSTED,
     SCOPES,
     STORE_DOWN,
@@ -21,6 +18,9 @@ from proxy.console.pages.budget_words import (
     shown,
     tree,
 )
+from proxy.console.choices import options, tenant_options
+from proxy.console.desk import Desk
+from proxy.console.errors import errors_of
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.budgets import Scope
 

@@ -11,7 +11,7 @@ from proxy.admin.api.routes import ADMINS, FINANCE_READERS
 from proxy.console.choices import tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
-from proxy.console.pages.limit_words import LIMITS, UNITS, figure, is_same, line, typed, words_of
+from proxy.console.limit_words import LIMITS, UNITS, figure, is_same, line, typed, words_of
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.limits import LimitName
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import ADMINS, READERS
+from proxy.console.alert_words import KINDS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
-from proxy.console.pages.alert_words import KINDS
 from proxy.console.views import Moved, Page, View
 
 PAGE_ROWS = 50

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proxy.console.pages.budget_words import plain_usd
+from proxy.console.budget_words import plain_usd
 from proxy.core.budgets import THRESHOLDS, OnExhausted, OnStoreDown, Scope
 from proxy.core.windows import Window
 
