@@ -15,7 +15,7 @@ from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
 from proxy.admin.api.server import Api, told
 from proxy.console.channel import Channel
-from proxy.console.desk import Desk, new_key
+from proxy.console.desk import KEY, Desk, new_key
 from proxy.console.feeds import FEEDS, Feeds, over, wants_events
 from proxy.console.headers import HEADERS
 from proxy.console.pages import NAVIGATION, PAGES
@@ -133,7 +133,7 @@ class Console:
             "person": _person(desk.caller) if desk else None,
             "nav": _navigation(desk) if desk else (),
             "csrf": desk.csrf if desk else "",
-            "key": new_key(),
+            "key": _key(desk, view),
             "zone": str(self.zone),
             "flash": said,
             "desk": desk,
@@ -145,6 +145,12 @@ class Console:
         if said and desk is not None:
             self.channel.forget(request, response, SAID)
         return response
+
+
+def _key(desk: Desk | None, view: View) -> str:
+    """Return the key of forms: where one comes back its own, since what it asks for may be done by now."""
+    came_back = desk is not None and view.status >= 400 and desk.field(KEY)
+    return came_back or new_key()
 
 
 def _person(caller: Caller) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ class Visitor:
             self.sign_in.expires_at,
             named_since=EPOCH if person.way is Way.OIDC else None,
             way="user",
+            subject=person.subject,
         )
 
 

@@ -85,15 +85,17 @@ def book_or_ask(
 class Approver:
     """Who decides: since when there is one person behind their name, None where that may be anybody.
 
-    And which tenants they may see.
+    And which tenants they may see. `names` is what they were called, in all that time that a request waits.
     """
 
     named_since: datetime | None
     within: Within = None
+    names: frozenset[str] = frozenset()
 
     def check(self, request: Approval, act: Act) -> None:
         """Raises StoreError: somebody else has to decide about this."""
-        if _name_of(request.asked_by) == _name_of(act.actor):
+        own = {_name_of(act.actor), *(name.casefold() for name in self.names)}
+        if _name_of(request.asked_by) in own:
             raise Forbidden("You have asked for this yourself: somebody else approves it.")
         if self.named_since is None or self.named_since >= request.asked_at:
             raise Conflict(

@@ -106,6 +106,12 @@ def list_sign_ins(connection: Connection, now: datetime) -> list[SignIn]:
     return _sign_ins(connection, _is_live(now))
 
 
+def names_of(connection: Connection, subject: str) -> frozenset[str]:
+    """Return what a subject was called in every sign-in that is kept: names change, and people do not."""
+    called = select(sign_in.c.name).where(sign_in.c.subject == subject).distinct()
+    return frozenset(connection.execute(called).scalars())
+
+
 def is_seen_due(found: SignIn, now: datetime) -> bool:
     """Tell whether it is time to write down that somebody is there."""
     return found.seen_at <= now - SEEN_AGAIN

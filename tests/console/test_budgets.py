@@ -1,5 +1,7 @@
 """Budgets: the tree, one of them, and setting, changing, raising and deleting them."""
 
+import asyncio
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,8 @@ from proxy.console.budget_forms import instant_text
 from proxy.console.pages import budgets
 from proxy.core.budgets import EPOCH
 from proxy.core.usage import Meter
+from proxy.store import budgets as store
+from proxy.store.budgets import raise_budget
 from proxy.store.database import writing
 from proxy.store.schema import lease
 from proxy.store.tokens import TokenRole
@@ -292,6 +296,35 @@ async def test_raised_for_some_time(api: Asking) -> None:
     assert "in the future" in past.text and 'value="2020-01-01T00:00"' in past.html
     soon = await admin.submit(later, 422, **fields | {"ends": "soon"})
     assert 'value="soon"' in soon.html
+
+
+async def test_a_form_that_comes_back_raises_no_second_time(
+    api: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent twice at once, the second is told to wait; what it is shown to send again is the same raise."""
+    made = await make(api)
+    admin, one = visitor(api), f"/budgets/{made['id']}"
+    form = (await admin.get(f"{one}/raise")).form(f"{one}/raise")
+    fields: dict[str, Any] = {"amount": "5", "ends": "2099-06-01T00:00", "reason": "a fair"}
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*given: Any, **more: Any) -> Any:
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(10)
+        return raise_budget(*given, **more)
+
+    monkeypatch.setattr(store, "raise_budget", slow)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(admin.submit(form, **fields))
+        await begun.wait()
+        back = (await admin.submit(form, 409, **fields)).form(f"{one}/raise")
+        go_on.set()
+    assert first.result().place == one and back.fields["amount"] == "5"
+    assert (await admin.submit(back)).place == one
+    assert (await api.done("GET", one))["amount_now_usd"] == "55.000000000"
+    assert await acts(api, "budget.raise") == [("user:admin@example.com", "a fair")]
+    assert (await admin.get(f"{one}/raise")).form(f"{one}/raise").fields["key"] != form.fields["key"]
 
 
 async def test_deleted_with_confirmation(api: Asking) -> None:

@@ -329,6 +329,22 @@ async def test_a_large_credit_waits_and_is_said_in_words(four_eyes: Asking) -> N
     assert "rejected" in (await ann.get(mine)).text
 
 
+async def test_another_name_makes_nobody_another_person(four_eyes: Asking) -> None:
+    """What a provider calls somebody may change while they are signed in, even by their own hand."""
+    api, subject = four_eyes, "https://id.example.com 42"
+    sure: dict[str, Any] = {"override-unrated": "no price yet", "reason": "it is over", "sure": "yes"}
+    was, now = (visitor(api, TokenRole.FINANCE, name=name, subject=subject) for name in ("Ann", "zed"))
+    await was.submit((await was.get(MONTH)).form(MONTH), **sure)
+    (place,) = [link for link in (await was.get(MONTH)).links if link.startswith("/approvals/")]
+    shown = await now.get(place)
+    token = {"csrf": shown.form("/sign-out").fields["csrf"]}
+    assert "somebody else approves it" in (await now.post(f"{place}/approve", token, 403)).text
+    assert (await api.done("GET", "/periods"))["data"][0]["state"] == "over"
+    bob = visitor(api, TokenRole.FINANCE, name="bob")
+    await bob.submit((await bob.get(place)).form(f"{place}/approve"))
+    assert (await api.done("GET", "/periods"))["data"][0]["closed_by"] == "user:Ann, approved by user:bob"
+
+
 async def test_approvals_of_ones_own_tenants(four_eyes: Asking) -> None:
     api = four_eyes
     place = await ask_for_credit(api, visitor(api, TokenRole.FINANCE, name="ann"))

@@ -152,13 +152,14 @@ def visitor(
     *tenants: str,
     name: str | None = None,
     at: datetime | None = None,
+    subject: str | None = None,
 ) -> Visitor:
     """Return somebody who has signed in at the provider, with this role and these tenants."""
     who = name or " ".join((role.value, *tenants)) + "@example.com"
     with writing(api.engine) as connection:
         found = [find_tenant(connection, one) for one in tenants]
         confined = tuple(TokenTenant(one.id, one.name) for one in found)
-        person = Person(Way.OIDC, f"https://id.example.com {who}", who, role, confined)
+        person = Person(Way.OIDC, subject or f"https://id.example.com {who}", who, role, confined)
         _, secret = sign_ins.begin(connection, PEPPER, person, at or utc_now())
     return Visitor(api.url, api.http, secret)
 

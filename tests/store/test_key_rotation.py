@@ -1,12 +1,13 @@
 """Rotating keys: two that work for a while, and what the new one has of the old one's."""
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, func, select
 
-from proxy.core.budgets import OnExhausted, Scope
+from proxy.core.budgets import Budget, OnExhausted, OnStoreDown, Scope
 from proxy.core.identity import Principal
 from proxy.core.limits import LimitName
 from proxy.core.money import NANOUSD_PER_USD
@@ -46,6 +47,12 @@ def make(connection: Connection, **more: Any) -> tuple[Key, str]:
 def rotate(connection: Connection, key_id: str, **more: Any) -> Any:
     given: dict[str, Any] = {"until": NOW + DAY, "act": ACT} | more
     return rotate_key(connection, PEPPER, key_id, **given)
+
+
+def terms_of(rule: Budget) -> Terms:
+    """Return all that there is to say about a budget besides its amount."""
+    said = {one.name: getattr(rule, one.name) for one in fields(Terms)}
+    return Terms(**said | {"zone": rule.zone.key})
 
 
 async def test_both_work_until_the_overlap_ends(database: Engine) -> None:
@@ -103,7 +110,7 @@ def test_limits_rules_and_budgets_go_with_it(database: Engine) -> None:
         set_limit(connection, "acme", LimitName.SESSIONS, 9, act=ACT)
         set_limit(connection, "acme", LimitName.SESSIONS, 3, act=ACT, key_id=old.id)
         set_model(connection, "acme", "gpt-realtime*", True, act=ACT, key_id=old.id)
-        terms = Terms(zone="Europe/Berlin", on_exhausted=OnExhausted.BLOCK, thresholds=(70,))
+        terms = Terms("Europe/Berlin", OnExhausted.BLOCK, OnStoreDown.CONTINUE, usd, (70,), (90, 120))
         budget: dict[str, Any] = {"scope": Scope.KEY, "name": old.id}
         month = set_budget(
             connection, ACT, **budget, window=Window.MONTH, amount_nanousd=50 * usd, terms=terms
@@ -124,7 +131,7 @@ def test_limits_rules_and_budgets_go_with_it(database: Engine) -> None:
     assert len(budgets) == 3 and month.rule.id in budgets
     rule = budgets[made].rule
     assert (rule.api_key_id, rule.window, rule.amount_nanousd) == (new, Window.MONTH, 50 * usd)
-    assert (rule.zone.key, rule.on_exhausted, rule.thresholds) == ("Europe/Berlin", OnExhausted.BLOCK, (70,))
+    assert terms_of(rule) == terms
     assert (budgets[made].spent_nanousd, budgets[made].raises) == (0, ())
 
 

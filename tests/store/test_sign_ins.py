@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from proxy.store import NotFound, StoreError
+from proxy.store.approvals import LASTS as APPROVAL_LASTS
 from proxy.store.audit import list_audit
 from proxy.store.columns import metadata
 from proxy.store.database import reading, writing
@@ -25,6 +26,7 @@ from proxy.store.sign_ins import (
     end_all_of,
     is_seen_due,
     list_sign_ins,
+    names_of,
     seen,
     sign_in_of,
 )
@@ -124,6 +126,17 @@ def test_all_of_a_subject_end_and_nobody_elses(database: Engine) -> None:
         assert end_all_of(connection, ANN.subject, ACT) == 0
     assert [found(database, secret) for secret in secrets] == [None] * 3
     assert found(database, others) is not None
+
+
+def test_names_of_a_subject_are_known_as_long_as_a_request_for_approval_waits(database: Engine) -> None:
+    one, _ = sign_in_as(database)
+    with writing(database) as connection:
+        end(connection, one.id, ACT)
+    sign_in_as(database, replace(ANN, subject="https://id.example.com 43", name="bob@example.com"))
+    sign_in_as(database, replace(ANN, name="Ann Other"), NOW + APPROVAL_LASTS)
+    with reading(database) as connection:
+        assert names_of(connection, ANN.subject) == {"ann@example.com", "Ann Other"}
+        assert names_of(connection, "https://id.example.com 44") == frozenset()
 
 
 def test_the_oldest_ends_where_there_are_too_many(database: Engine) -> None:

@@ -30,6 +30,7 @@ class Caller:
     """Who asks, with a token or signed in. `within` are the tenants they are confined to; None: they are not.
 
     `named_since` is when there began to be one person behind the name, None where that may be anybody.
+    `subject` is who is signed in, whatever they are called.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Caller:
     expires_at: datetime | None = None
     named_since: datetime | None = None
     way: str = "api"
+    subject: str | None = None
 
     @property
     def actor(self) -> str:

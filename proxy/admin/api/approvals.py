@@ -10,6 +10,7 @@ from proxy.admin.api.routes import BOOKKEEPERS, FINANCE_READERS, Answer, Call, R
 from proxy.store import four_eyes
 from proxy.store.approvals import Approval, State, find_approval, page_of_approvals
 from proxy.store.four_eyes import Approver
+from proxy.store.sign_ins import names_of
 
 
 class ApprovalOut(Output):
@@ -78,7 +79,7 @@ def approve(call: Call[ApprovalPath, Nothing]) -> Answer:
     done = four_eyes.approve(
         call.connection,
         call.params.approval_id,
-        Approver(call.caller.named_since, call.within),
+        _approver(call),
         call.act(),
         zone=call.context.zone,
         issuer=call.context.issuer,
@@ -88,9 +89,14 @@ def approve(call: Call[ApprovalPath, Nothing]) -> Answer:
 
 def reject(call: Call[ApprovalPath, Nothing]) -> Answer:
     """Decide that it is not done."""
-    approver = Approver(call.caller.named_since, call.within)
-    done = four_eyes.reject(call.connection, call.params.approval_id, approver, call.act())
+    done = four_eyes.reject(call.connection, call.params.approval_id, _approver(call), call.act())
     return Answer(shown_approval(done))
+
+
+def _approver(call: Call[ApprovalPath, Nothing]) -> Approver:
+    caller = call.caller
+    names = frozenset[str]() if caller.subject is None else names_of(call.connection, caller.subject)
+    return Approver(caller.named_since, call.within, names)
 
 
 ROUTES = (
