@@ -27,6 +27,7 @@ from proxy.console.visitors import Visitor, Visitors
 SAID = "talkmeter-said"  # the cookie that carries what is said after something was done
 SAID_S = 60
 SAID_CHARS_MAX = 500
+KEY_USED = "urn:talkmeter:key-used"
 STATIC_S = 365 * 86_400
 _TYPES: Mapping[str, str] = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -148,8 +149,13 @@ class Console:
 
 
 def _key(desk: Desk | None, view: View) -> str:
-    """Return the key of forms: where one comes back its own, since what it asks for may be done by now."""
-    came_back = desk is not None and view.status >= 400 and desk.field(KEY)
+    """Return the key of forms: where one comes back its own, since what it asks for may be done by now.
+
+    But not where another form was sent with it before: that was done, and this is something else.
+    """
+    told = view.shown.get("problem")
+    is_used = isinstance(told, Mapping) and told.get("type") == KEY_USED
+    came_back = desk is not None and view.status >= 400 and not is_used and desk.field(KEY)
     return came_back or new_key()
 
 

@@ -204,6 +204,19 @@ async def test_a_database_that_is_away_is_a_page_that_says_so(
             assert "The database does not answer" in shown.text, path
 
 
+async def test_who_goes_back_and_changes_a_form_can_send_it(embedded: Asking) -> None:
+    """Its key is that of what was made by then: it comes back with another one."""
+    person = visitor(embedded)
+    form = (await person.get("/tenants")).form("/tenants")
+    await person.submit(form, name="acme")
+    again = await person.submit(form, 422, name="globex")
+    fresh = again.form("/tenants")
+    assert fresh.fields["key"] != form.fields["key"] and fresh.fields["name"] == "globex"
+    await person.submit(fresh)
+    names = [one["name"] for one in (await embedded.done("GET", "/tenants"))["data"]]
+    assert sorted(names) == ["acme", "globex"]
+
+
 async def test_files_are_kept_by_browsers_until_they_change(embedded: Asking) -> None:
     home = await stranger(embedded).get("/sign-in")
     places = re.findall(r'(?:href|src)="(/static/[^"]+)"', home.html)
