@@ -52,9 +52,9 @@ soak: export TEST_LEDGER_LINES ?= 1000000
 soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; a million lines (two hours)
 	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py $(ARGS)
 
-shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/
+shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/ (ARGS=--readme: the README's)
 	@sh requirements/chromium.sh
-	@$(PY) -m tests.console.shots
+	@$(PY) -m tests.console.shots $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what
 # runs. The extra `postgres` is in both: DATABASE_URL=postgresql://… then works in any checkout.
