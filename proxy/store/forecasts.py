@@ -83,11 +83,12 @@ class Forecasted:
 
 
 def forecasts(
-    connection: Connection, now: datetime, zone: ZoneInfo, within: Within = None
+    connection: Connection, now: datetime, zone: ZoneInfo, within: Within = None, *, with_errors: bool = True
 ) -> list[Forecasted]:
     """Return the forecasts of all budgets of a week, month or quarter, then of tenants without such a budget.
 
     Those are forecast for the month in `zone`. Only of tenants `within`, None for all and the installation.
+    To say how far off they were before, days of half a year and more are read.
 
     Raises:
         StoreError: there are too many.
@@ -101,12 +102,18 @@ def forecasts(
     ]
     if len(budgets) + len(others) > FORECASTS_MAX:
         raise StoreError(f"These would be more than {FORECASTS_MAX:,} forecasts: say of which tenants.")
-    return [*of_budgets(connection, now, budgets), *_of_tenants(connection, now, zone, others)]
+    return [
+        *of_budgets(connection, now, budgets, with_errors=with_errors),
+        *_of_tenants(connection, now, zone, others, with_errors=with_errors),
+    ]
 
 
-def of_budgets(connection: Connection, now: datetime, budgets: Sequence[Listed]) -> list[Forecasted]:
+def of_budgets(
+    connection: Connection, now: datetime, budgets: Sequence[Listed], *, with_errors: bool = True
+) -> list[Forecasted]:
     """Return the forecasts of these budgets, whose windows have days."""
-    days = _Days(connection, now, [(one.rule.zone, one.rule.window, _whose(one)) for one in budgets])
+    wanted = [(one.rule.zone, one.rule.window, _whose(one)) for one in budgets]
+    days = _Days(connection, now, wanted, with_errors=with_errors)
     found = []
     for one in budgets:
         rule, spent = one.rule, one.spent_nanousd or 0
@@ -123,16 +130,17 @@ def of_budgets(connection: Connection, now: datetime, budgets: Sequence[Listed])
                 span=spending.span,
                 spent_nanousd=spent,
                 amount_nanousd=one.amount_nanousd,
-                forecast=forecast(spending, one.amount_nanousd),
+                forecast=forecast(spending, one.amount_nanousd, with_error=with_errors),
             )
         )
     return found
 
 
 def _of_tenants(
-    connection: Connection, now: datetime, zone: ZoneInfo, tenants: Sequence[Tenant]
+    connection: Connection, now: datetime, zone: ZoneInfo, tenants: Sequence[Tenant], *, with_errors: bool
 ) -> list[Forecasted]:
-    days = _Days(connection, now, [(zone, Window.MONTH, (Scope.TENANT, one.id)) for one in tenants])
+    wanted = [(zone, Window.MONTH, (Scope.TENANT, one.id)) for one in tenants]
+    days = _Days(connection, now, wanted, with_errors=with_errors)
     found = []
     for one in tenants:
         own = days.of(zone, (Scope.TENANT, one.id)) or {}
@@ -151,7 +159,7 @@ def _of_tenants(
                 span=spending.span,
                 spent_nanousd=spent,
                 amount_nanousd=None,
-                forecast=forecast(spending),
+                forecast=forecast(spending, with_error=with_errors),
             )
         )
     return found
@@ -164,48 +172,67 @@ def _whose(one: Listed) -> Whose:
 
 
 class _Days:
-    """What each of these spends day by day: one question for each zone and scope."""
+    """What each of these spends day by day: one question for each zone and scope.
+
+    Without errors the days that only those are about are one day, the last of them.
+    """
 
     def __init__(
-        self, connection: Connection, now: datetime, wanted: Sequence[tuple[ZoneInfo, Window, Whose]]
+        self,
+        connection: Connection,
+        now: datetime,
+        wanted: Sequence[tuple[ZoneInfo, Window, Whose]],
+        *,
+        with_errors: bool,
     ) -> None:
+        self._connection = connection
         self._found: dict[tuple[str, Whose], dict[date, int]] = {}
-        starts: dict[tuple[str, Scope], date] = {}
+        starts: dict[tuple[str, Scope], tuple[date, date]] = {}
         ids: dict[tuple[str, Scope], set[str | None]] = {}
         zones: dict[str, ZoneInfo] = {}
         for zone, window, (scope, id) in wanted:
             if scope in _BY_DAY:
                 zones[zone.key] = zone
-                key, start = (zone.key, scope), history_start(window, zone, now)
-                starts[key] = min(start, starts.get(key, start))
-                ids.setdefault(key, set()).add(id)
-        for (name, scope), start in starts.items():
-            self._read(connection, now, zones[name], scope, sorted(filter(None, ids[name, scope])), start)
+                first = history_start(window, zone, now)
+                own = (first, history_start(window, zone, now, with_error=with_errors))
+                earliest = starts.get((zone.key, scope), own)
+                starts[zone.key, scope] = (min(own[0], earliest[0]), min(own[1], earliest[1]))
+                ids.setdefault((zone.key, scope), set()).add(id)
+        for (name, scope), (first, start) in starts.items():
+            zone, whose = zones[name], sorted(filter(None, ids[name, scope]))
+            end = now.astimezone(zone).date() + _ONE_DAY
+            self._read(zone, scope, whose, (start, end))
+            if first < start:
+                self._read(zone, scope, whose, (first, start), as_one_day=True)
 
     def of(self, zone: ZoneInfo, whose: Whose) -> Days | None:
         """Return the days of one of them; None where nobody counts them."""
         return self._found.get((zone.key, whose), {}) if whose[0] in _BY_DAY else None
 
     def _read(
-        self, connection: Connection, now: datetime, zone: ZoneInfo, scope: Scope, ids: list[str], start: date
+        self,
+        zone: ZoneInfo,
+        scope: Scope,
+        ids: list[str],
+        days: tuple[date, date],
+        *,
+        as_one_day: bool = False,
     ) -> None:
         by = _BY_DAY[scope]
         wanted: list[ColumnElement[bool]] = [rollup_group.c.kind.in_(METERED)]
-        names = ["day"]
         if by is not None:
-            names = [by[0], "day"]
             wanted.append(by[1].in_(ids))
         cells = Cells(
             wanted=wanted,
-            start=midnight(zone, start),
-            end=midnight(zone, now.astimezone(zone).date() + _ONE_DAY),
+            start=midnight(zone, days[0]),
+            end=midnight(zone, days[1]),
             part=Part.ENTRY,
             bare=False,
-            names=names,
+            names=[*([by[0]] if by is not None else []), *([] if as_one_day else ["day"])],
             zone=zone,
-            with_quantities=False,
         )
-        for (*id, day), totals in cells.sums(connection).items():
-            own = self._found.setdefault((zone.key, (scope, id[0] if id else None)), {})
-            cost = totals.cost_nanousd if scope is Scope.ORGANISATION else totals.billed_nanousd
-            own[(EPOCH + int(day) * _ONE_DAY).date()] = cost
+        for key, (cost, billed) in cells.spent(self._connection).items():
+            id = key[0] if by is not None else None
+            day = days[1] - _ONE_DAY if as_one_day else (EPOCH + int(key[-1]) * _ONE_DAY).date()
+            own = self._found.setdefault((zone.key, (scope, id)), {})
+            own[day] = cost if scope is Scope.ORGANISATION else billed

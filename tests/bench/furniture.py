@@ -51,7 +51,7 @@ async def furnish(api: Asking, now: datetime, many: int = MANY) -> dict[str, str
     world = await fill(api)
     _end_sessions(api.engine, now, many)
     _add_payers(api.engine, act, many)
-    await _set_budgets(api)
+    await _set_budgets(api, now)
     await _keep_reports(api, many)
     _add_cards(api.engine, act, many)
     _announce(api.engine, world, now, many * SMALL_PER)
@@ -120,20 +120,29 @@ def _add_payers(engine: Engine, act: Act, many: int) -> None:
                 tenants.create_key(connection, PEPPER, tenant_name=name, act=act, name=f"key {key}")
 
 
-async def _set_budgets(api: Asking) -> None:
-    """Set one for everything, and one for a month of each tenant and for a day of each key with entries."""
-    of = ledger_entry.c
+async def _set_budgets(api: Asking, now: datetime) -> None:
+    """Set one for everything, one for a month of each tenant, and for a day of each key; let all be counted.
+
+    Of a window in which nothing was booked since its budget was set, the ledger is asked.
+    """
+    of = session.c
     with reading(api.engine) as connection:
-        whose = select(tenant.c.name, of.api_key_id).join(tenant, tenant.c.id == of.tenant_id).distinct()
-        paying = of.api_key_id.is_not(None) & tenant.c.name.not_in(FILLED)
-        found = connection.execute(whose.where(paying)).all()
+        latest = select(of.api_key_id, of.tenant_id, func.max(of.id).label("id"))
+        latest = latest.group_by(of.api_key_id, of.tenant_id)
+        found = connection.execute(latest).all()
+        names = {row.id: row.name for row in connection.execute(select(tenant.c.id, tenant.c.name))}
     budgets: list[dict[str, Any]] = [{"scope": "organisation", "window": "month"}]
+    paying = sorted({names[row.tenant_id] for row in found} - set(FILLED))
+    budgets += [{"scope": "tenant", "tenant": name, "window": "month"} for name in paying]
     budgets += [
-        {"scope": "tenant", "tenant": name, "window": "month"} for name in {row.name for row in found}
+        {"scope": "key", "tenant": names[row.tenant_id], "key": row.api_key_id, "window": "day"}
+        for row in found
     ]
-    budgets += [{"scope": "key", "tenant": row.name, "key": row.api_key_id, "window": "day"} for row in found]
     for one in budgets:
         await api.done("POST", "/budgets", {**one, "amount_usd": "100000"})
+    for row in found:
+        api.books.take_over(row.id, row.tenant_id)
+        api.books.bill(row.id, "counted", {Meter.TEXT_IN: 5, Meter.AUDIO_OUT: 7}, at=now)
 
 
 async def _keep_reports(api: Asking, many: int) -> None:

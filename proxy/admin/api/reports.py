@@ -67,14 +67,18 @@ class CostParams(FilterParams):
     ] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
     estimated: Annotated[Flag, Field(description="Only what is estimated.")] = False
-    sessions: Annotated[Flag, Field(description="Count sessions, however long that takes.")] = False
+    sessions: Annotated[
+        Flag | None,
+        Field(description="Count sessions, however long that takes, or do not; else where it is quick."),
+    ] = None
     tz: Annotated[Zone | None, Field(description="Of hours, days and months; else the ledger's.")] = None
     basis: BasisParam = Basis.OCCURRED
 
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
-    told = reports.run(call.context.engine, query_of(call), ROWS_MAX).as_json()
+    in_passing = call.params.sessions is not False
+    told = reports.run(call.context.engine, query_of(call), ROWS_MAX, in_passing=in_passing).as_json()
     return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
 
 
@@ -89,7 +93,7 @@ def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:
     asked = {name: getattr(call.params, name) for name in _FILTERS}
     filters = replace(filters_of(call), start=start, end=end, months_of=months_of, **asked)
     is_billed = call.caller.role is TokenRole.VIEWER
-    return reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
+    return reports.CostQuery(groups, filters, zone, bool(call.params.sessions), is_billed)
 
 
 def months_asked(basis: Basis, call: Call[Any, Any]) -> ZoneInfo | None:
