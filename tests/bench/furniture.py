@@ -26,6 +26,7 @@ from proxy.store.schema import (
     session,
     tenant,
 )
+from proxy.store.webhooks import WEBHOOKS_MAX
 from tests.admin.api.asking import Asking
 from tests.admin.api.world import World, fill
 from tests.closing import close_month
@@ -146,17 +147,17 @@ async def _set_budgets(api: Asking, now: datetime) -> None:
 
 
 async def _keep_reports(api: Asking, many: int) -> None:
+    """Save reports, schedule some and make tokens; as many webhooks as an installation may have."""
     for number in range(many):
         report = {"name": f"report {number:04}", "span": "last-month", "group_by": ["tenant", "model"]}
         await api.done("POST", "/saved-reports", report)
         sent = {"name": f"digest {number:04}", "content": "digest", "every": "month"}
         await api.done("POST", "/schedules", {**sent, "to": ["mailto:ann@example.com"]})
-        await api.done(
-            "POST", "/tokens", {"name": f"token {number:04}", "role": "auditor", "reason": "a bench"}
-        )
-        await api.done(
-            "POST", "/webhooks", {"url": f"https://example.com/{number}", "kinds": ["session.ended"]}
-        )
+        made = {"name": f"token {number:04}", "role": "auditor", "reason": "a bench"}
+        await api.done("POST", "/tokens", made)
+    for number in range(min(many, WEBHOOKS_MAX)):
+        hook = {"url": f"https://example.com/{number}", "kinds": ["session.ended"]}
+        await api.done("POST", "/webhooks", hook)
 
 
 def _add_cards(engine: Engine, act: Act, many: int) -> None:

@@ -58,13 +58,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Seen:
-    """One page: on what, its name and address, its size, and how long it took each time."""
+    """One page: on what, its name and address, its size, how long it took each time, and of our own CPU."""
 
     database: str
     name: str
     address: str
     size_bytes: int
     seconds: Sequence[float]
+    cpu_s: Sequence[float]
 
     @property
     def median_s(self) -> float:
@@ -111,13 +112,16 @@ def goals(seen: Sequence[Seen]) -> list[Limit]:
 
 
 def show(seen: Sequence[Seen], console: Console) -> None:
-    """Print the slowest pages, and what all take."""
+    """Print the slowest pages, and what all take.
+
+    The CPU time is that of this process: the control plane, whoever asks, and with SQLite the queries.
+    """
     databases = list(dict.fromkeys(one.database for one in seen))
     by_name: dict[str, dict[str, Seen]] = {}
     for one in seen:
         by_name.setdefault(one.name, {})[one.database] = one
     slowest = sorted(by_name, key=lambda name: -max(one.median_s for one in by_name[name].values()))
-    table = Table(title="Pages: milliseconds, the median of some runs, with the slowest of them")
+    table = Table(title="Pages: milliseconds, the median of some runs (the slowest of them), and of CPU time")
     for column in ("page", *databases):
         table.add_column(column, justify="left" if column == "page" else "right")
     for name in slowest[:SHOWN_MAX]:
@@ -135,7 +139,10 @@ def show(seen: Sequence[Seen], console: Console) -> None:
 
 
 def _shown(one: Seen | None) -> str:
-    return "–" if one is None else f"{one.median_s * 1000:.0f} ({max(one.seconds) * 1000:.0f})"
+    if one is None:
+        return "–"
+    times = (one.median_s, max(one.seconds), median(one.cpu_s))
+    return "{:.0f} ({:.0f}), {:.0f}".format(*(1000 * one for one in times))
 
 
 # --- Databases
@@ -216,15 +223,16 @@ def _secrets(api: Asking, busy: str) -> tuple[str, str]:
 
 
 async def _ask(api: Asking, database: str, name: str, address: str, secret: str, *, runs: int) -> Seen:
-    seconds = []
+    seconds, cpu_s = [], []
     body = b""
     for _ in range(runs):
-        began = time.monotonic()
+        began, had = time.monotonic(), time.process_time()
         async with api.http.get(f"{api.url}{address}", headers={"Cookie": f"{COOKIE}={secret}"}) as answer:
             body = await answer.read()
             assert answer.status == 200, (name, address, answer.status)
         seconds.append(time.monotonic() - began)
-    return Seen(database, name, address, len(body), seconds)
+        cpu_s.append(time.process_time() - had)
+    return Seen(database, name, address, len(body), seconds, cpu_s)
 
 
 def _addresses(place: Place, engine: Engine) -> dict[str, str]:
