@@ -174,7 +174,9 @@ class Cells:
         ]
         wanted = [column for fact in facts for column in fact.columns(summed.c)]
         query = select(*wanted).select_from(summed.join(rollup_group, _group.id == summed.c.group_id))
-        for row in connection.execute(grouped(query.add_columns(*by), columns, *by)):
+        if not columns and not by:
+            by = (_group.part,)  # or nothing would be one row too
+        for row in connection.execute(grouped(query.add_columns(*by), columns, *by)).all():
             yield tuple(row[: len(columns)]), row
 
     def _cells_of(

@@ -41,6 +41,7 @@ ENTRIES = 1_000_000
 PAGE_S_MAX = 0.5
 RUNS = 5  # of each page; what counts is their median
 SHOWN_MAX = 30  # of the slowest pages
+SETTLE_S = 10.0  # for what the control plane looks after when it begins
 KEPT = "kept.json"
 
 Ids = dict[str, str]
@@ -78,6 +79,7 @@ def measure(
     keep: Path | None = None,
     *,
     runs: int = RUNS,
+    settle_s: float = SETTLE_S,
     many: int = MANY,
     named: str = "",
 ) -> tuple[dict[str, Any], list[Limit]]:
@@ -93,7 +95,7 @@ def measure(
             places = _fill(_urls(keep, stack, console), entries, many)
         if keep is not None:
             (keep / KEPT).write_text(json.dumps([asdict(one) for one in places], indent=1) + "\n")
-        seen = [one for place in places for one in asyncio.run(_look(place, runs, named))]
+        seen = [one for place in places for one in asyncio.run(_look(place, runs, settle_s, named))]
     show(seen, console)
     about = {one.database: one.entries for one in places}
     return {"entries": about, "pages": [asdict(one) for one in seen]}, goals(seen)
@@ -204,10 +206,11 @@ async def _furnish(url: str, now: datetime, many: int) -> Ids:
 # --- Pages
 
 
-async def _look(place: Place, runs: int, named: str) -> list[Seen]:
+async def _look(place: Place, runs: int, settle_s: float, named: str) -> list[Seen]:
     """Ask for all pages of a database, each several times in a row."""
     with tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as folder:
         async with asking(Path(folder), place.url) as api:
+            await asyncio.sleep(settle_s)
             whole, part = _secrets(api, place.ids["tenant"])
             asked = [(name, address, whole) for name, address in _addresses(place, api.engine).items()]
             asked += [

@@ -1,6 +1,6 @@
 """`/reports`: what was spent, over a time and by groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
 from proxy.store.reports import Basis
 from proxy.store.tokens import TokenRole
+from proxy.store.totals import OF_QUANTITIES
 
 GROUP_CHARS_MAX = 500
 ROWS_MAX = 10_000  # in one JSON answer
@@ -71,15 +72,26 @@ class CostParams(FilterParams):
         Flag | None,
         Field(description="Count sessions, however long that takes, or do not; else where it is quick."),
     ] = None
+    quantities: Annotated[
+        Flag, Field(description="Tell what meters counted, and what follows from it: most of the work.")
+    ] = True
     tz: Annotated[Zone | None, Field(description="Of hours, days and months; else the ledger's.")] = None
     basis: BasisParam = Basis.OCCURRED
 
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
-    in_passing = call.params.sessions is not False
-    told = reports.run(call.context.engine, query_of(call), ROWS_MAX, in_passing=in_passing).as_json()
+    params = call.params
+    how = {"in_passing": params.sessions is not False, "with_quantities": params.quantities}
+    told = reports.run(call.context.engine, query_of(call), ROWS_MAX, **how).as_json()
+    if not params.quantities:
+        told |= {"rows": [_without_quantities(row) for row in told["rows"]]}
+        told |= {"total": _without_quantities(told["total"])}
     return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+
+
+def _without_quantities(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in OF_QUANTITIES}
 
 
 def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:

@@ -20,6 +20,10 @@ GROUPS = ("tenant", "model", "meter")
 BUDGETS_MAX = 1_000
 FORECAST = "/reports/forecast"  # for those who have no page of budgets
 _COSTS = "/reports/costs"
+_ENOUGH = {  # of a report by these: what is not shown is not asked for
+    **dict.fromkeys(("day", "meter"), {"sessions": False}),
+    **dict.fromkeys(("tenant", "model"), {"sessions": False, "quantities": False}),
+}
 _USUAL = (404, 409)  # a month that cannot be closed now says so: that needs nobody
 
 
@@ -30,13 +34,13 @@ async def show(desk: Desk) -> View:
     except ValueError as error:
         raise invalid("query", "month", str(error)) from None
     asks = _Asks(desk, month)
-    whole, days, *groups = await asyncio.gather(
-        desk.get(_COSTS, **month.span),
-        *(desk.get(_COSTS, group_by=group, sessions=False, **month.span) for group in ("day", *GROUPS)),
+    counted, days, *groups = await asyncio.gather(
+        desk.get(_COSTS, quantities=False, **month.span),
+        *(desk.get(_COSTS, group_by=group, **_ENOUGH[group], **month.span) for group in ("day", *GROUPS)),
         asks.gather(),
     )
     told: Mapping[str, Any] = groups.pop()
-    total = whole["total"]
+    total = {**days["total"], "sessions": counted["total"]["sessions"]}
     if not total["entries"] and month.is_running and await _is_new(desk):
         return View("pages/overview_first.html", {"steps": await _steps(desk)})
     held_against = against(_rows(told["forecast"])) if told["forecast"] else Against(None, None, False)

@@ -222,7 +222,7 @@ async def fill(api: Asking) -> World:
     with writing(api.engine) as connection:
         facts = {"key": "k", "kind": "budget.cut", "tenant_id": key.tenant_id, "at": now, "payload": {"a": 1}}
         connection.execute(insert(outbox).values(facts))
-        (alert,) = fan_out(connection, now)
+        (alert,) = (one for one in fan_out(connection, now) if one.key == facts["key"])
         live = {"session_id": "s1", "instance_id": "i1", "seen_at": now, "cost_nanousd": 5, "responses": 1}
         connection.execute(insert(live_session).values(live))
         credit = Adjustment("large", Kind.CREDIT, "acme", 0, -5, occurred_at=now)
