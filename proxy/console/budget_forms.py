@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proxy.console.budget_words import plain_usd
+from proxy.console.budget_words import EXHAUSTED, STORE_DOWN, plain_usd
+from proxy.console.meanwhile import Differs, differing
 from proxy.core.budgets import THRESHOLDS, OnExhausted, OnStoreDown, Scope
 from proxy.core.windows import Window
 from proxy.store import StoreError
@@ -27,6 +28,20 @@ TERMS = (
     "store_down",
     "reason",
 )
+LABELS = {
+    "amount": "Amount",
+    "unlimited": "No limit",
+    "zone": "Time zone",
+    "on_exhausted": "When it is spent",
+    "thresholds": "Announce at, in percent",
+    "forecast_thresholds": "Announce forecasts at, in percent",
+    "on_store_down": "When the database does not answer",
+    "store_down": "Amount to go on with",
+}
+_MEANING: Mapping[str, Mapping[str, str]] = {
+    "on_exhausted": {one.value: text for one, text in EXHAUSTED.items()},
+    "on_store_down": {one.value: text for one, text in STORE_DOWN.items()},
+}
 # What the form calls things that the API calls otherwise.
 CALLED = {
     "amount_usd": "amount",
@@ -80,6 +95,15 @@ def filled(budget: Mapping[str, Any]) -> Texts:
         "store_down": plain_usd(budget["store_down_usd"]) if budget["store_down_nanousd"] else "",
         "reason": "",
     }
+
+
+def differing_terms(now: Texts, typed: Texts) -> list[Differs]:
+    """Return in which terms a budget is not what was typed."""
+    amount = "" if typed["unlimited"] else plain_usd(typed["amount"].removeprefix("$"))
+    lists = {name: _percents(typed[name]) or [] for name in ("thresholds", "forecast_thresholds")}
+    plain = {name: ", ".join(map(str, found)) for name, found in lists.items()}
+    exact = {**typed, **plain, "amount": amount, "store_down": plain_usd(typed["store_down"])}
+    return differing(LABELS, now, exact, _MEANING)
 
 
 def terms_body(texts: Texts) -> dict[str, Any]:

@@ -174,7 +174,7 @@ class Desk:
 
 
 def check_form_type(request: web.Request, *types: str) -> None:
-    """See that a form is sent as one of these types, in the one encoding that our pages have; raises Problem."""
+    """See that a form is sent as one of these types, in the encoding of our pages; raises Problem."""
     if request.content_type not in types or (request.charset or ENCODING).casefold() != ENCODING:
         raise Problem("unsupported-media-type", f"Send the form as {FORM}, in {ENCODING.upper()}.")
 

@@ -261,16 +261,36 @@ async def test_changed_as_it_was_read(api: Asking) -> None:
     changed = await api.done("GET", one)
     assert (changed["amount_usd"], changed["thresholds"]) == ("60.000000000", [])
     assert (await acts(api, "budget.set"))[0] == ("user:admin@example.com", "more calls")
-    stale = await admin.submit(form, 412, amount="70")
-    assert "It was changed since you read it" in stale.text and 'value="70"' in stale.html
-    assert f"{one}/edit" in stale.links
-    form = (await admin.get(f"{one}/edit")).form(one)
-    wrong = await admin.submit(form, 422, amount="1e5")
+    wrong = await admin.submit((await admin.get(f"{one}/edit")).form(one), 422, amount="1e5")
     assert 'value="1e5"' in wrong.html
-    moved = await admin.submit(form, amount="60", zone="Asia/Tokyo")
+    moved = await admin.submit(wrong.form(one), amount="60", zone="Asia/Tokyo")
     assert moved.place != one and (await api.done("GET", moved.place))["zone"] == "Asia/Tokyo"
     await admin.submit((await admin.get(f"{moved.place}/edit")).form(moved.place), unlimited="yes")
     assert (await api.done("GET", moved.place))["amount_usd"] is None
+
+
+async def test_what_somebody_else_changed_meanwhile_is_beside_what_was_typed(embedded: Asking) -> None:
+    """The form comes back as it was typed; sending it again replaces what they set, and not what came later."""
+    made = await make(embedded)
+    ann, bob = visitor(embedded, name="ann@example.com"), visitor(embedded, name="bob@example.com")
+    one = f"/budgets/{made['id']}"
+    form = (await ann.get(f"{one}/edit")).form(one)
+    await bob.submit((await bob.get(f"{one}/edit")).form(one), amount="60", on_exhausted="notify")
+    back = await ann.submit(form, 412, amount="70", thresholds="50,80,100", reason="a fair")
+    assert "Somebody else has changed it meanwhile" in back.text and "is saved yet" in back.text
+    assert (
+        "Amount 60 70" in back.text and "Nothing is stopped" in back.text and "in percent 50" not in back.text
+    )
+    assert f"/audit?object={made['id']}" in back.links
+    again = back.form(one)
+    assert again.fields.items() >= {"amount": "70", "reason": "a fair", "on_exhausted": "cut"}.items()
+    await bob.submit((await bob.get(f"{one}/edit")).form(one), amount="80")
+    back = await ann.submit(again, 412)
+    assert "Amount 80 70" in back.text
+    await ann.submit(back.form(one))
+    now = await embedded.done("GET", one)
+    assert (now["amount_usd"], now["on_exhausted"]) == ("70.000000000", "cut")
+    assert (await ann.submit(form, amount="70.00", thresholds="50, 80, 100")).place == one  # it is so already
 
 
 async def test_raised_for_some_time(api: Asking) -> None:

@@ -21,6 +21,7 @@ from proxy.console.budget_words import (
 from proxy.console.choices import options, tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.budgets import Scope
 
@@ -238,8 +239,13 @@ async def edit(desk: Desk) -> Answer:
         errors = missing.errors
     except Problem as refused:
         problem, errors = _shown_in_form(refused), errors_of(refused, forms.CALLED)
-    one = await desk.get(_ONE, budget_id=budget_id)
-    return _edit_form(one, etag, texts, errors, problem)
+    one, now = await desk.get_with_etag(_ONE, budget_id=budget_id)
+    if not is_stale(problem):
+        return _edit_form(one, etag, texts, errors, problem)
+    differs = forms.differing_terms(forms.filled(one), texts)
+    if not differs:  # the form was sent twice
+        return Moved(f"/budgets/{budget_id}", "It is so already.")
+    return _edit_form(one, now, texts, errors, problem, Meanwhile(budget_id, differs))
 
 
 def _edit_form(
@@ -248,9 +254,16 @@ def _edit_form(
     texts: forms.Texts,
     errors: forms.Errors | None = None,
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     status = problem.status if problem else 422 if errors else 200
-    facts = {"budget": shown(one), "etag": etag, "texts": texts, "errors": forms.told(errors or {})}
+    facts = {
+        "budget": shown(one),
+        "etag": etag,
+        "texts": texts,
+        "errors": forms.told(errors or {}),
+        "meanwhile": meanwhile,
+    }
     return View(
         "pages/budget_edit.html", {**_choices(), **facts, "problem": problem and problem.as_json()}, status
     )

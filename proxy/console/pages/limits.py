@@ -12,6 +12,7 @@ from proxy.console.choices import tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
 from proxy.console.limit_words import LIMITS, UNITS, figure, is_same, line, typed, words_of
+from proxy.console.meanwhile import Differs, Meanwhile, is_stale
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.limits import LimitName
 
@@ -19,6 +20,7 @@ ROWS = 100  # of a list on a page
 KEYS_MAX = 100  # of a tenant, to choose from
 _LIMIT = "/limits/{owner_id}/{name}"
 _MODEL = "/models/{owner_id}/{model}"
+_MAY = {True: "allowed", False: "denied"}
 
 Json = Mapping[str, Any]
 
@@ -176,9 +178,11 @@ def _limit_form(
     etag: str,
     texts: Mapping[str, str],
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     shown = {
         "owner": owner,
+        "meanwhile": meanwhile,
         "name": name.value,
         "title": LIMITS[name].title,
         "meaning": LIMITS[name].meaning,
@@ -202,9 +206,13 @@ async def set_limit(desk: Desk) -> Answer:
         await desk.ask("PUT", _LIMIT, params, body, if_match=etag or None)
     except Problem as problem:
         raise_unless_told(problem)
-        found, _ = await _set_already(desk, _LIMIT, **params)
-        if found is None or problem.status not in (412, 428) or not is_same(found, body["value"]):
+        found, now = await _set_already(desk, _LIMIT, **params)
+        if not is_stale(problem):
             return _limit_form(owner, name, found, etag, texts, problem)
+        if found is None or not is_same(found, body["value"]):
+            differs = [Differs(LIMITS[name].title, figure(found), texts["value"])] if found else []
+            meanwhile = Meanwhile(owner.id, differs, is_gone=found is None)
+            return _limit_form(owner, name, found, now, texts, problem, meanwhile)
     return Moved(owner.href, f"{LIMITS[name].title}: set. Running conversations follow within two seconds.")
 
 
@@ -234,9 +242,11 @@ def _rule_form(
     texts: Mapping[str, str],
     problem: Problem | None = None,
     errors: Mapping[str, str] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     shown = {
         "owner": owner,
+        "meanwhile": meanwhile,
         "rule": found,
         "etag": etag,
         "texts": texts,
@@ -259,10 +269,15 @@ async def set_rule(desk: Desk) -> Answer:
         await desk.ask("PUT", _MODEL, params, body, if_match=etag or None)
     except Problem as problem:
         raise_unless_told(problem)
-        found, _ = await _set_already(desk, _MODEL, **params) if problem.status in (412, 428) else (None, "")
+        if not is_stale(problem):
+            found = (await _set_already(desk, _MODEL, **params))[0] if etag else None
+            return _rule_form(owner, found, etag, texts, problem)
+        found, now = await _set_already(desk, _MODEL, **params)
         if found is None or found["allowed"] != allowed:
-            return _rule_form(owner, found if etag else None, etag, texts, problem)
-    said = "allowed" if allowed else "denied"
+            differs = [Differs(texts["model"], _MAY[found["allowed"]], _MAY[allowed])] if found else []
+            meanwhile = Meanwhile(owner.id, differs, is_gone=found is None)
+            return _rule_form(owner, found, now, texts, problem, meanwhile=meanwhile)
+    said = _MAY[allowed]
     return Moved(owner.href, f"{texts['model']} is {said}. Running conversations follow within two seconds.")
 
 

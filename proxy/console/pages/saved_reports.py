@@ -7,6 +7,7 @@ from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE
 from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, unplaced
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.pages.reports import result_of
 from proxy.console.reports import words
 from proxy.console.reports.question import COSTS, Question
@@ -14,6 +15,7 @@ from proxy.console.reports.saving import (
     CALLED,
     KEPT,
     body_of,
+    differing_reports,
     in_words,
     not_kept,
     question_of,
@@ -107,8 +109,14 @@ async def change_report(desk: Desk) -> View | Moved:
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
-        saved = await desk.get("/saved-reports/{report_id}", **desk.path)
-        return await _form(desk, question, saved=saved, etag=etag, problem=problem)
+        saved, now = await desk.get_with_etag("/saved-reports/{report_id}", **desk.path)
+        if not is_stale(problem):
+            return await _form(desk, question, saved=saved, etag=etag, problem=problem)
+        differs = differing_reports(saved, question, body["name"], body["span"])
+        if not differs:  # the form was sent twice
+            return Moved(f"{PATH}/{saved['id']}", "It is so already.")
+        meanwhile = Meanwhile(saved["id"], differs)
+        return await _form(desk, question, saved=saved, etag=now, problem=problem, meanwhile=meanwhile)
     return Moved(f"{PATH}/{made['id']}", f"The report {made['name']} is changed.")
 
 
@@ -143,11 +151,13 @@ async def _form(
     span: str = "",
     lost: str = "",
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     errors, span = errors_of(problem, CALLED), span or desk.field("span")
     shown = {
         "sections": sections(desk),
         "saved": saved,
+        "meanwhile": meanwhile,
         "etag": etag,
         "name": name or desk.field("name"),
         "span": span,

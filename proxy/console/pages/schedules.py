@@ -8,6 +8,7 @@ from proxy.admin.api.routes import ADMINS, FINANCE_READERS
 from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, unplaced
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.reports import sending
 from proxy.console.reports.sections import CLIENT_ERRORS, KEY, sections
 from proxy.console.views import Moved, Page, View
@@ -100,8 +101,14 @@ async def change_schedule(desk: Desk) -> View | Moved:
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
-        schedule = await desk.get(_ROUTE, **desk.path)
-        return await _form(desk, given, schedule=schedule, etag=etag, problem=problem)
+        schedule, now = await desk.get_with_etag(_ROUTE, **desk.path)
+        if not is_stale(problem):
+            return await _form(desk, given, schedule=schedule, etag=etag, problem=problem)
+        differs = sending.differing_schedules(schedule, given)
+        if not differs:  # the form was sent twice
+            return Moved(f"{PATH}/{schedule['id']}", "It is so already.")
+        meanwhile = Meanwhile(schedule["id"], differs)
+        return await _form(desk, given, schedule=schedule, etag=now, problem=problem, meanwhile=meanwhile)
     return Moved(f"{PATH}/{made['id']}", f"The schedule {made['name']} is changed.")
 
 
@@ -143,6 +150,7 @@ async def _form(
     schedule: dict[str, Any] | None = None,
     etag: str = "",
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     reports, webhooks, tenants = await asyncio.gather(
         desk.get("/saved-reports", limit=_CHOICES_MAX),
@@ -152,6 +160,7 @@ async def _form(
     shown = {
         "sections": sections(desk),
         "schedule": schedule,
+        "meanwhile": meanwhile,
         "etag": etag,
         "given": {**dict.fromkeys(sending.FIELDS, ""), **given},
         "reason": desk.field("reason"),
