@@ -18,7 +18,7 @@ from proxy.console.budget_words import (
     shown,
     tree,
 )
-from proxy.console.choices import options, tenant_options
+from proxy.console.choices import options, page_number, tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of
 from proxy.console.meanwhile import Meanwhile, is_stale
@@ -44,7 +44,8 @@ async def show_all(desk: Desk) -> View:
         tenant_options(desk, tenant or ""),
     )
     lines = tree(found["data"], await _projects_of_keys(desk, found["data"], tenant))
-    first = LINES_MAX * (_page(desk) - 1)
+    number = page_number(desk.query.get("page"))
+    first = LINES_MAX * (number - 1)
     for line in lines[first : first + LINES_MAX]:
         if line["budget"] is not None:
             line["budget"] = shown(line["budget"], told.get(line["budget"]["id"]))
@@ -59,15 +60,10 @@ async def show_all(desk: Desk) -> View:
             "tenants": choices,
             "may_set": desk.may("POST /budgets"),
             "new_href": f"/budgets/new?tenant={quote(tenant)}" if tenant else "/budgets/new",
-            "next_href": desk.href(page=str(_page(desk) + 1)) if is_more else "",
+            "next_href": desk.href(page=str(number + 1)) if is_more else "",
             "first_href": desk.href(page=None) if first else "",
         },
     )
-
-
-def _page(desk: Desk) -> int:
-    text = desk.query.get("page", "1")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
 
 
 async def _forecasts(desk: Desk, tenant: str | None) -> dict[str, Json]:
