@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert
@@ -108,6 +109,12 @@ async def test_one_budget_in_words(api: Asking) -> None:
     assert "$24.01 of $50.00" in shown.text and "$25.99 left" in shown.text
     assert "No new conversations and answers; what is being spoken finishes" in shown.text
     assert "50 %, 90 %" in shown.text and "Europe/Berlin" in shown.text
+    starts, ends = (
+        datetime.fromisoformat(made[f"window_{name}_at"]).astimezone(ZoneInfo("Europe/Berlin"))
+        for name in ("starts", "ends")
+    )
+    assert f"{starts:%Y-%m-01 00:00} to {ends:%Y-%m-01 00:00} , Europe/Berlin" in shown.text
+    assert "Window from, Europe/Berlin" in shown.text and f"{starts:%Y-%m-01 00:00} $24.01" in shown.text
     told = await api.done(
         "GET", "/budgets/history",
         params={"tenant": "acme", "window": "month", "zone": "Europe/Berlin", "amount_usd": "20"},
@@ -270,7 +277,7 @@ async def test_changed_as_it_was_read(api: Asking) -> None:
 
 
 async def test_what_somebody_else_changed_meanwhile_is_beside_what_was_typed(embedded: Asking) -> None:
-    """The form comes back as it was typed; sending it again replaces what they set, and not what came later."""
+    """The form comes back as it was typed; sending it again replaces what they set, not what came later."""
     made = await make(embedded)
     ann, bob = visitor(embedded, name="ann@example.com"), visitor(embedded, name="bob@example.com")
     one = f"/budgets/{made['id']}"
