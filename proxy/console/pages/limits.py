@@ -73,6 +73,7 @@ async def show_all(desk: Desk) -> View:
         tenant_options(desk, tenant or ""),
         _owners(desk, tenant),
     )
+    keys = sum(one.key is not None for one in owners)
     return View(
         "pages/limits.html",
         {
@@ -83,6 +84,7 @@ async def show_all(desk: Desk) -> View:
             "tenant": tenant or "",
             "tenants": choices,
             "owners": owners,
+            "keys_max": KEYS_MAX if keys >= KEYS_MAX else None,
             "limits_next": limits["next"] and desk.href(after=limits["next"]),
             "limits_first": desk.href(after=None) if "after" in desk.query else "",
             "rules_next": rules["next"] and desk.href(models_after=rules["next"]),
