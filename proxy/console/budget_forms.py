@@ -29,14 +29,14 @@ TERMS = (
     "reason",
 )
 LABELS = {
-    "amount": "Amount",
+    "amount": "Amount, in dollars",
     "unlimited": "No limit",
     "zone": "Time zone",
     "on_exhausted": "When it is spent",
     "thresholds": "Announce at, in percent",
     "forecast_thresholds": "Announce forecasts at, in percent",
     "on_store_down": "When the database does not answer",
-    "store_down": "Amount to go on with",
+    "store_down": "Amount to go on with, in dollars",
 }
 _MEANING: Mapping[str, Mapping[str, str]] = {
     "on_exhausted": {one.value: text for one, text in EXHAUSTED.items()},

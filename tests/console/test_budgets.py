@@ -286,14 +286,16 @@ async def test_what_somebody_else_changed_meanwhile_is_beside_what_was_typed(emb
     back = await ann.submit(form, 412, amount="70", thresholds="50,80,100", reason="a fair")
     assert "Somebody else has changed it meanwhile" in back.text and "is saved yet" in back.text
     assert (
-        "Amount 60 70" in back.text and "Nothing is stopped" in back.text and "in percent 50" not in back.text
+        "Amount, in dollars 60 70" in back.text
+        and "Nothing is stopped" in back.text
+        and "in percent 50" not in back.text
     )
     assert f"/audit?object={made['id']}" in back.links
     again = back.form(one)
     assert again.fields.items() >= {"amount": "70", "reason": "a fair", "on_exhausted": "cut"}.items()
     await bob.submit((await bob.get(f"{one}/edit")).form(one), amount="80")
     back = await ann.submit(again, 412)
-    assert "Amount 80 70" in back.text
+    assert "Amount, in dollars 80 70" in back.text
     await ann.submit(back.form(one))
     now = await embedded.done("GET", one)
     assert (now["amount_usd"], now["on_exhausted"]) == ("70.000000000", "cut")

@@ -90,6 +90,10 @@ async def _projects_of_keys(desk: Desk, budgets: list[Json], tenant: str | None)
 
 async def show_one(desk: Desk) -> View:
     """GET /budgets/{budget_id}; `amount` asks what another amount would have meant."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, problem: Problem | None = None) -> View:
     (one, etag), told = await asyncio.gather(
         desk.get_with_etag(_ONE, budget_id=desk.path["budget_id"]), _forecasts(desk, None)
     )
@@ -104,8 +108,9 @@ async def show_one(desk: Desk) -> View:
             "history": history,
             "errors": forms.told(errors),
             "may_edit": desk.may(f"PATCH {_ONE}") and one["deleted_at"] is None,
+            "problem": problem and problem.as_json(),
         },
-        422 if errors else 200,
+        problem.status if problem else 422 if errors else 200,
     )
 
 
@@ -268,7 +273,12 @@ def _edit_form(
 async def delete(desk: Desk) -> Answer:
     """POST /budgets/{budget_id}/delete."""
     params = {"budget_id": desk.path["budget_id"]}
-    await desk.ask("DELETE", _ONE, params, if_match=desk.field("etag"))
+    try:
+        await desk.ask("DELETE", _ONE, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved("/budgets", "The budget is deleted: it limits nothing any more.")
 
 

@@ -222,7 +222,14 @@ async def remove_limit(desk: Desk) -> Answer:
     """POST /limits/{owner_id}/{name}/remove."""
     owner, name = await _owner(desk), _name(desk)
     params = {"owner_id": owner.id, "name": name.value}
-    await desk.ask("DELETE", _LIMIT, params, if_match=desk.field("etag"))
+    try:
+        await desk.ask("DELETE", _LIMIT, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        found, now = await _set_already(desk, _LIMIT, **params)
+        texts = {"value": typed(found) if found else "", "reason": ""}
+        return _limit_form(owner, name, found, now, texts, problem)
     return Moved(owner.href, f"{LIMITS[name].title}: there is no limit any more.")
 
 
@@ -286,7 +293,15 @@ async def set_rule(desk: Desk) -> Answer:
 async def remove_rule(desk: Desk) -> Answer:
     """POST /limits/{owner_id}/models/remove."""
     owner, model = await _owner(desk), desk.field("model")
-    await desk.ask("DELETE", _MODEL, {"owner_id": owner.id, "model": model}, if_match=desk.field("etag"))
+    params = {"owner_id": owner.id, "model": model}
+    try:
+        await desk.ask("DELETE", _MODEL, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        found, now = await _set_already(desk, _MODEL, **params)
+        texts = {"model": model, "allowed": "no" if found and not found["allowed"] else "yes", "reason": ""}
+        return _rule_form(owner, found, now, texts, problem)
     return Moved(owner.href, f"There is no rule about {model} any more.")
 
 

@@ -50,8 +50,13 @@ async def list_saved(desk: Desk) -> View:
 
 async def show_saved(desk: Desk) -> View:
     """GET /reports/saved/{report_id}: what it asks, and the answer about the span that it means now."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, refused: Problem | None = None) -> View:
     saved, etag = await desk.get_with_etag("/saved-reports/{report_id}", **desk.path)
     told, problem = await answered(desk, "/saved-reports/{report_id}/costs", desk.path)
+    problem = refused or problem
     question = question_of(saved) if told is None else question_of(saved, told["from"], told["to"])
     zone = zones_of(desk, question).own
     shown = {
@@ -120,9 +125,15 @@ async def change_report(desk: Desk) -> View | Moved:
     return Moved(f"{PATH}/{made['id']}", f"The report {made['name']} is changed.")
 
 
-async def forget_report(desk: Desk) -> Moved:
+async def forget_report(desk: Desk) -> View | Moved:
     """POST /reports/saved/{report_id}/forget."""
-    gone, _ = await desk.ask("DELETE", "/saved-reports/{report_id}", desk.path, if_match=desk.field("etag"))
+    etag = desk.field("etag")
+    try:
+        gone, _ = await desk.ask("DELETE", "/saved-reports/{report_id}", desk.path, if_match=etag)
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved(PATH, f"The report {gone['name']} is forgotten.")
 
 

@@ -38,6 +38,10 @@ async def list_schedules(desk: Desk) -> View:
 
 async def show_schedule(desk: Desk) -> View:
     """GET /reports/schedules/{schedule_id}: what it is, and what it has sent."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, problem: Problem | None = None) -> View:
     (schedule, etag), log = await asyncio.gather(
         desk.get_with_etag(_ROUTE, **desk.path),
         desk.get(f"{_ROUTE}/deliveries", **desk.path, limit=ROWS, after=desk.query.get("after")),
@@ -52,8 +56,9 @@ async def show_schedule(desk: Desk) -> View:
         "next_href": desk.href(after=log["next"]) if log["next"] else "",
         "first_href": desk.href(after=None) if desk.query.get("after") else "",
         "may_change": desk.may(f"PUT {_ROUTE}"),
+        "problem": problem and problem.as_json(),
     }
-    return View("pages/reports_schedules_one.html", shown)
+    return View("pages/reports_schedules_one.html", shown, problem.status if problem else 200)
 
 
 # --- Setting and changing
@@ -112,9 +117,14 @@ async def change_schedule(desk: Desk) -> View | Moved:
     return Moved(f"{PATH}/{made['id']}", f"The schedule {made['name']} is changed.")
 
 
-async def remove_schedule(desk: Desk) -> Moved:
+async def remove_schedule(desk: Desk) -> View | Moved:
     """POST /reports/schedules/{schedule_id}/remove."""
-    gone, _ = await desk.ask("DELETE", _ROUTE, desk.path, if_match=desk.field("etag"))
+    try:
+        gone, _ = await desk.ask("DELETE", _ROUTE, desk.path, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved(PATH, f"The schedule {gone['name']} is removed: nothing more is sent.")
 
 
