@@ -1,4 +1,4 @@
-"""A story in a browser: signing in at the house's provider, and with a password; out; and where that leads."""
+"""A story in a browser: signing in at the provider and with a password, out again, and where it leads."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
