@@ -29,7 +29,7 @@ async def state(api: Asking) -> str:
     return str(month["state"])
 
 
-async def test_two_people_close_a_month(four_eyes: Asking, browser: Browser) -> None:
+async def test_two_people_close_a_month(browser: Browser, four_eyes: Asking) -> None:
     api = four_eyes
     ann = await person(browser, api, "ann@example.com", TokenRole.FINANCE)
     bob = await person(browser, api, "bob@example.com", TokenRole.FINANCE)

@@ -51,7 +51,7 @@ async def check_report(ann: Person, name: str, whole: int, cost: Callable[[str],
     assert table.row(name)
 
 
-async def test_from_a_month_to_a_rate_card(embedded: Asking, browser: Browser) -> None:
+async def test_from_a_month_to_a_rate_card(browser: Browser, embedded: Asking) -> None:
     fill(embedded)
     ledger = Ledger((await embedded.done("GET", "/ledger", params={"limit": "1000"}))["data"])
     ann = await person(browser, embedded, "ann@example.com")

@@ -22,7 +22,7 @@ from proxy.store.database import open_database
 from tests.admin.api.asking import ADMIN_TOKEN, Asking
 from tests.console.stories import Person, person
 from tests.e2e.place import Home, Place
-from tests.e2e.test_budgets import ENDLESS, ask
+from tests.e2e.test_budgets import ENDLESS, Told, ask
 from tests.ledgers import PEPPER, Books
 from tests.simulator.talk import Client
 
@@ -96,7 +96,7 @@ async def booked(api: Asking, tenant: str) -> list[dict[str, Any]]:
 
 
 async def test_a_budget_is_set_and_cuts_what_is_watched(
-    installation: Installation, shared_browser: Browser
+    shared_browser: Browser, installation: Installation, record_property: Told
 ) -> None:
     api = installation.api
     ann = await person(shared_browser, api, "ann@example.com")
@@ -129,6 +129,7 @@ async def test_a_budget_is_set_and_cuts_what_is_watched(
     await ann.reads("Nobody is talking now")
     shown = await ticks(ann)
     assert shown == sorted(shown) and len(shown) >= TICKS, "it grew, and the page was never loaded again"
+    record_property("figure", f"a conversation of ${AMOUNT} was seen to cost {len(shown)} different amounts")
 
     await ann.until(ann.link("1 response was cut today by budgets"), "/")
     (entry,) = await booked(api, "acme")
@@ -141,7 +142,7 @@ async def test_a_budget_is_set_and_cuts_what_is_watched(
 
 
 async def test_a_runaway_conversation_is_stopped_in_two_clicks(
-    installation: Installation, shared_browser: Browser
+    shared_browser: Browser, installation: Installation
 ) -> None:
     api = installation.api
     bob = await person(shared_browser, api, "bob@example.com")

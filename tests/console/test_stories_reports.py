@@ -39,7 +39,7 @@ def last_month(now: datetime) -> tuple[datetime, datetime]:
     return (end - timedelta(days=1)).replace(day=1), end
 
 
-async def test_a_report_is_built_saved_and_downloaded(embedded: Asking, browser: Browser) -> None:
+async def test_a_report_is_built_saved_and_downloaded(browser: Browser, embedded: Asking) -> None:
     first, end = last_month(utc_now().astimezone(UTC))
     fill(embedded, first)
     asked = {"from": f"{first:%F}", "to": f"{end:%F}", "group_by": "tenant,meter"}

@@ -66,7 +66,7 @@ async def sign_out(who: Person) -> None:
     await who.sees("Sign in")
 
 
-async def test_at_the_houses_provider(site: Asking, shared_browser: Browser) -> None:
+async def test_at_the_houses_provider(shared_browser: Browser, site: Asking) -> None:
     """The page that was asked for comes back, with what its address says."""
     ada = await stranger(shared_browser, site.url)
     await ada.open("/reports?from=2026-10-01&to=2026-11-01&group_by=model")
@@ -83,7 +83,7 @@ async def test_at_the_houses_provider(site: Asking, shared_browser: Browser) -> 
     assert ada.complaints == []
 
 
-async def test_whom_no_group_lets_in(site: Asking, shared_browser: Browser) -> None:
+async def test_whom_no_group_lets_in(shared_browser: Browser, site: Asking) -> None:
     eve = await stranger(shared_browser, site.url)
     await eve.open("/")
     await at_the_provider(eve, "eve")
@@ -93,7 +93,7 @@ async def test_whom_no_group_lets_in(site: Asking, shared_browser: Browser) -> N
     await eve.sees("Sign in")
 
 
-async def test_as_the_local_administrator(site: Asking, shared_browser: Browser) -> None:
+async def test_as_the_local_administrator(shared_browser: Browser, site: Asking) -> None:
     """A wrong password is told where it was typed; the right one leads to the page that was asked for."""
     root = await stranger(shared_browser, site.url)
     await root.open("/audit?action=sign_in.*")
