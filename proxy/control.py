@@ -72,7 +72,7 @@ class ControlPlane:
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
-        application.router.add_get("/openapi.json", _described())
+        application.router.add_get("/openapi.json", _described)
         application.add_subapp(BASE, self._api.application())
         self._make_console().add_to(application)
         return application
@@ -183,17 +183,16 @@ class ControlPlane:
 
 @cache
 def _description() -> bytes:
-    """Return the description of the API: the same for every control plane, and slow to make."""
+    """Return the description of the API: the same for every control plane.
+
+    It takes a second to make. Few ask for it, and all wait for a start: so it is made when it is asked for.
+    """
     return msgspec.json.encode(document(ROUTES))
 
 
-def _described() -> status.Handler:
-    body = _description()
-
-    async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="application/json")
-
-    return handle
+async def _described(request: web.Request) -> web.Response:
+    body = await asyncio.to_thread(_description)
+    return web.Response(body=body, content_type="application/json")
 
 
 def _broken(status: int) -> web.Response:

@@ -10,7 +10,7 @@ security policy and the page's own scripts have complained about.
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,7 +37,7 @@ expect.set_options(timeout=PAGE_MS_MAX)  # the machine may be busy with other te
 
 Scheme = Literal["light", "dark"]
 
-_RUN_AXE = "rules => axe.run({runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})"
+_RUN_AXE = "only => axe.run({runOnly: only, resultTypes: ['violations']})"
 _WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", event => console.error(
     `content security policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
@@ -119,10 +119,15 @@ async def open_page(
     return watched
 
 
-async def violations(page: Page) -> list[str]:
-    """Return what axe finds against WCAG 2.0 to 2.2, A and AA: a line for each element, what and where."""
-    await page.evaluate(AXE_SCRIPT + "; undefined")
-    found = (await page.evaluate(_RUN_AXE, RULES))["violations"]
+async def violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
+    """Return what axe finds against WCAG 2.0 to 2.2, A and AA: a line for each element, what and where.
+
+    `rules` are the only ones to look at, by axe's names.
+    """
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE_SCRIPT + "; undefined")
+    only = {"type": "rule", "values": [*rules]} if rules else {"type": "tag", "values": RULES}
+    found = (await page.evaluate(_RUN_AXE, only))["violations"]
     return [
         f"{rule['id']} at {' '.join(map(str, node['target']))}: {_why(node)}"
         for rule in found
