@@ -93,6 +93,14 @@ def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="module")
+def shared_sqlite_url(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path) -> str:
+    """The URL of a migrated embedded database for all tests of a module."""
+    path = tmp_path_factory.mktemp("shared") / "talkmeter.db"
+    shutil.copyfile(_sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
 @pytest.fixture(scope="session")
 def _postgres_copies(postgres_server: Server, _postgres_template: str) -> Iterator[Copies]:
     copies = Copies(postgres_server, postgres_server.url.set(database=_postgres_template))

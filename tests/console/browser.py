@@ -11,10 +11,12 @@ security policy and the page's own scripts have complained about.
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
@@ -65,14 +67,28 @@ def chromium_program() -> str:
     pytest.skip(MISSING)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A Chromium of this test's own, in its event loop."""
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """Run a Chromium, in this event loop."""
     program = chromium_program()
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield started
         await started.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium of this test's own."""
+    async with launched() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_browser() -> AsyncIterator[Browser]:
+    """A Chromium for all tests of a module whose `asyncio` mark has `loop_scope="module"`."""
+    async with launched() as started:
+        yield started
 
 
 async def open_page(
