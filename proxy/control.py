@@ -22,6 +22,7 @@ from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
+from proxy.admin.provider_bill import ALL_S
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.verifying import Verifier
@@ -72,7 +73,7 @@ class ControlPlane:
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
-        application.router.add_get("/openapi.json", _described())
+        application.router.add_get("/openapi.json", _described)
         application.add_subapp(BASE, self._api.application())
         self._make_console().add_to(application)
         return application
@@ -152,7 +153,7 @@ class ControlPlane:
         return Mailer(parse_relay(config.smtp_url), config.smtp_from)
 
     async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
-        reconcile = partial(self._reconciler.run_last, self._engine)
+        reconcile = partial(self._reconciler.run_last, self._engine, wait_s=ALL_S)
         scheduler = Scheduler(self._engine, self._zone, self._sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())
@@ -183,17 +184,16 @@ class ControlPlane:
 
 @cache
 def _description() -> bytes:
-    """Return the description of the API: the same for every control plane, and slow to make."""
+    """Return the description of the API: the same for every control plane.
+
+    It takes a second to make. Few ask for it, and all wait for a start: so it is made when it is asked for.
+    """
     return msgspec.json.encode(document(ROUTES))
 
 
-def _described() -> status.Handler:
-    body = _description()
-
-    async def handle(request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="application/json")
-
-    return handle
+async def _described(request: web.Request) -> web.Response:
+    body = await asyncio.to_thread(_description)
+    return web.Response(body=body, content_type="application/json")
 
 
 def _broken(status: int) -> web.Response:

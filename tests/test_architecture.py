@@ -4,10 +4,9 @@ The rules are DESIGN in one page: a pure core decides, thin shells do. See `docs
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "proxy"
@@ -47,8 +46,14 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@cache
 def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return ast.parse(text_of(path), filename=str(path))
 
 
 def imported(tree: ast.Module, path: Path) -> Iterator[str]:
@@ -66,49 +71,65 @@ def imported(tree: ast.Module, path: Path) -> Iterator[str]:
 
 def parts_imported(path: Path) -> set[str]:
     names = (name.split(".") for name in imported(tree_of(path), path))
-    existing = {part_of(module) for module in MODULES}
-    return {name[1] for name in names if name[0] == "proxy" and len(name) > 1 and name[1] in existing}
+    return {name[1] for name in names if name[0] == "proxy" and len(name) > 1 and name[1] in PARTS}
 
 
-EVERY_MODULE = pytest.mark.parametrize("path", MODULES, ids=name_of)
+PARTS = {part_of(module) for module in MODULES}
+
+
+def functions_of(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def places(path: Path, nodes: Iterable[ast.AST]) -> list[str]:
+    """Return where these nodes stand, as an editor finds it."""
+    return [f"{name_of(path)}:{getattr(node, 'lineno', 1)}" for node in nodes]
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {"core", "ids"} <= {part_of(path) for path in MODULES}
+    assert {"core", "ids"} <= PARTS
 
 
-@EVERY_MODULE
-def test_arrows(path: Path) -> None:
-    part = part_of(path)
-    if part not in ARROWS:
-        return
-    too_far = parts_imported(path) - ARROWS[part] - {part, "__init__"}
-    assert not too_far, f"{name_of(path)} imports {sorted(too_far)}; {part} may import {sorted(ARROWS[part])}"
+def test_arrows() -> None:
+    too_far = {
+        name_of(path): sorted(names)
+        for path in MODULES
+        if (part := part_of(path)) in ARROWS
+        and (names := parts_imported(path) - ARROWS[part] - {part, "__init__"})
+    }
+    assert not too_far, f"these import what ARROWS does not let them: {too_far}"
 
 
-@EVERY_MODULE
-def test_modules_fit_a_head(path: Path) -> None:
-    lines_max = LONGER.get(path.relative_to(ROOT).as_posix(), MODULE_LINES_MAX)
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= lines_max
+def test_modules_fit_a_head() -> None:
+    lengths = {name_of(path): len(text_of(path).splitlines()) for path in MODULES}
+    assert not {name: n for name, n in lengths.items() if n > LONGER.get(name, MODULE_LINES_MAX)}
 
 
-@EVERY_MODULE
-def test_functions_fit_a_screen(path: Path) -> None:
-    functions = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = {f.name: lines for f in functions if (lines := lines_of(f)) > FUNCTION_LINES_MAX}
-    assert not long
+def test_functions_fit_a_screen() -> None:
+    assert not [
+        place
+        for path in MODULES
+        for place in places(
+            path, (f for f in functions_of(tree_of(path)) if lines_of(f) > FUNCTION_LINES_MAX)
+        )
+    ]
 
 
 def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-@EVERY_MODULE
-def test_no_exception_is_swallowed(path: Path) -> None:
-    handlers = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.ExceptHandler)]
-    assert all(handler.type is not None for handler in handlers), "a bare except"
-    swallowing = [h.lineno for h in handlers if catches_all(h) and does_nothing(h)]
-    assert not swallowing
+def test_no_exception_is_swallowed() -> None:
+    assert not [place for path in MODULES for place in places(path, swallowing(tree_of(path)))]
+
+
+def swallowing(tree: ast.Module) -> Iterator[ast.ExceptHandler]:
+    """Yield the handlers that have no type, or take everything and do nothing about it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and (
+            node.type is None or (catches_all(node) and does_nothing(node))
+        ):
+            yield node
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:
@@ -124,13 +145,16 @@ def is_constant(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-@EVERY_MODULE
-def test_every_task_has_an_owner(path: Path) -> None:
+def test_every_task_has_an_owner() -> None:
     """A task that nobody keeps can vanish, and what it raised with it. A TaskGroup keeps its own."""
-    if name_of(path) in TASK_OWNERS:
-        return
-    calls = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call)]
-    assert not [call.lineno for call in calls if starts_a_task(call)]
+    assert not [
+        place
+        for path in MODULES
+        if name_of(path) not in TASK_OWNERS
+        for place in places(
+            path, (n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Call) and starts_a_task(n))
+        )
+    ]
 
 
 def starts_a_task(call: ast.Call) -> bool:
@@ -140,25 +164,24 @@ def starts_a_task(call: ast.Call) -> bool:
     return isinstance(function.value, ast.Name) and function.value.id in ("asyncio", "loop")
 
 
-@EVERY_MODULE
-def test_modules_and_public_things_say_what_they_are(path: Path) -> None:
-    tree = tree_of(path)
-    assert ast.get_docstring(tree), "a module without a docstring"
-    public = [n for n in tree.body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
-    assert not [node.name for node in public if not ast.get_docstring(node)]
+def test_modules_and_public_things_say_what_they_are() -> None:
+    assert not [place for path in MODULES for place in places(path, silent(tree_of(path)))]
 
 
-@EVERY_MODULE
-def test_nothing_is_left_for_later(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not [word for word in ("TODO", "FIXME", "XXX", "NotImplementedError") if word in text]
+def silent(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef]:
+    """Yield the module and its public classes if they have no docstring."""
+    if not ast.get_docstring(tree):
+        yield tree
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node):
+            yield node
+
+
+def test_nothing_is_left_for_later() -> None:
+    words = ("TODO", "FIXME", "XXX", "NotImplementedError")
+    assert not [(name_of(path), word) for path in MODULES for word in words if word in text_of(path)]
 
 
 def test_the_median_function_is_short() -> None:
-    lengths = sorted(
-        lines_of(node)
-        for path in MODULES
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    lengths = sorted(lines_of(function) for path in MODULES for function in functions_of(tree_of(path)))
     assert lengths[len(lengths) // 2] < 10

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from proxy.console import figures
+from proxy.core.usage import meter_label
 
 STATIC = "/static"
 
@@ -30,7 +31,9 @@ def environment() -> Environment:
         "count": figures.count,
         "seconds": figures.seconds,
         "when": figures.instant,
+        "when_in": figures.instant_in,
         "when_exact": figures.instant_exact,
+        "meter": meter_label,
     }
     made.globals["static"] = static_href
     return made

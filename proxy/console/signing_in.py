@@ -12,7 +12,7 @@ from aiohttp import web
 
 from proxy.admin.api.problems import Problem
 from proxy.console.channel import Channel
-from proxy.console.desk import FORM
+from proxy.console.desk import FORM, check_form_type
 from proxy.console.oidc import Provider, Refused
 from proxy.console.views import Answer, Moved, View
 from proxy.console.visitors import Visitor, Visitors
@@ -59,13 +59,22 @@ class SigningIn:
             return Moved(_next(request))
         return self._page(request)
 
-    def _page(self, request: web.Request, refused: str | None = None, status: int = 200) -> View:
+    def _page(
+        self,
+        request: web.Request,
+        refused: str | None = None,
+        status: int = 200,
+        *,
+        with_password: bool = False,
+    ) -> View:
+        """Return the page; `with_password` shows the field for it, which is folded beside a provider."""
         refusal = self.channel.refusal(request)
         shown = {
             "refusal": refusal,
             "refused": refused,
             "next": _next(request),
             "with_provider": self.provider is not None,
+            "with_password": with_password or self.provider is None,
         }
         return View("sign_in.html", shown, 403 if refusal else status)
 
@@ -76,10 +85,12 @@ class SigningIn:
         password = await _posted(request, "password")
         who, now = request.remote or "", self.clock()
         if wait_s := self.attempts.wait_s(who, now):
-            return self._page(request, f"Too many attempts: try again in {wait_s:.0f} seconds.", 429)
+            told = f"Too many attempts: try again in {wait_s:.0f} seconds."
+            return self._page(request, told, 429, with_password=True)
         self.attempts.failed(who, now)  # until it is known to be right: of many at once each one counts
         if not await self.visitors.is_password(password):
-            return self._page(request, "This is not the local administrator's password.", 401)
+            told = "This is not the local administrator's password."
+            return self._page(request, told, 401, with_password=True)
         self.attempts.succeeded(who)
         secret = await self.visitors.begin(administrator(Way.PASSWORD))
         return self._signed_in(request, secret, _next(request))
@@ -153,8 +164,7 @@ def _page_of_ours(wanted: str) -> str:
 
 
 async def _posted(request: web.Request, name: str) -> str:
-    if request.content_type != FORM:
-        raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
+    check_form_type(request, FORM)
     try:
         async with asyncio.timeout(FORM_S):
             value = (await request.clone(client_max_size=BYTES_MAX).post()).get(name)
@@ -162,4 +172,6 @@ async def _posted(request: web.Request, name: str) -> str:
         raise Problem("too-slow", f"A form has to arrive within {FORM_S:g} s.") from None
     except web.HTTPRequestEntityTooLarge:
         raise Problem("too-large", f"A form here has at most {BYTES_MAX:,} bytes.") from None
+    except ValueError:
+        raise Problem("malformed", "This form cannot be read: send it again from its page.") from None
     return value if isinstance(value, str) else ""

@@ -137,17 +137,10 @@ class Report:
         }
 
 
-def run(
-    engine: Engine,
-    query: CostQuery,
-    rows_max: int | None = None,
-    *,
-    in_passing: bool = True,
-    with_quantities: bool = True,
-) -> Report:
+def run(engine: Engine, query: CostQuery, rows_max: int | None = None, **how: bool) -> Report:
     """Answer `query` from one state of the database, as `answer` does."""
     with reading(engine) as connection:
-        return answer(connection, query, rows_max, in_passing=in_passing, with_quantities=with_quantities)
+        return answer(connection, query, rows_max, **how)
 
 
 def answer(

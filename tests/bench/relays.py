@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from proxy.cli import app as cli
+
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
 KEY = "the key that is made"
@@ -106,19 +110,12 @@ def _talkmeter(place: Place, name: str, owners: Sequence[Sequence[str]] = ()) ->
         "DRAIN_S": "0",
     }
     environment = {f"TALKMETER_{name}": value for name, value in settings.items()}
-    command = [sys.executable, "-m", "proxy"]
-    with _process([*command, "serve"], port, place, environment) as pid:
-        _run([*command, "tenant", "create", "bench"], place, environment)
-        made = json.loads(
-            _run([*command, "key", "create", "--tenant", "bench", "--json"], place, environment)
-        )
+    with _process([sys.executable, "-m", "proxy", "serve"], port, place, environment) as pid:
+        _say(["tenant", "create", "bench"], environment)
+        made = json.loads(_say(["key", "create", "--tenant", "bench", "--json"], environment))
         for owner in owners:
             whose = [made["id"] if word == KEY else word for word in owner]
-            _run(
-                [*command, "budget", "set", "--amount", "1000000", "--window", "month", *whose],
-                place,
-                environment,
-            )
+            _say(["budget", "set", "--amount", "1000000", "--window", "month", *whose], environment)
         yield Relay(name, f"http://127.0.0.1:{port}/v1/realtime", pid, made["secret"])
 
 
@@ -183,15 +180,12 @@ def _environment(place: Place, more: Mapping[str, str]) -> dict[str, str]:
     return {**ours, "PYTHONPATH": str(ROOT), **trusted, **more}
 
 
-def _run(command: list[str], place: Place, environment: Mapping[str, str]) -> str:
-    return subprocess.run(
-        command,
-        cwd=place.folder,
-        env=_environment(place, environment),
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
+def _say(words: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Run a command of `talkmeter` in this process; return what it prints."""
+    done = CliRunner().invoke(cli, [*words], env=environment)
+    if done.exit_code:
+        raise RuntimeError(f"talkmeter {' '.join(words)}: {done.output}")
+    return done.stdout
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -10,11 +10,13 @@ security policy and the page's own scripts have complained about.
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
@@ -35,7 +37,7 @@ expect.set_options(timeout=PAGE_MS_MAX)  # the machine may be busy with other te
 
 Scheme = Literal["light", "dark"]
 
-_RUN_AXE = "rules => axe.run({runOnly: {type: 'tag', values: rules}, resultTypes: ['violations']})"
+_RUN_AXE = "only => axe.run({runOnly: only, resultTypes: ['violations']})"
 _WATCH_POLICY = """
 document.addEventListener("securitypolicyviolation", event => console.error(
     `content security policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`));
@@ -65,14 +67,28 @@ def chromium_program() -> str:
     pytest.skip(MISSING)
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A Chromium of this test's own, in its event loop."""
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """Run a Chromium, in this event loop."""
     program = chromium_program()
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield started
         await started.close()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A Chromium of this test's own."""
+    async with launched() as started:
+        yield started
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_browser() -> AsyncIterator[Browser]:
+    """A Chromium for all tests of a module whose `asyncio` mark has `loop_scope="module"`."""
+    async with launched() as started:
+        yield started
 
 
 async def open_page(
@@ -103,10 +119,15 @@ async def open_page(
     return watched
 
 
-async def violations(page: Page) -> list[str]:
-    """Return what axe finds against WCAG 2.0 to 2.2, A and AA: a line for each element, what and where."""
-    await page.evaluate(AXE_SCRIPT + "; undefined")
-    found = (await page.evaluate(_RUN_AXE, RULES))["violations"]
+async def violations(page: Page, rules: Sequence[str] = ()) -> list[str]:
+    """Return what axe finds against WCAG 2.0 to 2.2, A and AA: a line for each element, what and where.
+
+    `rules` are the only ones to look at, by axe's names.
+    """
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE_SCRIPT + "; undefined")
+    only = {"type": "rule", "values": [*rules]} if rules else {"type": "tag", "values": RULES}
+    found = (await page.evaluate(_RUN_AXE, only))["violations"]
     return [
         f"{rule['id']} at {' '.join(map(str, node['target']))}: {_why(node)}"
         for rule in found

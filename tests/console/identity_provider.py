@@ -1,14 +1,21 @@
-"""A small identity provider that answers over HTTP as tests say: right unless they say otherwise."""
+"""Identity providers: a small one that answers over HTTP as tests say, and one that others wrote.
+
+The small one is right unless tests say otherwise.
+"""
 
 import asyncio
 import base64
 import hashlib
 import json
+import re
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -148,3 +155,27 @@ def site_url(runner: web.AppRunner) -> str:
 
 def query_of(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+# --- One that others wrote
+
+
+@contextmanager
+def real_provider(folder: Path) -> Iterator[str]:
+    """Run `oidc-provider-mock` in a process of its own; yield its issuer."""
+    log = folder / "log"
+    command = [sys.executable, "-m", "oidc_provider_mock", "--port", "0", "--require-nonce", "true"]
+    with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr, stdout=stderr) as process:
+        try:
+            yield _listening(log, process)
+        finally:
+            process.terminate()
+
+
+def _listening(log: Path, process: "subprocess.Popen[bytes]") -> str:
+    ends_at = time.monotonic() + 60
+    while time.monotonic() < ends_at and process.poll() is None:
+        if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text()):
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(f"the provider did not start: {log.read_text()}")

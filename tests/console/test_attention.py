@@ -70,6 +70,22 @@ def test_instances_that_have_died_hold_money() -> None:
     assert ("i1" in one.what, one.amount_nanousd, one.at) == (True, 10, "2026-11-23T11:00:00Z")
 
 
+def test_requests_wait_for_a_second_person() -> None:
+    asked = {"asked_by": "user:ann", "asked_at": "2026-11-23T11:00:00Z"}
+    assert (
+        list(attention.of_approvals({"data": [], "next": None})) == list(attention.of_approvals(None)) == []
+    )
+    (one,) = attention.of_approvals({"data": [asked], "next": None})
+    assert (one.what, one.href, one.at) == (
+        "1 request waits for a second person",
+        "/approvals",
+        asked["asked_at"],
+    )
+    assert "user:ann" in one.why
+    (many,) = attention.of_approvals({"data": [asked] * 20, "next": "x"})
+    assert many.what.startswith("20 or more requests wait")
+
+
 def test_what_the_month_is_held_against() -> None:
     organisation = ahead("b1", 130, scope="organisation", tenant_id=None)
     assert against([organisation, ahead("b2", 1)]).is_exceeded

@@ -4,14 +4,10 @@ import base64
 import gzip
 import hashlib
 import hmac
-import re
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -32,6 +28,7 @@ from tests.console.identity_provider import (
     encoded,
     identity_provider,
     query_of,
+    real_provider,
     rsa_key,
 )
 
@@ -103,23 +100,9 @@ def refused(found: object) -> str:
 
 @pytest.fixture(scope="module")
 def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The issuer of `oidc-provider-mock`, in a process of its own."""
-    log = tmp_path_factory.mktemp("oidc") / "log"
-    command = [sys.executable, "-m", "oidc_provider_mock", "--port", "0", "--require-nonce", "true"]
-    with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr, stdout=stderr) as process:
-        try:
-            yield listening(log, process)
-        finally:
-            process.terminate()
-
-
-def listening(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    ends_at = time.monotonic() + 60
-    while time.monotonic() < ends_at and process.poll() is None:
-        if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise AssertionError(f"the provider did not start: {log.read_text()}")
+    """The issuer of `oidc-provider-mock`."""
+    with real_provider(tmp_path_factory.mktemp("oidc")) as issuer:
+        yield issuer
 
 
 @asynccontextmanager
@@ -431,6 +414,8 @@ async def test_too_many_tenants(site: Site) -> None:
         ({"email": "ada@example.com", "email_verified": True}, "ada@example.com"),
         ({"email": "boss@example.com", "email_verified": False, "preferred_username": "ada"}, "ada"),
         ({"email": "boss@example.com", "email_verified": "false"}, "sub-1"),
+        ({"email": "boss@example.com", "email_verified": None}, "sub-1"),
+        ({"email": "boss@example.com", "email_verified": 0}, "sub-1"),
         ({"email": 7, "preferred_username": " \n "}, "sub-1"),
         ({"preferred_username": "a\u202e\x00b"}, "a b"),
         ({"email": "x" * 9_000}, "x" * 100),

@@ -75,9 +75,9 @@ async def test_one_card_with_what_it_changed_and_who_added_it(api: Asking) -> No
     first, second = cards[0], cards[1]
     shown = await ann.get(f"/rate-cards/{second['id']}")
     assert "api:admin-token" in shown.text and "set by hand: text_in, the rest from card" in shown.text
-    row = shown.text.partition("Before text in")[2]
-    assert row.startswith(" $3.50 million $4.00 audio out $64.00 million the same"), row
-    assert "duration ms $0.017 minute the same" in shown.text
+    row = shown.text.partition("Before Text input")[2]
+    assert row.startswith(" $3.50 million $4.00 Audio output $64.00 million the same"), row
+    assert "Duration $0.017 minute the same" in shown.text
     assert f"/rate-cards/{first['id']}" in shown.links
     assert (
         f"/rate-cards/{second['id']}" in (await ann.get("/rate-cards/model?provider=openai&model=talk")).links

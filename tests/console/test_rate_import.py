@@ -35,7 +35,7 @@ async def test_a_diff_first_then_what_it_has_shown(api: Asking) -> None:
     form = await opened(ann)
     shown = await ann.submit(form, 200, format="json", text=text_of(CARD, LATER))
     assert "New cards 1" in shown.text and "There already 1" in shown.text
-    assert "text in $4.00 $5.00 changes" in shown.text and "audio out" not in shown.text
+    assert "Text input $4.00 $5.00 changes" in shown.text and "Audio output" not in shown.text
     assert len((await api.done("GET", "/rate-cards", params={"model": "talk"}))["data"]) == 1
     confirm = shown.form(CONFIRM)
     for _ in range(2):
@@ -57,7 +57,7 @@ async def test_csv_of_a_tenant_and_a_price_that_goes(embedded: Asking) -> None:
     ann = visitor(embedded)
     fields = {"format": "csv", "text": csv, "owner": "tenant", "tenant": "acme"}
     shown = await ann.submit(await opened(ann), 200, **fields)
-    assert "audio in $1.50 – no price any more" in shown.text
+    assert "Audio input $1.50 – no price any more" in shown.text
     await ann.submit(shown.form(CONFIRM))
     cards = (await embedded.done("GET", "/rate-cards", params={"model": "talk"}))["data"]
     assert {one["owner"] for one in cards} == {key.tenant_id} and len(cards) == 2

@@ -10,6 +10,7 @@ from proxy.console import figures
 
 NEAR = 80  # percent of a budget that are spent before somebody should look
 CUTS_MAX = 100  # that are counted
+REQUESTS_MAX = 20  # the same
 STALE = timedelta(minutes=2)  # an instance that nothing was heard of for so long has died
 ORGANISATION = "the organisation"
 
@@ -92,6 +93,22 @@ def of_cuts(told: Row | None, today: str) -> Iterator[Item]:
         "Raise the budget, or look at what it was spent on. The latest:",
         f"/alerts?{urlencode({'kind': 'budget.cut', 'from': today})}",
         at=told["data"][0]["at"],
+    )
+
+
+def of_approvals(told: Row | None) -> Iterator[Item]:
+    """Yield how many requests wait for a second person, who would not know of them otherwise."""
+    if told is None or not told["data"]:
+        return
+    newest, count = told["data"][0], len(told["data"])
+    number = f"{count} or more" if told["next"] else f"{count}"
+    yield Item(
+        "warning",
+        "waits",
+        f"{number} {'request waits' if number == '1' else 'requests wait'} for a second person",
+        f"Nothing is done until somebody else approves it. The newest, of {newest['asked_by']}:",
+        "/approvals",
+        at=newest["asked_at"],
     )
 
 

@@ -9,11 +9,12 @@ from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
 from proxy.console.overview import attention
-from proxy.console.overview.attention import CUTS_MAX, Item
+from proxy.console.overview.attention import CUTS_MAX, REQUESTS_MAX, Item
 from proxy.console.overview.figures import PARTS, Against, against, breakdown, change_share, changes
 from proxy.console.overview.month import Month, by_day, parse_month
 from proxy.console.views import Page, View
 from proxy.core.usage import METER_LABELS
+from proxy.store.approvals import State
 from proxy.store.tokens import TokenRole
 
 GROUPS = ("tenant", "model", "meter")
@@ -24,6 +25,17 @@ _ENOUGH = {  # of a report by these: what is not shown is not asked for
     **dict.fromkeys(("day", "meter"), {"sessions": False}),
     **dict.fromkeys(("tenant", "model"), {"sessions": False, "quantities": False}),
 }
+_ASKED = (
+    "comparison",
+    "before",
+    "close",
+    "forecast",
+    "budgets",
+    "cuts",
+    "approvals",
+    "reconciliation",
+    "leases",
+)
 _USUAL = (404, 409)  # a month that cannot be closed now says so: that needs nobody
 
 
@@ -89,12 +101,12 @@ class _Asks:
                 "forecast": ("/reports/forecast", {"errors": False}),
                 "budgets": ("/budgets", {"limit": BUDGETS_MAX}),
                 "cuts": ("/alerts", {"kind": "budget.cut", "from": today, "limit": CUTS_MAX}),
+                "approvals": ("/approvals", {"state": State.PENDING.value, "limit": REQUESTS_MAX}),
                 "reconciliation": ("/reconciliations", {"limit": 1}),
                 "leases": ("/leases", {"limit": BUDGETS_MAX}),
             }
-        names = ("comparison", "before", "close", "forecast", "budgets", "cuts", "reconciliation", "leases")
         found = await asyncio.gather(*(self._ask(*asks[name]) for name in asks))
-        return {**dict.fromkeys(names), **dict(zip(asks, found, strict=True))}
+        return {**dict.fromkeys(_ASKED), **dict(zip(asks, found, strict=True))}
 
     async def _ask(self, path: str, params: dict[str, Any]) -> Any:
         if not self._desk.may(f"GET {path}"):
@@ -119,6 +131,7 @@ def _items(desk: Desk, month: Month, total: Mapping[str, Any], told: Mapping[str
     found = [
         *attention.of_budgets(_rows(told["budgets"]), _rows(told["forecast"])),
         *attention.of_cuts(told["cuts"], today),
+        *attention.of_approvals(told["approvals"]),
         *attention.of_leases(_rows(told["leases"]), desk.at),
         *attention.of_reconciliation(told["reconciliation"]),
         *attention.of_entries(total, month.span),

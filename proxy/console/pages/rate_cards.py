@@ -13,6 +13,7 @@ from proxy.console.errors import errors_of, raise_unless_told
 from proxy.console.pages.tenants import basis_points
 from proxy.console.views import Moved, Page, View
 from proxy.core.rating import CONTRACT, PUBLIC
+from proxy.core.usage import meter_label
 from proxy.store.card_files import METERS
 
 OWNERS = (
@@ -21,7 +22,7 @@ OWNERS = (
     ("tenant", "Agreed with a tenant"),
 )
 PERS = (("", "As usual"), ("million", "Million tokens"), ("minute", "Minute"), ("each", "Each token"))
-METER_NAMES = tuple((meter.value, meter.value.replace("_", " ")) for meter in METERS)
+METER_NAMES = tuple((meter.value, meter_label(meter.value)) for meter in METERS)
 TYPED = ("provider", "model", "owner", "tenant", "meter", "usd", "per", "effective_from")
 Card = Mapping[str, Any]
 _MOMENT = timedelta(microseconds=1)
