@@ -85,6 +85,8 @@ async def _get(url: str, headers: dict[str, str]) -> _Answer:
     except aiohttp.ClientConnectorSSLError as error:
         raise StoreError(f"{host} is reached, and speaks no TLS: {_said(error.os_error)}") from None
     except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, ConnectionResetError):
+            raise StoreError(f"{host} is reached, and hangs up before anything was asked") from None
         raise StoreError(f"{host} cannot be reached: {_said(error.os_error)}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise StoreError(f"{host} is reached, and speaks no HTTP ({type(error).__name__})") from None
