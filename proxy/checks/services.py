@@ -8,6 +8,7 @@ from proxy.admin.config import OidcConfig
 from proxy.admin.mail import greet
 from proxy.admin.provider_bill import BillSource, check_bill
 from proxy.checks.findings import Finding, failed, not_asked, ok
+from proxy.checks.names import look_up
 from proxy.console.asking import new_http
 from proxy.console.oidc import Provider, Refused
 from proxy.console.signing_in import CALLBACK
@@ -24,6 +25,7 @@ def ask_bill(settings: Settings) -> Iterator[Finding]:
     if bill.admin_key is None:
         yield not_asked("provider's bill", "TALKMETER_UPSTREAM_ADMIN_KEY is not set: it is not compared")
         return
+    look_up(bill.url)
     check_bill(BillSource(bill.url, bill.admin_key, bill.organization), datetime.now(UTC))
     yield ok("provider's bill", f"{bill.url} lets TALKMETER_UPSTREAM_ADMIN_KEY read its costs")
 
@@ -35,6 +37,7 @@ def ask_sign_in(settings: Settings) -> Iterator[Finding]:
         yield not_asked("sign-in", "TALKMETER_OIDC_ISSUER is not set: by password or link only")
         return
     callback = settings.console_url + CALLBACK
+    look_up(config.issuer)
     found = asyncio.run(_look(config))
     if isinstance(found, Refused):
         yield failed("sign-in", found.text, "see docs/oidc.md: TALKMETER_OIDC_ISSUER, and what runs there")

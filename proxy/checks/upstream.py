@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from proxy.checks.findings import Finding, compared_clock, failed, not_asked, ok, warning
+from proxy.checks.names import look_up
 from proxy.console.asking import new_http
 from proxy.plane import upstream_config
 from proxy.ports import bill_config
@@ -38,6 +39,7 @@ def ask_upstream(settings: Settings) -> Iterator[Finding]:
     url = bill_config(settings).url + _MODELS
     headers, problem = _identity(settings)
     try:
+        look_up(url)
         answer = asyncio.run(_get(url, headers))
     except StoreError as error:
         if problem is None:
@@ -80,8 +82,6 @@ async def _get(url: str, headers: dict[str, str]) -> _Answer:
     except aiohttp.ClientConnectorCertificateError as error:
         said = getattr(error.certificate_error, "verify_message", error.certificate_error)
         raise StoreError(f"{host} shows a certificate that is not trusted: {said}") from None
-    except aiohttp.ClientConnectorDNSError as error:
-        raise StoreError(f"{host} cannot be reached: no such host ({_said(error.os_error)})") from None
     except aiohttp.ClientConnectorSSLError as error:
         raise StoreError(f"{host} is reached, and speaks no TLS: {_said(error.os_error)}") from None
     except aiohttp.ClientConnectorError as error:

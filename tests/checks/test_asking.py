@@ -1,14 +1,17 @@
 """Questions beside each other: what fails, what is late, and what is a bug."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from proxy.checks.asking import Ask, Question, ask_all
 from proxy.checks.findings import Finding, Status, ok
+from proxy.checks.questions import QUESTIONS
 from proxy.settings import Settings
 from proxy.store import StoreError
 from tests.apps import settings_in
@@ -50,6 +53,27 @@ def test_what_never_answers_keeps_nobody_waiting(tmp_path: Path) -> None:
     assert first.status is Status.OK and second.found == "no answer within 0.2 s"
     assert (second.status, third.status) == (Status.FAILED, Status.NOT_ASKED)
     never.set()
+
+
+def test_nothing_is_waited_for_at_the_end(tmp_path: Path) -> None:
+    """Servers that take a connection and never answer: no thread keeps the process, once all was said."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = settings_in(
+            tmp_path,
+            f"http://{at}/v1",
+            database_url=f"postgresql://app:x@{at}/x",
+            upstream_admin_key=SecretStr("sk-admin"),
+            smtp_url=SecretStr(f"smtp://{at}"),
+            smtp_from="a@example.com",
+            oidc_issuer=f"http://{at}",
+            oidc_client_id="talkmeter",
+            oidc_grants={"Platform": "admin"},
+        )
+        before = set(threading.enumerate())
+        late = [one.name for one in ask_all(QUESTIONS, settings, question_s=1) if "within 1 s" in one.found]
+        assert late == ["database", "upstream", "provider's bill", "sign-in", "mail"]
+        assert all(thread.daemon for thread in set(threading.enumerate()) - before)
 
 
 def test_a_bug_comes_out(tmp_path: Path) -> None:
