@@ -119,7 +119,7 @@ def _pepper(settings: Settings, *, exist: bool) -> Finding:
     name, path = "key pepper", sqlite_path(settings.database_url)
     if settings.key_pepper is not None or path is None:
         return _loaded(settings.key_pepper.get_secret_value() if settings.key_pepper else None, None)
-    file = path.with_name(PEPPER_FILE)
+    file = path.absolute().with_name(PEPPER_FILE)
     if not file.exists() and not exist:
         return ok(name, f"`talkmeter serve` makes {file}: back it up with the database")
     if file.exists() and stat.S_IMODE(file.stat().st_mode) & _OTHERS:

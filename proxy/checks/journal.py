@@ -33,7 +33,7 @@ class Mount(NamedTuple):
 
 def ask_journal(settings: Settings) -> Iterator[Finding]:
     """Yield what is found of "journal", "journal disk" and "journal backlog"."""
-    path = settings.journal
+    path = settings.journal.absolute()
     writable_folder(path, "TALKMETER_JOURNAL_PATH")
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise StoreError(f"TALKMETER_JOURNAL_PATH is {str(path)!r}: this user may not write to it")
