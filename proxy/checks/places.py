@@ -18,6 +18,13 @@ ANSWER_BYTES_MAX = 64 * 1024
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: who has a port of ours must not send us to other machines."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def ask_ports(settings: Settings) -> Iterator[Finding]:
     """Yield what is found of "apps' port" and "control port"."""
     is_tls = settings.tls_cert is not None
@@ -57,7 +64,7 @@ def _fetch(url: str) -> Any:
     tls = ssl.create_default_context()
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _Stay()
     )
     try:
         with opener.open(url, timeout=ANSWER_S) as answer:

@@ -71,6 +71,22 @@ async def test_a_port_that_another_web_server_has(tmp_path: Path, text: str) -> 
     assert findings["apps' port"].status is FAILED
 
 
+async def test_nobody_is_followed_elsewhere(tmp_path: Path) -> None:
+    """Not even to a Talkmeter."""
+
+    async def ready() -> list[str]:
+        return []
+
+    async with serving(readyz(ready)) as there:
+
+        async def handler(request: web.Request) -> web.Response:
+            raise web.HTTPFound(f"http://{there}/readyz")
+
+        async with serving(handler) as address:
+            findings = await asyncio.to_thread(found, tmp_path, ask_ports, listen=address)
+    assert findings["apps' port"].status is FAILED
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "said"),
     [
