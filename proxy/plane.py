@@ -195,12 +195,7 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
         SettingsError: there is no upstream key.
         StoreError: the catalogue cannot be read, or there is no pepper.
     """
-    upstream = UpstreamConfig(
-        url=settings.upstream_url,
-        api_key=settings.need_upstream_key(),
-        organization=settings.upstream_organization,
-        project=settings.upstream_project,
-    )
+    upstream = upstream_config(settings)
     catalog = await asyncio.to_thread(_load_catalog, settings, stores)
     try:
         gateway = _gateway(settings, stores, catalog, upstream.account)
@@ -211,6 +206,16 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
         yield Plane(gateway, handler, catalog, stores.metrics, stores.journal)
     finally:
         await asyncio.to_thread(catalog.stop)
+
+
+def upstream_config(settings: Settings) -> UpstreamConfig:
+    """Return where the voice API is and who we are there; raises SettingsError without a key."""
+    return UpstreamConfig(
+        url=settings.upstream_url,
+        api_key=settings.need_upstream_key(),
+        organization=settings.upstream_organization,
+        project=settings.upstream_project,
+    )
 
 
 def _load_catalog(settings: Settings, stores: Stores) -> Catalog:

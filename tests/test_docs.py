@@ -11,6 +11,7 @@ import pytest
 import typer
 from pydantic.fields import FieldInfo
 
+from proxy.checks.questions import NAMES
 from proxy.core import refusal
 from proxy.core.limits import LimitName, Unit
 from proxy.core.refusal import CLOSE_POLICY, Refusal
@@ -50,6 +51,13 @@ def test_the_settings_table_is_what_the_settings_are() -> None:
     written = README.read_text(encoding="utf-8").partition("<!-- settings:")[2].partition("<!-- /settings")[0]
     table = "\n".join(line for line in written.splitlines() if line.startswith("|"))
     assert table == settings_table(), f"README.md should have:\n\n{settings_table()}\n"
+
+
+def test_the_table_of_checks_has_every_name_in_order() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- checks:")[2].partition("<!-- /checks")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert tuple(name for row in rows for name in re.findall(r"`([^`]+)`", row)) == NAMES
 
 
 def test_every_page_is_linked_from_the_readme() -> None:

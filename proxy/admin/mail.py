@@ -118,6 +118,7 @@ class _Attempt:
         if self._is_hung_up:
             return Sent(None, "it was not sent in time")
         timer = threading.Timer(MAIL_S, self.hang_up)
+        timer.daemon = True  # a process that ends need not wait until it is time
         timer.start()
         try:
             with self._connected() as client:

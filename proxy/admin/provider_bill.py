@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -52,6 +52,7 @@ class BillSource:
     admin_key: str = field(repr=False)
     organization: str | None = None
     pause_s: float = 1.0
+    attempts_max: int = ATTEMPTS_MAX
 
 
 class BillError(StoreError):
@@ -65,6 +66,21 @@ def read_bill(source: BillSource, scope: Scope, now: datetime) -> TheirSide:
         BillError: it could not be read.
     """
     return asyncio.run(_read(source, scope, now))
+
+
+def check_bill(source: BillSource, now: datetime) -> None:
+    """Ask for a day's costs, and take only the first answer. Blocks.
+
+    Raises:
+        BillError: it would not be read.
+    """
+    asyncio.run(_check(replace(source, attempts_max=1), now))
+
+
+async def _check(source: BillSource, now: datetime) -> None:
+    today = now.astimezone(UTC).date()
+    async with _http(source) as http:
+        await _Reader(http, source, Scope(today, today + _DAY), now).ask(COSTS, None)
 
 
 async def _read(source: BillSource, scope: Scope, now: datetime) -> TheirSide:
@@ -122,7 +138,7 @@ class _Reader:
         """Yield the day and the fields of each result, of the projects and keys that are meant."""
         page: str | None = None
         for _ in range(PAGES_MAX):
-            answer = await self._ask(report, page)
+            answer = await self.ask(report, page)
             for bucket in _list(answer, "data"):
                 on = _day(bucket)
                 for one in _list(bucket, "results"):
@@ -141,10 +157,10 @@ class _Reader:
             not keys or one.get("api_key_id") in keys
         )
 
-    async def _ask(self, report: str, page: str | None) -> Mapping[str, Any]:
+    async def ask(self, report: str, page: str | None) -> Mapping[str, Any]:
         """Return one page; what may pass by itself is tried again."""
         pause_s = self._source.pause_s
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        for attempt in range(1, self._source.attempts_max + 1):
             try:
                 async with self._http.get(
                     f"{self._source.url}/organization/{report}",
@@ -158,7 +174,7 @@ class _Reader:
                     wait_s = _retry_after(answer.headers.get("Retry-After"), pause_s)
             except (aiohttp.ClientError, TimeoutError) as error:
                 problem, again, wait_s = f"it cannot be reached ({type(error).__name__})", True, pause_s
-            if not again or attempt == ATTEMPTS_MAX:
+            if not again or attempt == self._source.attempts_max:
                 break
             await asyncio.sleep(wait_s)
             pause_s = min(2 * pause_s, PAUSE_S_MAX)

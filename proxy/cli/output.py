@@ -263,6 +263,8 @@ def _add_column(table: Table, column: Column, footer: Text) -> None:
 def cell(value: object) -> Text:
     """Return what stands in a table: peers chose some of it, so no control characters and no markup."""
     match value:
+        case Text():
+            return value
         case None:
             shown = ""
         case bool():

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
-from proxy.cli.output import JsonOption, fail, print_json, settings
+from proxy.cli.output import ID, JsonOption, fail, print_json, print_table, settings
 from proxy.cli.root import app
 from proxy.settings import SettingsError, load, parse_address
 from proxy.store import StoreError
+
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "not asked": "dim"}
 
 
 @app.command()
@@ -59,20 +60,18 @@ def migrate(
 
 @app.command()
 def check(json: JsonOption = False) -> None:
-    """Look at everything that `serve` needs, and say what is missing. Ends with 1 if something is."""
-    from proxy.cli.checks import run_checks
+    """Look at everything that `serve` needs, and say what to do. Ends with 1 if something failed."""
+    from proxy.checks.findings import is_good
+    from proxy.checks.questions import check as ask
 
-    console = Console(soft_wrap=True, highlight=False)
-    findings = []
-    for finding in run_checks(settings()):
-        findings.append(finding)
-        if not json:
-            mark = "[green]ok[/]    " if finding.ok else "[red]failed[/]"
-            console.print(f"{mark}  {finding.name:<13} {escape(finding.text)}")
-    ok = all(finding.ok for finding in findings)
+    findings = ask()
+    good = is_good(findings)
     if json:
-        print_json({"ok": ok, "checks": findings})
-    raise typer.Exit(0 if ok else 1)
+        print_json({"ok": good, "checks": findings})
+    else:
+        rows = [(one.name, Text(one.status, _STYLES[one.status]), one.found, one.to_do) for one in findings]
+        print_table([("Looked at", ID), ("Is", ID), "Found", "To do"], rows)
+    raise typer.Exit(0 if good else 1)
 
 
 @app.command()

@@ -110,6 +110,11 @@ def in_its_words(error: object, description: object) -> str:
     return printable(f"{error}: {description}" if description else str(error), SAID_CHARS_MAX)
 
 
+def for_administrators(refused: str) -> str:
+    """Return why a provider cannot be used without whom else to ask: it is read by whoever administers it."""
+    return refused.replace(f" Try again in a minute, or {ASK}.", "").replace(f": {ASK}", "")
+
+
 def printable(text: str, chars_max: int) -> str:
     """Return a text that others wrote on one line, and not longer than that."""
     shown = "".join(one if one.isprintable() else " " for one in text[: 4 * chars_max])

@@ -27,6 +27,7 @@ from proxy.console.asking import (
     Kept,
     Unusable,
     ask,
+    for_administrators,
     in_its_words,
     printable,
 )
@@ -117,6 +118,14 @@ class Provider:
         except Unusable as error:
             return Refused(str(error))
         return self._let_in(claims, groups)
+
+    async def look(self) -> int | Refused:
+        """Return how many keys the provider publishes that can sign, once it has described itself well."""
+        try:
+            await self._discovered.get()
+            return len(await self._keys.get())
+        except Unusable as error:
+            return Refused(for_administrators(str(error)))
 
     async def _code(self, attempt: Attempt, query: Mapping[str, str]) -> str:
         state = query.get("state", "")

@@ -47,6 +47,16 @@ class UpstreamConfig:
         """Return the upstream account as the ledger names it: organisation and project, as configured."""
         return "/".join(part for part in (self.organization, self.project) if part) or None
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what says who we are, in every request."""
+        headers = {
+            "Authorization": f"Bearer {self.api_key}",
+            "OpenAI-Organization": self.organization,
+            "OpenAI-Project": self.project,
+        }
+        return {name: value for name, value in headers.items() if value}
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -185,13 +195,8 @@ class Dialer:
         return UPSTREAM_UNREACHABLE
 
     def _headers(self, client_headers: Mapping[str, str]) -> dict[str, str]:
-        headers = {
-            "Authorization": f"Bearer {self.config.api_key}",
-            "OpenAI-Organization": self.config.organization,
-            "OpenAI-Project": self.config.project,
-            "OpenAI-Safety-Identifier": _harmless(client_headers.get("OpenAI-Safety-Identifier")),
-        }
-        return {name: value for name, value in headers.items() if value}
+        safety = _harmless(client_headers.get("OpenAI-Safety-Identifier"))
+        return self.config.headers | ({"OpenAI-Safety-Identifier": safety} if safety else {})
 
 
 def _answered(error: InvalidStatus) -> Answered | Refusal:

@@ -14,6 +14,7 @@ import websockets.asyncio.server as ws
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from proxy.simulator import models
 from proxy.simulator.config import Config, Kind
 from proxy.simulator.faults import Faults, parse
 from proxy.simulator.messages import error, new_id
@@ -97,6 +98,8 @@ class Simulator:
         url = urlsplit(request.path)
         if url.path in self.reports.paths:
             return _http_answer(connection, *self.reports.answer(url.path, url.query, _key(request)))
+        if url.path in models.PATHS:
+            return _http_answer(connection, *models.answer(self.options, _key(request)))
         if url.path not in PATHS:
             return _http_error(connection, 404, "not_found", f"Invalid URL ({url.path})")
         try:

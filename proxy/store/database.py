@@ -37,6 +37,10 @@ _MIGRATION_LOCK = 0x7A1C_3E7E  # an advisory lock of PostgreSQL: any number, the
 _URL_SHAPE = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
+class NotMigrated(StoreError):
+    """The database has an older version's schema, or none yet."""
+
+
 def open_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
     """Return an engine for `url`, without connecting yet.
 
@@ -271,14 +275,15 @@ def check_version(engine: Engine) -> None:
     """Check that the database has the schema that this version works with.
 
     Raises:
-        StoreError: unreachable, not migrated, or written by a newer version.
+        NotMigrated: it has an older one.
+        StoreError: unreachable, or written by a newer version.
     """
     with reachable(engine), reading(engine) as connection:
         if _current(connection) == _head():
             return
         _refuse_newer(connection)
     where = _shown(engine.url)
-    raise StoreError(f"The database {where} is not at this version's schema: run `talkmeter migrate`.")
+    raise NotMigrated(f"The database {where} is not at this version's schema: run `talkmeter migrate`.")
 
 
 def ready_database(url: str | URL, *, checkpoints: bool = False) -> Engine:

@@ -37,7 +37,7 @@ from proxy.core.records import Progress, Record
 from proxy.store.columns import from_micros
 from proxy.store.instances import Unposted
 from proxy.store.journal_file import Connect, JournalFile, Reader, open_writer, pack
-from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES, Reserve
+from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES, Reserve, reserve_path
 
 BATCH_MAX = 1_000  # writes in one transaction
 DISK_CHECK_S = 1.0
@@ -112,9 +112,7 @@ class Journal:
         """
         path = Path(path)
         file = JournalFile(path, connect=connect)
-        reserve = Reserve(
-            path.with_name(path.name + ".reserve"), size_bytes=reserve_bytes, free_bytes_min=free_bytes_min
-        )
+        reserve = Reserve(reserve_path(path), size_bytes=reserve_bytes, free_bytes_min=free_bytes_min)
         journal = cls(file, reserve, on_failure=on_failure, loop=loop)
         journal._thread.start()
         return journal

@@ -11,19 +11,18 @@ Automatic checkpoints are off: SQLite ignores their errors, and a failed flush o
 reuse of the WAL would lose what was acknowledged. `checkpoint` raises them instead.
 """
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 
 from proxy.core.records import Entry, Kind, Progress, Record, SubjectOpened
 from proxy.ids import new_id
 from proxy.store import StoreError
+from proxy.store.journal_lock import private, take
 
 FORMAT = 1
 APPLICATION_ID = 0x544D4A4C  # "TMJL": what `file` and SQLite show
@@ -139,7 +138,7 @@ class JournalFile:
         """
         self.path = path
         try:
-            self._lock = _lock(path)
+            self._lock = take(path)
         except OSError as error:
             raise StoreError(f"The journal {path} cannot be opened: {error.strerror}.") from error
         try:
@@ -252,6 +251,15 @@ class JournalFile:
         return int(found[0]) if found else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a journal has that is not in the ledger: rows in all, those it refused, since when (µs)."""
+
+    unposted: int
+    parked: int
+    oldest_at: int | None
+
+
 class Reader:
     """Reads the journal of a running writer, in any one thread, without ever writing or checkpointing."""
 
@@ -267,6 +275,17 @@ class Reader:
             "SELECT * FROM record WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
         )
         return [Row(*values) for values in found]
+
+    def backlog(self) -> Backlog:
+        """Return what is not posted yet.
+
+        Raises:
+            sqlite3.DatabaseError: it cannot be read, or is no journal.
+        """
+        after = "FROM record WHERE seq > (SELECT value FROM meta WHERE key = 'posted_seq')"
+        unposted, oldest_at = self._connection.execute(f"SELECT count(*), min(at) {after}").fetchone()
+        parked = self._connection.execute("SELECT count(*) FROM parked").fetchone()[0]
+        return Backlog(int(unposted), int(parked), oldest_at)
 
     def unsettled(self) -> list[tuple[Row, bytes | None]]:
         """Return the opened things of unfinished sessions that have no entry, each with its progress."""
@@ -298,34 +317,8 @@ class Reader:
         self._connection.close()
 
 
-def _lock(path: Path) -> TextIO:
-    """Hold the journal for this process until it ends, however it ends.
-
-    The lock is on a file of its own: closing any other descriptor of the database would drop SQLite's locks.
-    """
-    held = open(f"{path}.lock", "a+", opener=_private)  # noqa: SIM115  kept open as long as the journal
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        held.seek(0)
-        owner = held.read().strip() or "unknown"
-        held.close()
-        raise StoreError(
-            f"The journal {path} is in use by another process (pid {owner}). Every instance needs a journal"
-            " of its own: stop that process or set JOURNAL_PATH to another file."
-        ) from None
-    held.truncate(0)
-    held.write(str(os.getpid()))
-    held.flush()
-    return held
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
 def _opened(path: Path, connect: Connect) -> sqlite3.Connection:
-    os.close(_private(str(path), os.O_RDWR | os.O_CREAT))  # before SQLite has it open, for the mode
+    os.close(private(str(path), os.O_RDWR | os.O_CREAT))  # before SQLite has it open, for the mode
     connection: sqlite3.Connection | None = None
     try:
         connection = connect(path)

@@ -12,6 +12,11 @@ RESERVE_BYTES = 64 * 2**20
 FREE_BYTES_MIN = 64 * 2**20
 
 
+def reserve_path(journal: Path) -> Path:
+    """Return where the reserve of a journal lies."""
+    return journal.with_name(journal.name + ".reserve")
+
+
 class Reserve:
     """The file that holds the space. Used by one thread only; raises OSError only for a broken disk."""
 
@@ -31,6 +36,11 @@ class Reserve:
             self.is_held = self._allocate()
             free = self._free_bytes()
         return self.is_held and free >= self._free_bytes_min
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Return how many bytes are free, and how many should be: less where the reserve is held already."""
+        return self._free_bytes(), self._free_bytes_min + (0 if self.is_held else self._size_bytes)
 
     def release(self) -> bool:
         """Give the space to whoever needs it now; return False if it was given before."""

@@ -79,6 +79,16 @@ def grant(connection: Connection, role: str) -> None:
     connection.execute(text(f"GRANT USAGE ON SCHEMA {_schema(connection)} TO {name}"))
 
 
+def missing_rights(connection: Connection) -> list[str]:
+    """Return what this connection's role may not do and would have to, such as "INSERT on ledger_entry"."""
+    if connection.dialect.name != "postgresql":
+        return []
+    wanted = [(right, one.name) for one in metadata.sorted_tables for right in _rights(one).split(", ")]
+    asked = select(*(func.has_table_privilege(name, right) for right, name in wanted))
+    answers = connection.execute(asked).one()
+    return [f"{right} on {name}" for (right, name), may in zip(wanted, answers, strict=True) if not may]
+
+
 def _rights(one: Table) -> str:
     if one in ARCHIVES:
         return "SELECT"

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from proxy.checks.questions import NAMES
 from proxy.cli import app
 from proxy.store.database import check_version, open_database
 from tests.postgres import APP_ROLE
+from tests.provider import providing
 
 runner = CliRunner()
 
@@ -60,13 +62,16 @@ def test_migrate_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_check_for_people() -> None:
-    """A line for each thing; status 1 since there is no upstream here."""
+    """A row for each thing; status 1 since there is no upstream here."""
     result = runner.invoke(app, ["check"])
     assert result.exit_code == 1
-    lines = result.output.splitlines()
-    assert len(lines) == 12
-    assert lines[0].startswith("ok      upstream key  set")
-    assert any(line.startswith("failed  upstream      127.0.0.1:1 cannot be reached") for line in lines)
+    rows = result.output.splitlines()
+    assert rows[0].split() == ["Looked", "at", "Is", "Found", "To", "do"]
+    names = [row[:16].strip() for row in rows[2:]]  # empty where a row goes on
+    assert [name for name in names if name] == list(NAMES)
+    (upstream,) = (row for row in rows if row.startswith("upstream  "))
+    assert "failed" in upstream and "127.0.0.1:1 cannot be reached: Connection refused" in upstream
+    assert "see that TALKMETER_UPSTREAM_URL is right" in upstream
     assert "canary" not in result.output
 
 
@@ -75,10 +80,44 @@ def test_check_for_programs() -> None:
     result = runner.invoke(app, ["check", "--json"])
     found = json.loads(result.stdout)
     assert (result.exit_code, found["ok"]) == (1, False)
-    assert [check["name"] for check in found["checks"] if not check["ok"]] == ["upstream"]
+    assert list(found) == ["ok", "checks"]
+    assert [one["name"] for one in found["checks"]] == [
+        *("settings", "clock", "files"),
+        *("database", "database role", "database clock", "key pepper", "periods", "rate cards", "models"),
+        *("journal", "journal disk", "journal backlog"),
+        *("apps' port", "control port", "public URL", "metrics"),
+        *("TLS", "TLS expiry", "TLS names"),
+        *("upstream", "upstream key", "upstream clock"),
+        *("provider's bill", "sign-in", "mail"),
+    ]
+    assert {tuple(one) for one in found["checks"]} == {("name", "status", "found", "to_do")}
+    assert {one["status"] for one in found["checks"]} <= {"ok", "warning", "failed", "not asked"}
+    assert [one["name"] for one in found["checks"] if one["status"] == "failed"] == ["upstream"]
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "migrate"])
+def test_check_ends_well_with_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are for people to read: a script that starts `serve` after it goes on."""
+    monkeypatch.setenv("TALKMETER_LISTN", "127.0.0.1:1")
+    with providing(api_keys={"sk-canary"}) as provider:
+        monkeypatch.setenv("TALKMETER_UPSTREAM_URL", provider.url)
+        result = runner.invoke(app, ["check", "--json"])
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["ok"]) == (0, True)
+    assert found["checks"][0]["status"] == "warning" and "did you mean" in found["checks"][0]["found"]
+    assert (result.stderr, list(Path().iterdir())) == ("", [])
+
+
+def test_check_of_settings_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them at once, and nothing else can be asked."""
+    monkeypatch.setenv("TALKMETER_LINGER_S", "soon")
+    monkeypatch.setenv("TALKMETER_STALL_S", "never")
+    result = runner.invoke(app, ["check", "--json"])
+    (only,) = json.loads(result.stdout)["checks"]
+    assert (result.exit_code, only["name"], only["status"]) == (1, "settings", "failed")
+    assert "TALKMETER_LINGER_S is 'soon'" in only["found"] and "TALKMETER_STALL_S" in only["found"]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_settings_that_are_wrong(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them at once, and no traceback."""
     monkeypatch.setenv("TALKMETER_LINGER_S", "soon")

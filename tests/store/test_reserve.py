@@ -10,6 +10,15 @@ from proxy.store.reserve import Reserve
 SIZE = 256 * 1024
 
 
+def test_room(tmp_path: Path) -> None:
+    """Less has to be free where the reserve is held already; looking takes nothing."""
+    path = tmp_path / "reserve"
+    free, needed = Reserve(path, size_bytes=SIZE, free_bytes_min=7).room
+    assert free > 0 and needed == SIZE + 7 and not path.exists()
+    Reserve(path, size_bytes=SIZE, free_bytes_min=7).check()
+    assert Reserve(path, size_bytes=SIZE, free_bytes_min=7).room[1] == 7
+
+
 def test_it_occupies_its_blocks(tmp_path: Path) -> None:
     path = tmp_path / "reserve"
     assert Reserve(path, size_bytes=SIZE, free_bytes_min=0).check()
