@@ -297,18 +297,22 @@ class Place:
             done = await answer(socket)
         assert done["response"]["status"] == "completed"
 
-    async def ledger(self, entries: int) -> list[dict[str, Any]]:
-        """Return the ledger as soon as it has so many entries."""
+    async def booked(self, entries: int) -> None:
+        """Wait until the ledger has so many entries."""
         async with asyncio.timeout(START_S):
-            while await asyncio.to_thread(self._booked) < entries:  # noqa: ASYNC110  no event is set here
+            while await asyncio.to_thread(self._entries) < entries:  # noqa: ASYNC110  no event is set here
                 await asyncio.sleep(ASK_S)
-        lines = (await self.talkmeter("ledger", "list", "--json")).splitlines()
-        return [json.loads(line) for line in lines]
 
-    def _booked(self) -> int:
+    def _entries(self) -> int:
         with connect(self.database) as connection:
             (count,) = connection.execute("SELECT count(*) FROM ledger_entry").fetchone() or (0,)
         return int(count)
+
+    async def ledger(self, entries: int) -> list[dict[str, Any]]:
+        """Return the ledger as soon as it has so many entries."""
+        await self.booked(entries)
+        lines = (await self.talkmeter("ledger", "list", "--json")).splitlines()
+        return [json.loads(line) for line in lines]
 
     async def verify(self, digest: str | None = None) -> dict[str, Any]:
         """Verify the ledger, and compare it with a digest that was kept; return the verdict."""
