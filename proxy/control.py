@@ -22,6 +22,7 @@ from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
+from proxy.admin.provider_bill import ALL_S
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.verifying import Verifier
@@ -152,7 +153,7 @@ class ControlPlane:
         return Mailer(parse_relay(config.smtp_url), config.smtp_from)
 
     async def _scheduling(self, application: web.Application) -> AsyncIterator[None]:
-        reconcile = partial(self._reconciler.run_last, self._engine)
+        reconcile = partial(self._reconciler.run_last, self._engine, wait_s=ALL_S)
         scheduler = Scheduler(self._engine, self._zone, self._sensitivity, reconcile=reconcile)
         async with asyncio.TaskGroup() as group:
             group.create_task(scheduler.run())

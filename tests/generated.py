@@ -6,6 +6,7 @@ of clocks, what has no price or only half of one, estimates, adjustments, credit
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -152,14 +153,18 @@ def _adjust(
     for number in range(40):
         tenant, project = chance.choice(payers)
         is_credit = number % 4 == 0
+        cost = 0 if is_credit else chance.randrange(-(10**11), 10**11)
+        billed = -chance.randrange(1, 10**12)
+        at = start + timedelta(seconds=chance.randrange(days * 86_400))
         wanted = Adjustment(
             key=f"k{number}",
             kind=Kind.CREDIT if is_credit else Kind.ADJUSTMENT,
             tenant=tenant,
             project=project,
-            cost_nanousd=0 if is_credit else chance.randrange(-(10**11), 10**11),
-            billed_nanousd=-chance.randrange(1, 10**12),
-            occurred_at=start + timedelta(seconds=chance.randrange(days * 86_400)),
+            cost_nanousd=cost,
+            billed_nanousd=billed,
+            occurred_at=at,
         )
+        act = replace(_BECAUSE, at=max(_BECAUSE.at, at))  # nothing is booked before it occurred
         with writing(engine) as connection:
-            book(connection, wanted, _BECAUSE, zone)
+            book(connection, wanted, act, zone)

@@ -92,6 +92,11 @@ class Books:
             SessionBound(session_id=session_id, upstream_session_id=f"sess_{session_id}", model=MODEL, at=at),
         )
 
+    def take_over(self, session_id: str, tenant_id: str) -> None:
+        """Bill a session that was opened by other books than these."""
+        self._upstream[session_id] = f"sess_{session_id}"
+        self._payers[session_id] = tenant_id
+
     def bill(
         self,
         session_id: str,

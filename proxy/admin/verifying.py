@@ -78,11 +78,23 @@ class Verifier:
             self._alone.release()
 
     def begin(self, kept: str | None, by: str) -> Verification:
-        """Verify in the background; raises Busy. Return how far it is, which is nowhere yet."""
+        """Verify in the background. Return how far it is, which is nowhere yet.
+
+        Raises:
+            Busy: it is being verified already.
+            RuntimeError: no thread can be started now; nothing has begun then.
+        """
         self._begin()
-        begun = self._last = Verification(by, self._clock(), kept is not None)
-        self._thread = threading.Thread(target=self._run, args=[kept, begun], name="verify", daemon=True)
-        self._thread.start()
+        before, begun = self._last, Verification(by, self._clock(), kept is not None)
+        thread = threading.Thread(target=self._run, args=[kept, begun], name="verify", daemon=True)
+        self._last = begun
+        try:
+            thread.start()
+        except RuntimeError:
+            self._last = before
+            self._alone.release()
+            raise
+        self._thread = thread
         return begun
 
     def stop(self) -> None:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from proxy.console.figures import count, instant, usd
+from proxy.console.wording import ENDINGS
+from proxy.console.wording import said as in_words
 from proxy.core.announced import Announced
 
 KINDS = (
@@ -27,10 +29,11 @@ Data = Mapping[str, Any]
 
 
 class Link(NamedTuple):
-    """A way to what an announcement is about."""
+    """A way to what an announcement is about, for who may ask that route."""
 
     label: str
     href: str
+    route: str
 
 
 class Said(NamedTuple):
@@ -51,20 +54,20 @@ def said(kind: str, tenant_id: str | None, data: Data) -> Said:
 
 def _links(kind: str, tenant_id: str | None, data: Data) -> list[Link]:
     found = []
-    for name, label, place in (
-        ("budget_id", "Budget", "/budgets/"),
-        ("session_id", "Session", "/sessions/"),
-        ("reconciliation_id", "Comparison", "/reconciliation/"),
-        ("api_key_id", "Key", "/keys/"),
+    for name, label, place, route in (
+        ("budget_id", "Budget", "/budgets/", "GET /budgets/{budget_id}"),
+        ("session_id", "Session", "/sessions/", "GET /sessions/{session_id}"),
+        ("reconciliation_id", "Comparison", "/reconciliation/", "GET /reconciliations/{reconciliation_id}"),
+        ("api_key_id", "Key", "/keys/", "GET /keys/{key_id}"),
     ):
         if isinstance(data.get(name), str):
-            found.append(Link(label, place + quote(data[name], safe="")))
+            found.append(Link(label, place + quote(data[name], safe=""), route))
     if tenant_id is not None:
-        found.append(Link("Tenant", f"/tenants/{quote(tenant_id, safe='')}"))
+        found.append(Link("Tenant", f"/tenants/{quote(tenant_id, safe='')}", "GET /tenants/{tenant_id}"))
     if kind == Announced.SPEND_ANOMALY and "starts_at" in data and "ends_at" in data:
         span = {"from": data["starts_at"], "to": data["ends_at"], "group_by": "model"}
         query = {**({"tenant": tenant_id} if tenant_id else {}), **span}
-        found.append(Link("Report of that hour", f"/reports?{urlencode(query)}"))
+        found.append(Link("Report of that hour", f"/reports?{urlencode(query)}", "GET /reports/costs"))
     return found
 
 
@@ -95,10 +98,10 @@ def _cut(data: Data) -> str:
 
 
 def _ended(data: Data) -> str:
-    return (
-        f"{data['model'] or 'A session'}: {count(data['responses'])} responses, {usd(data['cost_nanousd'])}."
-        f" It ended with {data['reason']} ({data['close_code']})."
-    )
+    responses = "1 response" if data["responses"] == 1 else f"{count(data['responses'])} responses"
+    why = in_words(ENDINGS, data["reason"]) or "it is not known why"
+    code = f" (code {data['close_code']})" if data["close_code"] else ""
+    return f"{data['model'] or 'A session'}: {responses}, {usd(data['cost_nanousd'])}. It ended: {why}{code}."
 
 
 def _anomaly(data: Data) -> str:

@@ -6,10 +6,14 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proxy.console.budget_words import plain_usd
+from proxy.console.budget_words import EXHAUSTED, STORE_DOWN, plain_usd
+from proxy.console.meanwhile import Differs, differing
 from proxy.core.budgets import THRESHOLDS, OnExhausted, OnStoreDown, Scope
 from proxy.core.windows import Window
+from proxy.store import StoreError
+from proxy.store.instants import parse_zone
 
+PERCENT_DIGITS_MAX = 9  # far more than a percentage has: the API says which there may be
 NAMED = {Scope.PROJECT: "project", Scope.KEY: "key", Scope.END_USER: "end_user"}
 UNLIMITED = "yes"
 OWNER = ("scope", "tenant", "who", "window")  # what stays once a budget is made
@@ -24,6 +28,20 @@ TERMS = (
     "store_down",
     "reason",
 )
+LABELS = {
+    "amount": "Amount, in dollars",
+    "unlimited": "No limit",
+    "zone": "Time zone",
+    "on_exhausted": "When it is spent",
+    "thresholds": "Announce at, in percent",
+    "forecast_thresholds": "Announce forecasts at, in percent",
+    "on_store_down": "When the database does not answer",
+    "store_down": "Amount to go on with, in dollars",
+}
+_MEANING: Mapping[str, Mapping[str, str]] = {
+    "on_exhausted": {one.value: text for one, text in EXHAUSTED.items()},
+    "on_store_down": {one.value: text for one, text in STORE_DOWN.items()},
+}
 # What the form calls things that the API calls otherwise.
 CALLED = {
     "amount_usd": "amount",
@@ -79,12 +97,25 @@ def filled(budget: Mapping[str, Any]) -> Texts:
     }
 
 
+def differing_terms(now: Texts, typed: Texts) -> list[Differs]:
+    """Return in which terms a budget is not what was typed."""
+    amount = "" if typed["unlimited"] else plain_usd(typed["amount"].removeprefix("$"))
+    lists = {name: _percents(typed[name]) or [] for name in ("thresholds", "forecast_thresholds")}
+    plain = {name: ", ".join(map(str, found)) for name, found in lists.items()}
+    exact = {**typed, **plain, "amount": amount, "store_down": plain_usd(typed["store_down"])}
+    return differing(LABELS, now, exact, _MEANING)
+
+
 def terms_body(texts: Texts) -> dict[str, Any]:
     """Return what the API is told of a budget besides whose it is; raises NotSaid."""
     errors: Errors = {}
     is_unlimited = bool(texts["unlimited"])
-    if not is_unlimited and not texts["amount"]:
-        errors["amount"] = "Say how many dollars, or that there is no limit."
+    if not is_unlimited and (wrong := _wrong_amount(texts["amount"])):
+        errors["amount"] = wrong
+    if texts["on_store_down"] == OnStoreDown.CONTINUE and texts["store_down"].startswith("-"):
+        errors["store_down"] = "Say an amount above 0."
+    if texts["zone"] and (wrong := _wrong_zone(texts["zone"])):
+        errors["zone"] = wrong
     percents = {name: _percents(texts[name]) for name in ("thresholds", "forecast_thresholds")}
     for name, found in percents.items():
         if found is None:
@@ -101,9 +132,25 @@ def terms_body(texts: Texts) -> dict[str, Any]:
     return body | {name: text for name, text in given.items() if text}
 
 
+def _wrong_amount(text: str) -> str:
+    """Return what is wrong with an amount that the API would tell of the budget as a whole; else nothing."""
+    if not text:
+        return "Say how many dollars, or that there is no limit."
+    return "An amount is 0 (nothing may be spent) or more." if text.removeprefix("$").startswith("-") else ""
+
+
+def _wrong_zone(name: str) -> str:
+    try:
+        parse_zone(name)
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
 def _percents(text: str) -> list[int] | None:
     parts = [part.strip().removesuffix("%").strip() for part in text.split(",") if part.strip()]
-    return [int(part) for part in parts] if all(part.isascii() and part.isdigit() for part in parts) else None
+    is_told = all(part.isascii() and part.isdigit() and len(part) <= PERCENT_DIGITS_MAX for part in parts)
+    return [int(part) for part in parts] if is_told else None
 
 
 def new_body(texts: Texts) -> dict[str, Any]:
@@ -161,7 +208,10 @@ def instant_text(local: str, zone: str) -> str:
         return local
     if at.tzinfo is not None:
         return local
-    return at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+    try:
+        return at.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC).isoformat()
+    except OverflowError:  # the first hours of the year 1, the last of 9999
+        return local
 
 
 def texts_of(field: Callable[[str], str], *names: str) -> Texts:

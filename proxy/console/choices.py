@@ -22,6 +22,11 @@ async def tenant_options(desk: Desk, chosen: str = "", nobody: str = "All tenant
     return [("", nobody), *((name, name) for name in [*more, *names])]
 
 
+def page_number(text: str | None) -> int:
+    """Return which page an address asks for; the first one where it says nothing that can be meant."""
+    return max(1, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 6 else 1
+
+
 def options(texts: Any) -> list[tuple[str, str]]:
     """Return the options of a select from a mapping of values to texts."""
     return [(str(value), text) for value, text in texts.items()]

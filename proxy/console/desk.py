@@ -22,7 +22,8 @@ FORM_S = 30.0  # for a form to arrive, with its files
 FIELDS_MAX = 200  # of a form
 FORM = "application/x-www-form-urlencoded"
 FORM_WITH_FILES = "multipart/form-data"
-FORM_BYTES_MAX = 8 * 1024 * 1024  # of one with files; others have what aiohttp lets them
+ENCODING = "utf-8"
+FORM_BYTES_MAX = 8 * 1024 * 1024
 CSRF = "csrf"
 KEY = "key"  # what a form that makes something carries, so that it is made once
 _ROUTES: Mapping[str, AnyRoute] = {route.name: route for route in ROUTES}
@@ -69,8 +70,7 @@ class Desk:
 
     async def read_form(self) -> None:
         """Read what was posted; raises Problem where it is no form of ours. A file counts as its text."""
-        if self.request.content_type not in (FORM, FORM_WITH_FILES):
-            raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
+        check_form_type(self.request, FORM, FORM_WITH_FILES)
         try:
             async with asyncio.timeout(FORM_S):
                 posted = await self.request.clone(client_max_size=FORM_BYTES_MAX).post()
@@ -171,6 +171,12 @@ class Desk:
         return await self._api.download(
             self.request, self.caller, route, Asked(in_path=in_path, in_query=in_query)
         )
+
+
+def check_form_type(request: web.Request, *types: str) -> None:
+    """See that a form is sent as one of these types, in the encoding of our pages; raises Problem."""
+    if request.content_type not in types or (request.charset or ENCODING).casefold() != ENCODING:
+        raise Problem("unsupported-media-type", f"Send the form as {FORM}, in {ENCODING.upper()}.")
 
 
 def _field_text(name: str, value: str | bytes | bytearray | web.FileField) -> str:

@@ -6,6 +6,7 @@ is a dash.
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from zoneinfo import ZoneInfo
 
 from proxy.core.money import NANOUSD_PER_USD, format_usd
 
@@ -65,6 +66,11 @@ def instant(text: str | None) -> str:
     if text is None:
         return NOTHING
     return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def instant_in(text: str, zone: str) -> str:
+    """Return an instant by the clocks of a zone, which stands beside it."""
+    return f"{datetime.fromisoformat(text).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
 
 
 def instant_exact(text: str | None) -> str:

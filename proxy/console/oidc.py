@@ -257,7 +257,7 @@ class Provider:
 
 def name_in(claims: Claims) -> str:
     """Return how a person is called in lists and in the audit log: it is for reading, and may change."""
-    has_email = str(claims.get("email_verified", True)).lower() != "false"
+    has_email = str(claims.get("email_verified", True)).lower() == "true"
     for name in (claims.get("email") if has_email else None, claims.get("preferred_username")):
         if isinstance(name, str) and (shown := printable(name, NAME_CHARS_MAX)):
             return shown

@@ -31,6 +31,7 @@ def environment() -> Environment:
         "count": figures.count,
         "seconds": figures.seconds,
         "when": figures.instant,
+        "when_in": figures.instant_in,
         "when_exact": figures.instant_exact,
         "meter": meter_label,
     }

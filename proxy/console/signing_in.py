@@ -12,7 +12,7 @@ from aiohttp import web
 
 from proxy.admin.api.problems import Problem
 from proxy.console.channel import Channel
-from proxy.console.desk import FORM
+from proxy.console.desk import FORM, check_form_type
 from proxy.console.oidc import Provider, Refused
 from proxy.console.views import Answer, Moved, View
 from proxy.console.visitors import Visitor, Visitors
@@ -164,8 +164,7 @@ def _page_of_ours(wanted: str) -> str:
 
 
 async def _posted(request: web.Request, name: str) -> str:
-    if request.content_type != FORM:
-        raise Problem("unsupported-media-type", f"Send the form as {FORM}.")
+    check_form_type(request, FORM)
     try:
         async with asyncio.timeout(FORM_S):
             value = (await request.clone(client_max_size=BYTES_MAX).post()).get(name)
@@ -173,4 +172,6 @@ async def _posted(request: web.Request, name: str) -> str:
         raise Problem("too-slow", f"A form has to arrive within {FORM_S:g} s.") from None
     except web.HTTPRequestEntityTooLarge:
         raise Problem("too-large", f"A form here has at most {BYTES_MAX:,} bytes.") from None
+    except ValueError:
+        raise Problem("malformed", "This form cannot be read: send it again from its page.") from None
     return value if isinstance(value, str) else ""

@@ -47,6 +47,7 @@ class Told:
     interrupted: int = 0
     broken: int = 0
     unrated: int = 0
+    nanousd: int = 0  # of all turns, without those that have no price
     pages: int = 1
     page: int = 1
     contexts: Sequence[Turn] = field(default_factory=list)
@@ -68,6 +69,7 @@ def tell(entries: Sequence[Row], things: Sequence[Row] | None, page: int) -> Tol
         interrupted=sum(one.is_interrupted for one in every),
         broken=sum(one.broke is not None for one in every),
         unrated=sum(one.nanousd is None for one in every),
+        nanousd=sum(one.nanousd or 0 for one in every),
         pages=pages,
         page=page,
         contexts=[one for one in shown if one.context is not None],

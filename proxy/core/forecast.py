@@ -77,8 +77,11 @@ class Forecast:
     exhausted_on: date | None
 
 
-def forecast(spending: Spending, amount_nanousd: int | None = None) -> Forecast:
-    """Return the forecast for the window that is now, and when `amount_nanousd` will be spent in it."""
+def forecast(spending: Spending, amount_nanousd: int | None = None, *, with_error: bool = True) -> Forecast:
+    """Return the forecast for the window that is now, and when `amount_nanousd` will be spent in it.
+
+    Without its error fewer days are looked at: those from `history_start` on without one.
+    """
     method, cost_of = _method(spending)
     whole = Fraction(spending.spent_nanousd)
     exhausted_on = None
@@ -90,14 +93,16 @@ def forecast(spending: Spending, amount_nanousd: int | None = None) -> Forecast:
         whole += cost_of(day) * part
         if amount_nanousd is not None and exhausted_on is None and whole >= amount_nanousd:
             exhausted_on = day
-    error = _error(spending) if method is Method.WEEKDAYS else None
+    error = _error(spending) if with_error and method is Method.WEEKDAYS else None
     return Forecast(round(whole), method, error, exhausted_on)
 
 
-def history_start(window: Window, zone: tzinfo, now: datetime) -> date:
-    """Return the first day that a forecast looks at."""
+def history_start(window: Window, zone: tzinfo, now: datetime, *, with_error: bool = True) -> date:
+    """Return the first day that a forecast looks at. Without its error it is enough to have of those before
+    what they came to together, as if it had been spent on the last of them.
+    """
     span = _span(window, zone, now)
-    for _ in range(POINTS_MAX):
+    for _ in range(POINTS_MAX if with_error else 0):
         span = _before(window, zone, span)
     return _first(span, zone) - WEEKS_MAX * 7 * _ONE_DAY - _ONE_DAY
 

@@ -36,12 +36,17 @@ def _periods(connection: Connection) -> Iterator[str]:
 
 
 def _elsewhere(connection: Connection, period: str, zone: tzinfo) -> Iterator[Condition]:
-    """Yield a condition for what is of this period and occurred before it, and for what did after it."""
-    span = span_of(period, zone)
-    for beside in (_entry.occurred_at < span.start, _entry.occurred_at >= span.end):
-        condition = (_entry.period == period) & beside
-        if connection.execute(select(_entry.id).where(condition).limit(1)).first() is not None:
-            yield condition
+    """Yield a condition for what is of this period and occurred before it, and for what did after it.
+
+    The first and the last are asked for apart: so both databases look at one end of an index only.
+    """
+    span, at, of_period = span_of(period, zone), _entry.occurred_at, _entry.period == period
+    first = connection.execute(select(func.min(at)).where(of_period)).scalar_one()
+    if first is not None and first < span.start:
+        yield of_period & (at < span.start)
+    last = connection.execute(select(func.max(at)).where(of_period)).scalar_one()
+    if last is not None and last >= span.end:
+        yield of_period & (at >= span.end)
 
 
 def as_occurred(filters: Filters, zone: tzinfo) -> Filters | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from proxy.core.announced import Announced
 from proxy.core.anomaly import Anomaly, Sensitivity, find_anomaly, same_hours
@@ -18,12 +18,13 @@ from proxy.store.columns import to_micros
 from proxy.store.instants import format_instant
 from proxy.store.outbox import Announcement
 from proxy.store.rollups import Part
-from proxy.store.schema import outbox, rollup_day, rollup_group, rollup_quarter, tenant
+from proxy.store.schema import outbox, rollup_day, rollup_group, rollup_month, rollup_quarter, tenant
 from proxy.store.spend import METERED
 from proxy.store.sums import exact
 
 LISTED_MAX = 200
 _QUARTER = timedelta(minutes=15)
+_OVER_A_MONTH = timedelta(days=31, hours=12)
 
 Spent = Mapping[str | None, int]  # by tenant; None: all together
 
@@ -95,17 +96,32 @@ def _quarters(hour: Span) -> list[datetime]:
 
 
 def _first_spent_at(connection: Connection, spent: Spent) -> dict[str | None, datetime]:
-    """Return the day from which on each of these has spent anything: before, an hour without is no zero."""
-    group = rollup_group.c
+    """Return the day from which on each of these has spent anything: before, an hour without is no zero.
+
+    Looked for in the first month of each: all days of a large ledger would take a while.
+    """
     tenants = [who for who in spent if who is not None]
+    months: dict[datetime, list[str]] = {}
+    for who, month in _first_cells(connection, rollup_month, tenants):
+        months.setdefault(month, []).append(who)
+    first: dict[str | None, datetime] = {}
+    for month, own in months.items():
+        at = rollup_day.c.starts_at
+        first |= dict(_first_cells(connection, rollup_day, own, at >= month, at < month + _OVER_A_MONTH))
+    return first | {None: connection.execute(select(func.min(rollup_day.c.starts_at))).scalar_one()}
+
+
+def _first_cells(
+    connection: Connection, table: Table, tenants: Sequence[str], *within: ColumnElement[bool]
+) -> list[tuple[str, datetime]]:
+    group = rollup_group.c
     query = (
-        select(group.tenant_id, func.min(rollup_day.c.starts_at).label("first_at"))
-        .join(rollup_day, rollup_day.c.group_id == group.id)
-        .where(group.tenant_id.in_(tenants), group.part == Part.ENTRY, group.kind.in_(METERED))
+        select(group.tenant_id, func.min(table.c.starts_at).label("first_at"))
+        .join(table, table.c.group_id == group.id)
+        .where(group.tenant_id.in_(tenants), group.part == Part.ENTRY, group.kind.in_(METERED), *within)
         .group_by(group.tenant_id)
     )
-    first: dict[str | None, datetime] = {row.tenant_id: row.first_at for row in connection.execute(query)}
-    return first | {None: connection.execute(select(func.min(rollup_day.c.starts_at))).scalar_one()}
+    return [(row.tenant_id, row.first_at) for row in connection.execute(query)]
 
 
 def _names(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,8 @@ Neither database is asked about time zones: SQLite knows none, and PostgreSQL's 
 edition than ours. A zone changes its offset a few times a year; those changes become a CASE.
 """
 
-from datetime import datetime, timedelta, timezone, tzinfo
+import functools
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, case, func, literal, type_coerce
@@ -19,8 +20,16 @@ _SECOND = timedelta(seconds=1)
 
 def offset_changes(zone: tzinfo, start: datetime, end: datetime) -> list[tuple[datetime, timedelta]]:
     """Return the instants in (start, end] at which `zone` takes another offset, each with that one."""
+    years = range(start.astimezone(UTC).year, end.astimezone(UTC).year + 1)
+    return [change for year in years for change in _changes_in(zone, year) if start < change[0] <= end]
+
+
+@functools.lru_cache(maxsize=1_000)
+def _changes_in(zone: tzinfo, year: int) -> list[tuple[datetime, timedelta]]:
+    """Return those of one year of UTC: to look for them day by day takes a while."""
+    at, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
+    at -= _SECOND if year > 1 else timedelta()  # one may be with the year's first moment
     changes = []
-    at = start
     while at < end:
         following = min(at + timedelta(days=1), end)
         if _offset(zone, at) != _offset(zone, following):

@@ -20,7 +20,8 @@ from proxy.store import StoreError
 from proxy.store.database import reading
 from proxy.store.groups import METER, is_tag
 from proxy.store.instants import format_instant
-from proxy.store.reports import Basis, CostQuery, ReportRow, answer
+from proxy.store.reports import Basis, CostQuery, ReportRow, answer, cells_of
+from proxy.store.rollup_sums import Cells
 from proxy.store.totals import FIGURES
 
 GROUPS = ("tenant", "project", "key", "end_user", "model", "kind", "status", "meter", "modality")
@@ -181,8 +182,8 @@ class _Time:
     def __init__(self, connection: Connection, query: CostQuery, span: Span) -> None:
         filters = replace(query.filters, start=span.start, end=span.end)
         self._query = replace(query, filters=filters)
-        by_group = answer(connection, self._query, in_passing=False)
-        self.figures: Figures = {self._group(row, query.group_by): row for row in by_group.rows}
+        by_group = answer(connection, self._query, in_passing=False, with_quantities=False)
+        self.figures: Figures = {self._group(row): row for row in by_group.rows}
         self.total = by_group.total
         self.nothing: ReportRow = dict.fromkeys(FIGURES, 0)
         self.skus = self._sides(connection)
@@ -190,6 +191,32 @@ class _Time:
     def _sides(self, connection: Connection) -> dict[Key, Side]:
         names = (*self._query.group_by, *(name for name in _SKU if name not in self._query.group_by))
         by_meter = replace(self._query, group_by=names)
+        cells = cells_of(connection, by_meter)
+        return self._of_entries(connection, by_meter) if cells is None else self._of_cells(connection, cells)
+
+    def _of_cells(self, connection: Connection, cells: Cells) -> dict[Key, Side]:
+        """Return the sides by the rollups, which know at once what has a price and what has none."""
+        rows = cells.by_meter(connection)
+        shown: list[dict[str, Any]] = [{} for _ in rows]
+        start = 0
+        for group in cells.groups(connection):
+            end = start + len(group.columns)
+            for own, value in zip(
+                shown, group.show(connection, [key[start:end] for key, _ in rows]), strict=True
+            ):
+                own |= value
+            start = end
+        found: dict[Key, Side] = {}
+        for row, (_, one) in zip(shown, rows, strict=True):
+            key, billed = self._key(row), self._query.is_billed
+            side = Side(
+                one.quantity if one.is_rated else 0, one.billed_nanousd if billed else one.cost_nanousd
+            )
+            known = found.get(key, NOTHING)
+            found[key] = Side(known.quantity + side.quantity, known.nanousd + side.nanousd)
+        return found
+
+    def _of_entries(self, connection: Connection, by_meter: CostQuery) -> dict[Key, Side]:
         found = {self._key(row): _side(row) for row in answer(connection, by_meter, in_passing=False).rows}
         unrated = replace(by_meter, filters=replace(by_meter.filters, unrated=True))
         for row in answer(connection, unrated, in_passing=False).rows:  # used, at no price
@@ -197,12 +224,13 @@ class _Time:
             found[key] = replace(found[key], quantity=found[key].quantity - side.quantity)
         return found
 
-    def _group(self, row: ReportRow, names: Sequence[str]) -> Group:
-        own = {name: value for name, value in row.items() if name not in FIGURES}
-        return tuple((name, own[name]) for name in own if name in names or name not in _SKU)
+    def _group(self, row: Mapping[str, Any]) -> Group:
+        names = [name for name in row if name not in FIGURES]
+        asked = self._query.group_by
+        return tuple((name, row[name]) for name in names if name in asked or name not in _SKU)
 
-    def _key(self, row: ReportRow) -> Key:
-        return self._group(row, self._query.group_by), tuple((name, row[name]) for name in _SKU)
+    def _key(self, row: Mapping[str, Any]) -> Key:
+        return self._group(row), tuple((name, row[name]) for name in _SKU)
 
 
 def _side(row: ReportRow) -> Side:

@@ -83,11 +83,12 @@ class Forecasted:
 
 
 def forecasts(
-    connection: Connection, now: datetime, zone: ZoneInfo, within: Within = None
+    connection: Connection, now: datetime, zone: ZoneInfo, within: Within = None, *, with_errors: bool = True
 ) -> list[Forecasted]:
     """Return the forecasts of all budgets of a week, month or quarter, then of tenants without such a budget.
 
     Those are forecast for the month in `zone`. Only of tenants `within`, None for all and the installation.
+    To say how far off they were before, days of half a year and more are read.
 
     Raises:
         StoreError: there are too many.
@@ -101,12 +102,17 @@ def forecasts(
     ]
     if len(budgets) + len(others) > FORECASTS_MAX:
         raise StoreError(f"These would be more than {FORECASTS_MAX:,} forecasts: say of which tenants.")
-    return [*of_budgets(connection, now, budgets), *_of_tenants(connection, now, zone, others)]
+    wanted = [*map(_of_budget, budgets), *((zone, Window.MONTH, (Scope.TENANT, one.id)) for one in others)]
+    days = _Days(connection, now, wanted, with_errors=with_errors)
+    return [*_of_budgets(now, budgets, days), *_of_tenants(now, zone, others, days)]
 
 
 def of_budgets(connection: Connection, now: datetime, budgets: Sequence[Listed]) -> list[Forecasted]:
     """Return the forecasts of these budgets, whose windows have days."""
-    days = _Days(connection, now, [(one.rule.zone, one.rule.window, _whose(one)) for one in budgets])
+    return _of_budgets(now, budgets, _Days(connection, now, [*map(_of_budget, budgets)], with_errors=True))
+
+
+def _of_budgets(now: datetime, budgets: Sequence[Listed], days: "_Days") -> list[Forecasted]:
     found = []
     for one in budgets:
         rule, spent = one.rule, one.spent_nanousd or 0
@@ -123,16 +129,13 @@ def of_budgets(connection: Connection, now: datetime, budgets: Sequence[Listed])
                 span=spending.span,
                 spent_nanousd=spent,
                 amount_nanousd=one.amount_nanousd,
-                forecast=forecast(spending, one.amount_nanousd),
+                forecast=forecast(spending, one.amount_nanousd, with_error=days.with_errors),
             )
         )
     return found
 
 
-def _of_tenants(
-    connection: Connection, now: datetime, zone: ZoneInfo, tenants: Sequence[Tenant]
-) -> list[Forecasted]:
-    days = _Days(connection, now, [(zone, Window.MONTH, (Scope.TENANT, one.id)) for one in tenants])
+def _of_tenants(now: datetime, zone: ZoneInfo, tenants: Sequence[Tenant], days: "_Days") -> list[Forecasted]:
     found = []
     for one in tenants:
         own = days.of(zone, (Scope.TENANT, one.id)) or {}
@@ -151,10 +154,14 @@ def _of_tenants(
                 span=spending.span,
                 spent_nanousd=spent,
                 amount_nanousd=None,
-                forecast=forecast(spending),
+                forecast=forecast(spending, with_error=days.with_errors),
             )
         )
     return found
+
+
+def _of_budget(one: Listed) -> "Wanted":
+    return one.rule.zone, one.rule.window, _whose(one)
 
 
 def _whose(one: Listed) -> Whose:
@@ -163,49 +170,77 @@ def _whose(one: Listed) -> Whose:
     return rule.scope, ids.get(rule.scope)
 
 
+Wanted = tuple[ZoneInfo, Window, Whose]
+
+
 class _Days:
-    """What each of these spends day by day: one question for each zone and scope."""
+    """What each of these spends day by day: one question for each zone and scope.
+
+    What all spend together is summed up from tenants, where these are asked for too. Without errors the days
+    that only those are about are one day, the last of them.
+    """
 
     def __init__(
-        self, connection: Connection, now: datetime, wanted: Sequence[tuple[ZoneInfo, Window, Whose]]
+        self, connection: Connection, now: datetime, wanted: Sequence[Wanted], *, with_errors: bool
     ) -> None:
+        self.with_errors = with_errors
+        self._connection = connection
         self._found: dict[tuple[str, Whose], dict[date, int]] = {}
-        starts: dict[tuple[str, Scope], date] = {}
-        ids: dict[tuple[str, Scope], set[str | None]] = {}
-        zones: dict[str, ZoneInfo] = {}
-        for zone, window, (scope, id) in wanted:
-            if scope in _BY_DAY:
-                zones[zone.key] = zone
-                key, start = (zone.key, scope), history_start(window, zone, now)
-                starts[key] = min(start, starts.get(key, start))
-                ids.setdefault(key, set()).add(id)
-        for (name, scope), start in starts.items():
-            self._read(connection, now, zones[name], scope, sorted(filter(None, ids[name, scope])), start)
+        by_zone: dict[ZoneInfo, list[Wanted]] = {}
+        for one in wanted:
+            if one[2][0] in _BY_DAY:
+                by_zone.setdefault(one[0], []).append(one)
+        for zone, own in by_zone.items():
+            scopes = {scope for _, _, (scope, _) in own}
+            is_summed_up = scopes >= {Scope.ORGANISATION, Scope.TENANT}
+            for scope in sorted(scopes - ({Scope.ORGANISATION} if is_summed_up else set())):
+                with_all = is_summed_up and scope is Scope.TENANT
+                of_scope = [one for one in own if one[2][0] is scope or with_all]
+                ids = None if with_all else {id for _, _, (_, id) in of_scope if id is not None}
+                self._read_history(zone, now, scope, ids, {window for _, window, _ in of_scope})
 
     def of(self, zone: ZoneInfo, whose: Whose) -> Days | None:
         """Return the days of one of them; None where nobody counts them."""
         return self._found.get((zone.key, whose), {}) if whose[0] in _BY_DAY else None
 
+    def _read_history(
+        self, zone: ZoneInfo, now: datetime, scope: Scope, ids: set[str] | None, windows: set[Window]
+    ) -> None:
+        first = min(history_start(window, zone, now) for window in windows)
+        start = min(history_start(window, zone, now, with_error=self.with_errors) for window in windows)
+        self._read(zone, scope, ids, (start, now.astimezone(zone).date() + _ONE_DAY))
+        if first < start:
+            self._read(zone, scope, ids, (first, start), as_one_day=True)
+
     def _read(
-        self, connection: Connection, now: datetime, zone: ZoneInfo, scope: Scope, ids: list[str], start: date
+        self,
+        zone: ZoneInfo,
+        scope: Scope,
+        ids: set[str] | None,
+        days: tuple[date, date],
+        *,
+        as_one_day: bool = False,
     ) -> None:
         by = _BY_DAY[scope]
         wanted: list[ColumnElement[bool]] = [rollup_group.c.kind.in_(METERED)]
-        names = ["day"]
-        if by is not None:
-            names = [by[0], "day"]
-            wanted.append(by[1].in_(ids))
+        if by is not None and ids is not None:
+            wanted.append(by[1].in_(sorted(ids)))
         cells = Cells(
             wanted=wanted,
-            start=midnight(zone, start),
-            end=midnight(zone, now.astimezone(zone).date() + _ONE_DAY),
+            start=midnight(zone, days[0]),
+            end=midnight(zone, days[1]),
             part=Part.ENTRY,
             bare=False,
-            names=names,
+            names=[*([by[0]] if by is not None else []), *([] if as_one_day else ["day"])],
             zone=zone,
-            with_quantities=False,
         )
-        for (*id, day), totals in cells.sums(connection).items():
-            own = self._found.setdefault((zone.key, (scope, id[0] if id else None)), {})
-            cost = totals.cost_nanousd if scope is Scope.ORGANISATION else totals.billed_nanousd
-            own[(EPOCH + int(day) * _ONE_DAY).date()] = cost
+        for key, (cost, billed) in cells.spent(self._connection).items():
+            day = days[1] - _ONE_DAY if as_one_day else (EPOCH + int(key[-1]) * _ONE_DAY).date()
+            if by is not None:
+                self._add(zone, (scope, key[0]), day, billed)
+            if by is None or ids is None:
+                self._add(zone, (Scope.ORGANISATION, None), day, cost)
+
+    def _add(self, zone: ZoneInfo, whose: Whose, day: date, amount: int) -> None:
+        own = self._found.setdefault((zone.key, whose), {})
+        own[day] = own.get(day, 0) + amount

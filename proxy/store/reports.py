@@ -137,43 +137,58 @@ class Report:
         }
 
 
-def run(engine: Engine, query: CostQuery, rows_max: int | None = None) -> Report:
+def run(engine: Engine, query: CostQuery, rows_max: int | None = None, **how: bool) -> Report:
     """Answer `query` from one state of the database, as `answer` does."""
     with reading(engine) as connection:
-        return answer(connection, query, rows_max)
+        return answer(connection, query, rows_max, **how)
 
 
 def answer(
-    connection: Connection, query: CostQuery, rows_max: int | None = None, *, in_passing: bool = True
+    connection: Connection,
+    query: CostQuery,
+    rows_max: int | None = None,
+    *,
+    in_passing: bool = True,
+    with_quantities: bool = True,
 ) -> Report:
     """Answer `query` with at most so many rows, `ROWS_MAX` if that is not said.
 
-    Sessions that were not asked for are counted `in_passing`, where few entries are concerned.
+    Sessions that were not asked for are counted `in_passing`, where few entries are concerned. Without
+    quantities those of meters may be left out, and 0: where rollups answer, most cells are theirs.
 
     Raises:
         StoreError: a group or a filter does not exist or contradicts another, there would be too many rows,
             or too many days for a question that rollups cannot answer. The text says what to do.
     """
     check_groups(query.group_by)
-    asked = _Asked(connection, query, ROWS_MAX if rows_max is None else rows_max, in_passing)
+    how = _How(ROWS_MAX if rows_max is None else rows_max, in_passing, with_quantities)
+    asked = _Asked(connection, query, how)
     totals = asked.totals()
     whole = replace(query, group_by=())
     if query.part is whole.part:
         total = asked.sum_of(totals)
     else:
-        total = _Asked(connection, whole, 1, in_passing).totals().get((), Totals(sessions=0))
+        total = _Asked(connection, whole, replace(how, rows_max=1)).totals().get((), Totals(sessions=0))
     rows = _rows(connection, totals, asked.groups, query) if asked.groups else []
     return Report(query, rows, _shown(total, query).as_row())
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How much of an answer is wanted: as `answer` has it."""
+
+    rows_max: int
+    in_passing: bool
+    with_quantities: bool
 
 
 class _Asked:
     """A query on its way to an answer."""
 
-    def __init__(self, connection: Connection, query: CostQuery, rows_max: int, in_passing: bool) -> None:
+    def __init__(self, connection: Connection, query: CostQuery, how: _How) -> None:
         self._connection = connection
         self._query = query
-        self._rows_max = rows_max
-        self._in_passing = in_passing
+        self._how = how
         self._span = _span(connection, query.filters)
         self._lines = self._lines_of(query.filters)
         self._why_lines = _why_lines(query, self._span)
@@ -189,11 +204,11 @@ class _Asked:
         elif self._query.by_period:
             totals = self._by_period()
         else:
-            totals = _cells(self._connection, self._query).sums(self._connection)
+            totals = self._cells(self._query).sums(self._connection)
         self._check_rows(totals)
         if not self._why_lines:
             self._counts_sessions = self._may_count() and (
-                self._query.count_sessions or (self._in_passing and self._concerns_few(totals))
+                self._query.count_sessions or (self._how.in_passing and self._concerns_few(totals))
             )
             if self._counts_sessions:
                 for key, sessions in self._lines.sessions(self._connection, self.groups).items():
@@ -208,7 +223,7 @@ class _Asked:
         within = as_occurred(query.filters, zone)
         totals: TotalsBy = {}
         if within is not None:
-            totals = _cells(connection, replace(query, filters=within)).sums(connection)
+            totals = self._cells(replace(query, filters=within)).sums(connection)
         elsewhere = moved(connection, zone)
         if elsewhere is None:
             return totals
@@ -219,6 +234,9 @@ class _Asked:
         for key, one in self._sums(self.groups, query.filters, elsewhere).items():
             totals.setdefault(key, Totals()).add(one)
         return {key: one for key, one in totals.items() if one.entries}
+
+    def _cells(self, query: CostQuery) -> Cells:
+        return replace(_cells(self._connection, query), with_quantities=self._how.with_quantities)
 
     def _lines_of(self, filters: Filters, *more: Condition) -> Lines:
         wanted = [*conditions(self._connection, filters), *more]
@@ -231,15 +249,15 @@ class _Asked:
     def _sums(self, groups: Sequence[Group], filters: Filters, *more: Condition) -> TotalsBy:
         wanted = [*conditions(self._connection, whole(filters)), *more]
         refuse_archived(self._connection, wanted, f"this report ({', '.join(self._why_lines or [PERIOD])})")
-        totals = self._lines_of(filters, *more).sums(self._connection, groups, self._rows_max)
+        totals = self._lines_of(filters, *more).sums(self._connection, groups, self._how.rows_max)
         self._check_rows(totals)
         return totals
 
     def _check_rows(self, totals: TotalsBy) -> None:
-        if len(totals) > self._rows_max:
-            more = "" if self._rows_max >= ROWS_MAX else ELSEWHERE
+        if len(totals) > self._how.rows_max:
+            more = "" if self._how.rows_max >= ROWS_MAX else ELSEWHERE
             raise StoreError(
-                f"This report has more than {self._rows_max:,} rows: narrow it, or group by less{more}."
+                f"This report has more than {self._how.rows_max:,} rows: narrow it, or group by less{more}."
             )
 
     def sum_of(self, totals: TotalsBy) -> Totals:
@@ -269,8 +287,16 @@ class _Asked:
             return True
         read = Filters(start=filters.start, end=filters.end, tenant=filters.tenant)
         if self._query.filters != read or self._query.part is not Part.ENTRY:
-            totals = _cells(self._connection, CostQuery(filters=read)).sums(self._connection)
+            read_of = replace(_cells(self._connection, CostQuery(filters=read)), with_quantities=False)
+            totals = read_of.sums(self._connection)
         return sum(one.entries for one in totals.values()) <= SESSIONS_ENTRIES_MAX
+
+
+def cells_of(connection: Connection, query: CostQuery) -> Cells | None:
+    """Return the cells that answer `query`, which is not by times; None where entries have to be read."""
+    if query.by_period or _why_lines(query, (EPOCH, EPOCH)):
+        return None
+    return _cells(connection, query)
 
 
 def _cells(connection: Connection, query: CostQuery) -> Cells:

@@ -173,7 +173,9 @@ class _History:
         names = {Window.HOUR: ["hour"], Window.LIFETIME: []}.get(budget.window, ["day"])
         start = None if budget.window is Window.LIFETIME else self._start
         wanted = [rollup_group.c.kind.in_(METERED), *whose]
-        cells = Cells(wanted, start, None, Part.ENTRY, bare=False, names=names, zone=budget.zone)
+        cells = Cells(
+            wanted, start, None, Part.ENTRY, bare=False, names=names, zone=budget.zone, with_quantities=False
+        )
         found: Spent = {}
         unrated = 0
         for key, totals in cells.sums(self._connection).items():

@@ -103,6 +103,7 @@ def _per(amount: int, units: int) -> str | None:
 
 
 FIGURES = tuple(Totals().as_row())
+OF_QUANTITIES = ("cached_share", "cost_per_spoken_minute_usd", *(meter.value for meter in Meter))
 
 
 Key = tuple[Any, ...]  # the values of all columns that are grouped by

@@ -1,4 +1,4 @@
-"""`make bench`: what a message costs, beside nginx and a plain relay; what budgets add; reports.
+"""`make bench`: what a message costs, beside nginx and a plain relay; what budgets add; reports; pages.
 
 All relays run at the same time and are measured in turns, round after round, so that whatever else
 the machine does hits all alike. The load is on one core, the relays on another.
@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from pathlib import Path
 import trustme
 from rich.console import Console
 
-from tests.bench import ledger, report, traffic
+from tests.bench import ledger, pages, report, traffic
 from tests.bench.load import Step
 from tests.bench.relays import (
     NGINX,
@@ -167,14 +167,21 @@ def main() -> int:
     parser.add_argument("--budgets", action="store_true", help="only Talkmeter with and without budgets")
     parser.add_argument("--reports", action="store_true", help="only reports over a large ledger")
     parser.add_argument("--lines", type=int, default=ledger.LINES, help="of that ledger")
+    parser.add_argument("--pages", action="store_true", help="only pages of the console over a large ledger")
+    parser.add_argument("--entries", type=int, default=pages.ENTRIES, help="of that one")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="where its databases stay, or are already"
+    )
+    parser.add_argument("--named", default="", metavar="TEXT", help="only pages with that in their name")
     parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
     asked = parser.parse_args()
     console = Console()
     _raise_file_limit()
     plan = Plan(rounds=asked.rounds, deltas=asked.deltas)
     goals: list[Goal | Limit] = []
-    if asked.reports:
-        goals += _reports(asked.lines, console)
+    if asked.reports or asked.pages:
+        goals += _reports(asked.lines, console) if asked.reports else []
+        goals += _pages(asked, console) if asked.pages else []
         return 0 if all(goal.is_met for goal in goals) else 1
     if not asked.budgets:
         if NGINX is None:
@@ -189,6 +196,7 @@ def main() -> int:
         goals += _run("budgets", pairs, PAIR, report.budget_goals, tls=asked.tls, console=console)
     if not asked.only and not asked.budgets:
         goals += _reports(asked.lines, console)
+        goals += _pages(asked, console)
     return 0 if all(goal.is_met for goal in goals) else 1
 
 
@@ -219,13 +227,25 @@ def _reports(lines: int, console: Console) -> list[Limit]:
     """Ask a large ledger; print what came of it, write it down, return the goals."""
     about = facts(Plan(), tls=False)
     measured, goals = ledger.measure(lines, console)
+    _tell("reports", {**about, "lines": lines, **measured}, goals, console)
+    return goals
+
+
+def _pages(asked: argparse.Namespace, console: Console) -> list[Limit]:
+    """Ask for all pages of the console over a large ledger; the same."""
+    about = facts(Plan(), tls=False)
+    measured, goals = pages.measure(asked.entries, console, asked.keep, named=asked.named)
+    _tell("pages", {**about, **measured}, goals, console)
+    return goals
+
+
+def _tell(name: str, measured: Mapping[str, object], goals: Sequence[Limit], console: Console) -> None:
     for goal in goals:
         console.print(str(goal), style="green" if goal.is_met else "bold red", highlight=False)
-    path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-reports.json"
+    path = ROOT / "bench-results" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**about, "lines": lines, **measured}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     console.print(f"written to {path.relative_to(ROOT)}", highlight=False)
-    return goals
 
 
 def _raise_file_limit() -> None:

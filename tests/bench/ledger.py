@@ -93,19 +93,19 @@ def _empty(url: str | URL, stack: contextlib.ExitStack) -> Engine:
     return engine
 
 
-def fill(engines: Mapping[str, Engine], lines: int) -> dict[str, float]:
-    """Generate the ledger in all of them at once; return how many entries a second were posted, and made."""
+def fill(engines: Mapping[str, Engine], lines: int, start: datetime = START) -> dict[str, float]:
+    """Generate a year in all of them at once; return how many entries a second were posted, and made."""
     urls = [engine.url for engine in engines.values()]
     spawned = multiprocessing.get_context("spawn")  # a forked process would share our connections
     with ProcessPoolExecutor(len(urls), spawned) as processes:
-        rates = processes.map(_fill, urls, [lines] * len(urls))
+        rates = processes.map(_fill, urls, [lines] * len(urls), [start] * len(urls))
         return dict(zip(engines, rates, strict=True))
 
 
-def _fill(url: URL, lines: int) -> float:
+def _fill(url: URL, lines: int, start: datetime) -> float:
     engine = open_database(url, checkpoints=True)
     began = time.monotonic()
-    generate(engine, lines, start=START, days=DAYS, payers=PAYERS)
+    generate(engine, lines, start=start, days=DAYS, payers=PAYERS)
     taken_s = time.monotonic() - began
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":

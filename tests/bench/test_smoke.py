@@ -1,13 +1,15 @@
 """The benchmark still runs: with two sessions, for a moment. What it measures here means nothing."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.bench import ledger, report
+from tests.bench import ledger, pages, report
 from tests.bench.__main__ import PAIR, Plan, compare, facts
+from tests.bench.pages import Seen
 from tests.bench.relays import talkmeter, websockets
 from tests.bench.report import DIRECT, Figures, Goal
 
@@ -70,6 +72,31 @@ def test_a_ledger_is_asked_exported_and_closed() -> None:
     assert all(goal.is_met for goal in goals if "differ" in goal.what)
     shown = console.export_text()
     assert "day, tenant" in shown and "FOCUS 1.4" in shown
+
+
+@pytest.mark.slow
+def test_every_page_is_asked_and_the_databases_are_kept(tmp_path: Path) -> None:
+    """Of a ledger that is hardly there, and of what stands beside it; then of the same one page again."""
+    console = Console(width=120, record=True)
+    measured, goals = pages.measure(200, console, tmp_path, runs=1, many=2, settle_s=0)
+    assert measured["entries"]["SQLite"] > 200
+    seen = {one["name"] for one in measured["pages"] if one["database"] == "SQLite"}
+    assert {"/", "/sessions/{session_id}", "/ledger, deep", "/close/{period}"} <= seen and len(seen) > 80
+    assert {goal.value_max for goal in goals} == {pages.PAGE_S_MAX}
+    assert "Pages: milliseconds" in console.export_text()
+    again, _ = pages.measure(999, console, tmp_path, runs=2, settle_s=0, named="/reports/forecast, for")
+    assert [len(one["seconds"]) for one in again["pages"]] == [2] * len(again["entries"])
+    assert again["entries"] == measured["entries"], "nothing was filled again"
+
+
+def test_of_pages_the_slowest_has_to_be_quick() -> None:
+    seen = [Seen("SQLite", name, name, 1, [s, s], [s, s]) for name, s in (("/", 0.4), ("/audit", 0.1))]
+    assert [(goal.what, goal.is_met) for goal in pages.goals(seen)] == [("SQLite: /", True)]
+    late = [replace(one, seconds=[0.6, 0.6]) for one in seen]
+    assert [(goal.what, goal.is_met) for goal in pages.goals(late)] == [
+        ("SQLite: /", False),
+        ("SQLite: /audit", False),
+    ]
 
 
 def test_what_budgets_cost_is_the_median_of_pairs() -> None:

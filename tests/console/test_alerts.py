@@ -58,7 +58,7 @@ def test_every_kind_is_named() -> None:
         (
             "session.ended",
             ENDED,
-            "gpt-realtime: 3 responses, $0.0072. It ended with client_closed (1000).",
+            "gpt-realtime: 3 responses, $0.0072. It ended: the app closed it (code 1000).",
             ["/sessions/ses_1", "/keys/key_1", "/tenants/ten_1"],
         ),
         (

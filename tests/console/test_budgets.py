@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import insert
@@ -108,6 +109,12 @@ async def test_one_budget_in_words(api: Asking) -> None:
     assert "$24.01 of $50.00" in shown.text and "$25.99 left" in shown.text
     assert "No new conversations and answers; what is being spoken finishes" in shown.text
     assert "50 %, 90 %" in shown.text and "Europe/Berlin" in shown.text
+    starts, ends = (
+        datetime.fromisoformat(made[f"window_{name}_at"]).astimezone(ZoneInfo("Europe/Berlin"))
+        for name in ("starts", "ends")
+    )
+    assert f"{starts:%Y-%m-01 00:00} to {ends:%Y-%m-01 00:00} , Europe/Berlin" in shown.text
+    assert "Window from, Europe/Berlin" in shown.text and f"{starts:%Y-%m-01 00:00} $24.01" in shown.text
     told = await api.done(
         "GET", "/budgets/history",
         params={"tenant": "acme", "window": "month", "zone": "Europe/Berlin", "amount_usd": "20"},
@@ -261,16 +268,38 @@ async def test_changed_as_it_was_read(api: Asking) -> None:
     changed = await api.done("GET", one)
     assert (changed["amount_usd"], changed["thresholds"]) == ("60.000000000", [])
     assert (await acts(api, "budget.set"))[0] == ("user:admin@example.com", "more calls")
-    stale = await admin.submit(form, 412, amount="70")
-    assert "It was changed since you read it" in stale.text and 'value="70"' in stale.html
-    assert f"{one}/edit" in stale.links
-    form = (await admin.get(f"{one}/edit")).form(one)
-    wrong = await admin.submit(form, 422, amount="1e5")
+    wrong = await admin.submit((await admin.get(f"{one}/edit")).form(one), 422, amount="1e5")
     assert 'value="1e5"' in wrong.html
-    moved = await admin.submit(form, amount="60", zone="Asia/Tokyo")
+    moved = await admin.submit(wrong.form(one), amount="60", zone="Asia/Tokyo")
     assert moved.place != one and (await api.done("GET", moved.place))["zone"] == "Asia/Tokyo"
     await admin.submit((await admin.get(f"{moved.place}/edit")).form(moved.place), unlimited="yes")
     assert (await api.done("GET", moved.place))["amount_usd"] is None
+
+
+async def test_what_somebody_else_changed_meanwhile_is_beside_what_was_typed(embedded: Asking) -> None:
+    """The form comes back as it was typed; sending it again replaces what they set, not what came later."""
+    made = await make(embedded)
+    ann, bob = visitor(embedded, name="ann@example.com"), visitor(embedded, name="bob@example.com")
+    one = f"/budgets/{made['id']}"
+    form = (await ann.get(f"{one}/edit")).form(one)
+    await bob.submit((await bob.get(f"{one}/edit")).form(one), amount="60", on_exhausted="notify")
+    back = await ann.submit(form, 412, amount="70", thresholds="50,80,100", reason="a fair")
+    assert "Somebody else has changed it meanwhile" in back.text and "is saved yet" in back.text
+    assert (
+        "Amount, in dollars 60 70" in back.text
+        and "Nothing is stopped" in back.text
+        and "in percent 50" not in back.text
+    )
+    assert f"/audit?object={made['id']}" in back.links
+    again = back.form(one)
+    assert again.fields.items() >= {"amount": "70", "reason": "a fair", "on_exhausted": "cut"}.items()
+    await bob.submit((await bob.get(f"{one}/edit")).form(one), amount="80")
+    back = await ann.submit(again, 412)
+    assert "Amount, in dollars 80 70" in back.text
+    await ann.submit(back.form(one))
+    now = await embedded.done("GET", one)
+    assert (now["amount_usd"], now["on_exhausted"]) == ("70.000000000", "cut")
+    assert (await ann.submit(form, amount="70.00", thresholds="50, 80, 100")).place == one  # it is so already
 
 
 async def test_raised_for_some_time(api: Asking) -> None:

@@ -2,12 +2,16 @@
 
 from urllib.parse import urlencode
 
+import pytest
+
 from proxy.console.figures import usd_exact
+from proxy.console.pages import comparisons
 from proxy.console.reports.question import COMPARISON
 from proxy.console.reports.waterfall import PARTS
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.console.reporting import HOSTILE, fill, look, pairs_of, question_in
+from tests.console.tables import tables
 from tests.console.visiting import visitor
 
 PATH = "/reports/compare"
@@ -79,3 +83,21 @@ async def test_who_sees_what(embedded: Asking) -> None:
     shown = await viewer.get(f"{PATH}?{urlencode(ASKED | {'group_by': 'tenant'})}")
     assert "acme" in shown.text and "globex" not in shown.html and "What tenants owe" not in shown.text
     await viewer.get(f"{PATH}?tenant=globex", 404)
+
+
+async def test_long_comparisons_have_pages(embedded: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(embedded)
+    monkeypatch.setattr(comparisons, "ROWS_SHOWN_MAX", 3)
+    asked = ASKED | {"group_by": "meter,model"}
+    count = len((await embedded.done("GET", "/reports/comparison", params=asked))["rows"])
+    assert count > 6
+    admin, place, seen = visitor(embedded), f"{PATH}?{urlencode(asked)}", []
+    while place:
+        shown = await admin.get(place)
+        assert f"of {count}, by their difference" in shown.text
+        table = tables(shown.html)["compared"]
+        seen += [(row[0].text, row[1].text) for row in table.body]
+        place = next((one for one in shown.links if f"page={len(seen) // 3 + 1}" in one), "")
+    assert len(seen) == len(set(seen)) == count
+    last = await admin.get(f"{PATH}?{urlencode(asked)}&page=99999")
+    assert f"to {count} of" in last.text and f"{PATH}?{urlencode(asked)}" in last.links

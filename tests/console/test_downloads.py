@@ -117,3 +117,14 @@ async def test_tenants_have_to_know_who_bills_them(tmp_path: Path, sqlite_url: s
         fill(api)
         shown = await visitor(api).get(f"{PATH}/focus?as=tenant", 422)
         assert "TALKMETER_STATEMENT_ISSUER" in shown.text
+
+
+async def test_what_cannot_be_downloaded_is_told_on_a_page(tmp_path: Path, sqlite_url: str) -> None:
+    """A link that has `download` shows nothing then but that it failed."""
+    async with asking(tmp_path, sqlite_url, statement_issuer=None) as api:
+        fill(api)
+        admin = visitor(api)
+        shown = await admin.get(f"{PATH}?month=2026-11")
+        assert " download" not in shown.html.partition("<main")[2]
+        owed = next(one for one in shown.links if "as=tenant" in one)
+        assert "TALKMETER_STATEMENT_ISSUER" in (await admin.get(owed, 422)).text

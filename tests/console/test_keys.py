@@ -93,7 +93,7 @@ async def test_rotated(api: Asking) -> None:
     await api.done("POST", "/budgets", budget)
     ann, place = visitor(api), f"/keys/{old['id']}"
     page = await ann.get(place)
-    assert "Limit sessions" in page.text and "Budget by the month" in page.text
+    assert "Conversations at the same time" in page.text and "Budget by the month" in page.text
     form = page.form(f"{place}/rotate")
     assert form.fields["overlap_s"] == "86400"
     wrong = await ann.submit(form, 422, overlap_s="soon", expires_at="2020-01-01", reason="why")
@@ -197,3 +197,17 @@ async def test_who_may(embedded: Asking) -> None:
         for path in ("/keys", place):
             await visitor(embedded, role, "acme").get(path, 403)
     assert (await embedded.done("GET", place))["revoked_at"] is None
+
+
+async def test_what_holds_a_key_is_said_in_words(embedded: Asking) -> None:
+    """A budget without an amount, or one that counts each conversation apart, is not an unknown sum."""
+    key = embedded.books.key("acme")
+    budget = {"scope": "key", "key": key.id}
+    await embedded.done("POST", "/budgets", budget | {"window": "month", "amount_usd": None})
+    await embedded.done("POST", "/budgets", budget | {"window": "session", "amount_usd": "2"})
+    await embedded.done("PUT", f"/limits/{key.id}/session_seconds", {"value": "1800"})
+    shown = await visitor(embedded).get(f"/keys/{key.id}")
+    assert "Budget by the month : $0.00 spent, no limit" in shown.text
+    assert "Budget by the session : $2.00 for each conversation" in shown.text
+    assert "Length of a conversation : 30 min 00 s" in shown.text and f"/limits/{key.id}" in shown.links
+    assert "not rated yet" not in shown.html

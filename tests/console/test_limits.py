@@ -82,19 +82,27 @@ async def test_a_limit_is_set_changed_and_removed(api: Asking) -> None:
         assert (await admin.submit(form, value="$0.50", reason="pilot")).place == f"/limits/{owner}"
     assert (await api.done("GET", place))["value"] == "0.500000000"
     stale = await admin.submit(form, 428, value="0.7")
-    assert 'value="0.7"' in stale.html
+    assert "Cost of a conversation $0.50 0.7" in stale.text and stale.form(place).fields["value"] == "0.7"
     form = (await admin.get(place)).form(place)
     assert form.fields["value"] == "0.5"
     await admin.submit(form, value="1")
     older = await admin.submit(form, 412, value="2")
-    assert "It was changed since you read it" in older.text and place in older.links
+    assert "Cost of a conversation $1.00 2" in older.text
+    await admin.submit(older.form(place))  # again, and so in spite of that
+    assert (await api.done("GET", place))["value"] == "2.000000000"
     page = await admin.get(place)
     assert (await admin.submit(page.form(f"{place}/remove"), reason="over")).place == f"/limits/{owner}"
     await admin.submit(page.form(f"{place}/remove"), 404)
     assert (await api.done("GET", "/limits"))["data"] == []
+    gone = await admin.submit(older.form(place), 412, value="3")
+    assert "Somebody else has removed it meanwhile" in gone.text and "sets it anew" in gone.text
+    await admin.submit(gone.form(place))
+    assert (await api.done("GET", place))["value"] == "3.000000000"
     me = "user:admin@example.com"
     assert await acts(api) == [
+        (me, "limit.set", None),
         (me, "limit.remove", "over"),
+        (me, "limit.set", None),
         (me, "limit.set", None),
         (me, "limit.set", "pilot"),
     ]
@@ -137,13 +145,16 @@ async def test_a_rule_about_a_model(api: Asking) -> None:
     change = page.form(place)
     assert change.fields["allowed"] == "no"
     await admin.submit(change, allowed="yes", reason="cheaper now")
-    await admin.submit(change, 412, allowed="no")
+    older = await admin.submit(change, 412, allowed="no")
+    assert "org/mini* allowed denied" in older.text
+    await admin.submit(older.form(place), reason="no, it is not")
     page = await admin.get(f"{place}?model=org%2Fmini*")
     await admin.submit(page.form(f"{place}/remove"), reason="over")
     assert (await api.done("GET", "/models"))["data"] == []
     me = "user:admin@example.com"
     assert await acts(api) == [
         (me, "model.remove", "over"),
+        (me, "model.deny", "no, it is not"),
         (me, "model.allow", "cheaper now"),
         (me, "model.deny", None),
     ]

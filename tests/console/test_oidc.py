@@ -414,6 +414,8 @@ async def test_too_many_tenants(site: Site) -> None:
         ({"email": "ada@example.com", "email_verified": True}, "ada@example.com"),
         ({"email": "boss@example.com", "email_verified": False, "preferred_username": "ada"}, "ada"),
         ({"email": "boss@example.com", "email_verified": "false"}, "sub-1"),
+        ({"email": "boss@example.com", "email_verified": None}, "sub-1"),
+        ({"email": "boss@example.com", "email_verified": 0}, "sub-1"),
         ({"email": 7, "preferred_username": " \n "}, "sub-1"),
         ({"preferred_username": "a\u202e\x00b"}, "a b"),
         ({"email": "x" * 9_000}, "x" * 100),

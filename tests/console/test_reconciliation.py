@@ -1,6 +1,8 @@
 """Reconciliation's pages: a run beside the API's figures, gaps that stand out, and rules about lines."""
 
+import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from proxy.admin import reconciling
 from proxy.admin.config import BillConfig
+from proxy.admin.provider_bill import BillError
 from proxy.console.pages import reconciliation
 from proxy.console.pages.reconciliation import CAUSES
 from proxy.core.reconcile import Cause
@@ -132,6 +136,31 @@ async def test_what_cannot_be_compared_is_told(api: Asking, provider: Provider) 
     assert "may not read it (403)" in (await who.submit(form, 503, **DAYS)).text
     await who.get(f"{PATH}/rec_0", 404)
     assert ADMIN_KEY not in (await who.get(PATH)).html
+
+
+async def test_one_comparison_at_a_time(
+    api: Asking, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each holds a thread of the API's for as long as the provider takes: six clicks held all."""
+    asked, may_go_on = threading.Event(), threading.Event()
+
+    def slow(*given: Any) -> Any:
+        asked.set()
+        assert may_go_on.wait(30)
+        raise BillError("The provider's bill could not be read within 180 s: try fewer days.")
+
+    monkeypatch.setattr(reconciling, "read_bill", slow)
+    who = visitor(api)
+    page = await who.get(PATH)
+    assert "after 3 min 00 s without all of it" in page.text
+    first = asyncio.create_task(who.submit(page.form(PATH), 503, **DAYS))
+    assert await asyncio.to_thread(asked.wait, 30)
+    for _ in range(8):
+        shown = await who.submit(page.form(PATH), 409, **DAYS)
+        assert "being compared with the bill already" in shown.text
+        assert shown.form(PATH).fields["from"] == DAYS["from"]
+    may_go_on.set()
+    assert "within 180 s: try fewer days" in (await first).text
 
 
 async def test_without_an_admin_key_it_says_so(embedded: Asking) -> None:

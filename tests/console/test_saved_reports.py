@@ -52,7 +52,11 @@ async def test_it_is_saved_opened_changed_and_forgotten(api: Asking) -> None:
     sent = changed(form, name="audio", days="45", q_modality="") | {"q-group_by": "model"}
     await finance.post(edit, sent)
     stale = await finance.post(edit, sent | {"name": "other"}, 412)
-    assert "changed since you read it" in stale.text and dict(pairs_of(stale, edit))["name"] == "other"
+    assert "Name audio other" in stale.text and "About" not in stale.text.partition("Is now")[2][:30]
+    again = pairs_of(stale, edit)
+    assert dict(again)["name"] == "other"
+    await finance.post(edit, dict(again) | {"name": "audio", "q-group_by": "model"})
+    assert (await finance.post(edit, sent)).place == edit, "it is so already"
     now = await api.done("GET", f"/saved-reports/{saved['id']}")
     assert (now["name"], now["span"], now["group_by"]) == ("audio", "last-45-days", ["model"])
 

@@ -53,7 +53,13 @@ async def test_it_is_set_tried_out_changed_and_removed(api: Asking) -> None:
     assert ("mail", "ann@example.com\nbob@example.com") in edit and ("slack", "") in edit
     await admin.post(one, changed(edit, mail="bob@example.com", every="month", on="31", webhooks=None))
     stale = await admin.post(one, changed(edit, mail="eve@example.com"), 412)
-    assert ("mail", "eve@example.com") in pairs_of(stale, one)
+    again = pairs_of(stale, one)
+    assert ("mail", "eve@example.com") in again
+    told = stale.text.partition("Is now")[2]
+    assert "How often every month every week" in told and "bob@example.com, slack:http://127.0.0.1/…" in told
+    assert "canary" not in stale.html
+    kept = {"every": "month", "on": "31", "mail": "bob@example.com", "webhooks": None}
+    assert (await admin.post(one, changed(again, **kept))).place == one
     now = await api.done("GET", f"/schedules/{made['id']}")
     assert (now["every"], now["on"], now["at"]) == ("month", "31", "17:00")
     assert [to["channel"] for to in now["to"]] == ["email", "slack"], "a Slack channel is kept by its id"
@@ -65,6 +71,7 @@ async def test_it_is_set_tried_out_changed_and_removed(api: Asking) -> None:
     assert acts == [
         ("user:ann@example.com", "schedule.set", "wanted"),
         ("user:ann@example.com", "schedule.run", "a try"),
+        ("user:ann@example.com", "schedule.set", None),
         ("user:ann@example.com", "schedule.set", None),
         ("user:ann@example.com", "schedule.remove", "over"),
     ]

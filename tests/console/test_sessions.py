@@ -155,10 +155,15 @@ async def test_a_session_without_an_account_has_its_entries(
 ) -> None:
     converse(embedded)
     monkeypatch.setattr("proxy.store.session_accounts.ENTRIES_MAX", 2)
+    monkeypatch.setattr("proxy.console.turns.TURNS_MAX", 3)
+    first = tables((await visitor(embedded).get("/sessions/s1")).html)["turns"]
+    assert len(first.body) == 3
+    cost = (await embedded.done("GET", "/sessions/s1"))["cost_nanousd"]
+    assert first.foot[0][1].amount == cost != first.body[-1][4].amount, "the total is of all pages"
+    monkeypatch.setattr("proxy.console.turns.TURNS_MAX", 200)
     shown = await visitor(embedded).get("/sessions/s1")
     assert "has more than 2 entries" in shown.text
     turns = tables(shown.html)["turns"]
-    cost = (await embedded.done("GET", "/sessions/s1"))["cost_nanousd"]
     assert (len(turns.body), turns.foot[0][1].amount) == (5, cost)
 
 

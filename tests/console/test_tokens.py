@@ -2,6 +2,9 @@
 
 import re
 
+import pytest
+
+from proxy.console.pages import tokens
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.console.test_tenants import HOSTILE
@@ -51,6 +54,23 @@ async def test_what_was_typed_is_kept(embedded: Asking) -> None:
     made = await ann.submit(form, 201, name=HOSTILE, role="auditor", tenants=tenant["id"])
     assert HOSTILE in made.text and "<script>alert" not in made.html
     assert HOSTILE in (await ann.get("/tokens")).text
+
+
+async def test_confined_to_tenants_that_have_no_box(
+    embedded: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many tenants not all have one; without a way to choose the others a token would see them all."""
+    monkeypatch.setattr(tokens, "BOXES_MAX", 1)
+    made = [await embedded.done("POST", "/tenants", {"name": name}) for name in ("acme", "globex", "initech")]
+    ann = visitor(embedded)
+    page = await ann.get("/tokens")
+    assert page.html.count('name="tenants"') == 1
+    chosen = {"name": "bob", "role": "finance", "more_tenants": " globex \ninitech\n"}
+    wrong = await ann.submit(page.form("/tokens"), 404, **chosen | {"more_tenants": "nobody"})
+    assert wrong.form("/tokens").fields["more_tenants"] == "nobody"
+    await ann.submit(wrong.form("/tokens"), 201, **chosen, tenants=made[0]["id"])
+    (one,) = (await embedded.done("GET", "/tokens"))["data"]
+    assert {each["name"] for each in one["tenants"]} == {"acme", "globex", "initech"}
 
 
 async def test_who_may(embedded: Asking) -> None:

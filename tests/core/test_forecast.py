@@ -1,5 +1,6 @@
 """Forecasts: weekdays, what is left of a day, run rates, when money ends, and how far off it was."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -110,6 +111,16 @@ INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "Australia/Lord_Howe"])
 
 
+def summed_up(own: Spending, amount: int) -> Forecast:
+    """Return the forecast without its error, by the days that it needs, and those before as one."""
+    first = history_start(own.window, own.zone, own.now, with_error=False)
+    days = {day: one for day, one in (own.days or {}).items() if day >= first}
+    before = [one for day, one in (own.days or {}).items() if day < first]
+    if before:
+        days[first - timedelta(days=1)] = sum(before)
+    return forecast(replace(own, days=days), amount, with_error=False)
+
+
 @given(
     INSTANTS,
     ZONES,
@@ -137,6 +148,7 @@ def test_what_holds_of_every_forecast(
         assert today <= found.exhausted_on <= span.end.astimezone(zone).date()
     earlier = {day: one for day, one in days.items() if day >= history_start(window, zone, now)}
     assert forecast(spending(now, earlier or days, spent, window, zone), amount).nanousd == found.nanousd
+    assert summed_up(own, amount) == replace(found, error=None)
     doubled = {day: 2 * one for day, one in days.items()}
     twice = forecast(spending(now, doubled, 2 * spent, window, zone))
     assert twice.method is found.method

@@ -1,5 +1,6 @@
 """Forecasts of a ledger's budgets and tenants, against a plain computation over its entries."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -73,6 +74,10 @@ def told(books: Books, zone: ZoneInfo = UTC_ZONE, tenants: tuple[str, ...] | Non
         return forecasts.forecasts(connection, NOW, zone, within)
 
 
+def without_errors(found: list[Forecasted]) -> list[Forecasted]:
+    return [replace(one, forecast=replace(one.forecast, error=None)) for one in found]
+
+
 def plainly(books: Books, tenant: str, zone: ZoneInfo) -> tuple[int, Fraction]:
     """Return what a tenant has spent this month, and will have spent, by the weekdays of four weeks."""
     plain = Plain(books.engine)
@@ -140,6 +145,16 @@ def test_error_amount_and_day_are_told(books: Books) -> None:
 
 
 @EMBEDDED
+def test_without_its_error_a_forecast_is_the_same(books: Books) -> None:
+    for scope in (Scope.ORGANISATION, Scope.TENANT):
+        for window in (Window.WEEK, Window.MONTH, Window.QUARTER):
+            budget(books, scope, window=window, tenant=None if scope is Scope.ORGANISATION else "acme")
+    with reading(books.engine) as connection:
+        brief = forecasts.forecasts(connection, NOW, UTC_ZONE, with_errors=False)
+    assert len(brief) > 6 and any(one.forecast.error for one in told(books))
+    assert brief == without_errors(told(books))
+
+
 def test_credits_are_no_usage(books: Books) -> None:
     before = told(books, tenants=("acme",))[0]
     with writing(books.engine) as connection:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from proxy.admin.api.models import At, Dollars, Input, NameOrId, Nanousd, Nothing, Output, Zone
+from proxy.admin.api.models import At, Dollars, Flag, Input, NameOrId, Nanousd, Nothing, Output, Zone
 from proxy.admin.api.reports import zone_of
 from proxy.admin.api.routes import EVERYONE, Answer, Call, Route
 from proxy.core.forecast import Method
@@ -53,6 +53,9 @@ class ForecastParams(Input):
 
     tenant: Annotated[NameOrId | None, Field(description="Only of this tenant (name or id).")] = None
     tz: Annotated[Zone | None, Field(description="Of the month of tenants without a budget.")] = None
+    errors: Annotated[
+        Flag, Field(description="Say how far off forecasts were before: that takes most of the time.")
+    ] = True
 
 
 def show_forecasts(call: Call[ForecastParams, Nothing]) -> Answer:
@@ -60,7 +63,7 @@ def show_forecasts(call: Call[ForecastParams, Nothing]) -> Answer:
     zone = zone_of(call.params.tz, call.context.zone)
     tenant_id = call.tenant_id(call.params.tenant)
     within = call.within if tenant_id is None else frozenset({tenant_id})
-    found = forecasts(call.connection, call.at, zone, within)
+    found = forecasts(call.connection, call.at, zone, within, with_errors=call.params.errors)
     return Answer(ForecastsOut(data=[ForecastOut.model_validate(one.as_json()) for one in found]))
 
 

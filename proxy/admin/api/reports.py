@@ -1,6 +1,6 @@
 """`/reports`: what was spent, over a time and by groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from proxy.store.groups import GROUPS, check_groups
 from proxy.store.instants import parse_zone
 from proxy.store.reports import Basis
 from proxy.store.tokens import TokenRole
+from proxy.store.totals import OF_QUANTITIES
 
 GROUP_CHARS_MAX = 500
 ROWS_MAX = 10_000  # in one JSON answer
@@ -67,15 +68,30 @@ class CostParams(FilterParams):
     ] = None
     unrated: Annotated[Flag, Field(description="Only what has no price.")] = False
     estimated: Annotated[Flag, Field(description="Only what is estimated.")] = False
-    sessions: Annotated[Flag, Field(description="Count sessions, however long that takes.")] = False
+    sessions: Annotated[
+        Flag | None,
+        Field(description="Count sessions, however long that takes, or do not; else where it is quick."),
+    ] = None
+    quantities: Annotated[
+        Flag, Field(description="Tell what meters counted, and what follows from it: most of the work.")
+    ] = True
     tz: Annotated[Zone | None, Field(description="Of hours, days and months; else the ledger's.")] = None
     basis: BasisParam = Basis.OCCURRED
 
 
 def costs(call: Call[CostParams, Nothing]) -> Answer:
     """Answer with costs and quantities."""
-    told = reports.run(call.context.engine, query_of(call), ROWS_MAX).as_json()
+    params = call.params
+    how = {"in_passing": params.sessions is not False, "with_quantities": params.quantities}
+    told = reports.run(call.context.engine, query_of(call), ROWS_MAX, **how).as_json()
+    if not params.quantities:
+        told |= {"rows": [_without_quantities(row) for row in told["rows"]]}
+        told |= {"total": _without_quantities(told["total"])}
     return Answer(CostsOut(**{("from_" if name == "from" else name): with_usd(told[name]) for name in told}))
+
+
+def _without_quantities(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in OF_QUANTITIES}
 
 
 def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:
@@ -89,7 +105,7 @@ def query_of(call: Call[Any, Nothing]) -> reports.CostQuery:
     asked = {name: getattr(call.params, name) for name in _FILTERS}
     filters = replace(filters_of(call), start=start, end=end, months_of=months_of, **asked)
     is_billed = call.caller.role is TokenRole.VIEWER
-    return reports.CostQuery(groups, filters, zone, call.params.sessions, is_billed)
+    return reports.CostQuery(groups, filters, zone, bool(call.params.sessions), is_billed)
 
 
 def months_asked(basis: Basis, call: Call[Any, Any]) -> ZoneInfo | None:

@@ -30,7 +30,7 @@ async def show_alerts(desk: Desk) -> View:
     tenants = await desk.all_of("/tenants", pages_max=1)
     names = {one["id"]: one["name"] for one in tenants}
     shown = {
-        "rows": [in_words(one, names) for one in page["data"]],
+        "rows": [in_words(desk, one, names) for one in page["data"]],
         "next": page["next"],
         "given": given,
         "kinds": (("", "All"), *KINDS),
@@ -41,11 +41,13 @@ async def show_alerts(desk: Desk) -> View:
     return View("pages/alerts.html", shown, problem.status if problem else 200)
 
 
-def in_words(alert: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """Return an announcement with its tenant's name, and in words."""
+def in_words(desk: Desk, alert: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return an announcement with its tenant's name, and in words, with the ways that the person may go."""
     tenant_id = alert["tenant_id"]
     tenant = None if tenant_id is None else names.get(tenant_id, tenant_id)
-    return {**alert, "tenant": tenant, "said": said(alert["kind"], tenant_id, alert["data"])}
+    told = said(alert["kind"], tenant_id, alert["data"])
+    links = [one for one in told.links if desk.may(one.route)]
+    return {**alert, "tenant": tenant, "said": told, "links": links}
 
 
 async def show_alert(desk: Desk) -> View:
@@ -55,7 +57,7 @@ async def show_alert(desk: Desk) -> View:
     )
     names = {one["id"]: one["name"] for one in tenants}
     shown = {
-        "one": in_words(alert, names),
+        "one": in_words(desk, alert, names),
         "details": [(name, value_text(value)) for name, value in sorted(alert["data"].items())],
     }
     return View("pages/alert.html", shown)

@@ -14,16 +14,22 @@ from proxy.console.views import Page, View
 PAGE_ROWS = 50
 FILTERS = ("tenant", "actor", "action", "object", "from", "to")
 VALUE_CHARS_MAX = 2_000  # of one value on the page
+# How an id, or an action, begins; where that thing is shown; and the route that its page asks.
 PLACES = (
-    ("bud_", "/budgets/"),
-    ("key_", "/keys/"),
-    ("ten_", "/tenants/"),
-    ("prj_", "/projects/"),
-    ("whk_", "/webhooks/"),
-    ("card_", "/rate-cards/"),
-    ("rec_", "/reconciliation/"),
+    ("bud_", "/budgets/", "GET /budgets/{budget_id}"),
+    ("key_", "/keys/", "GET /keys/{key_id}"),
+    ("ten_", "/tenants/", "GET /tenants/{tenant_id}"),
+    ("prj_", "/projects/", "GET /projects/{project_id}"),
+    ("whk_", "/webhooks/", "GET /webhooks/{webhook_id}"),
+    ("card_", "/rate-cards/", "GET /rate-cards/{card_id}"),
+    ("rec_", "/reconciliation/", "GET /reconciliations/{reconciliation_id}"),
+    ("rep_", "/reports/saved/", "GET /saved-reports/{report_id}"),
+    ("sch_", "/reports/schedules/", "GET /schedules/{schedule_id}"),
 )
-BY_ACTION = (("session.", "/sessions/"), ("approval.", "/approvals/"))
+BY_ACTION = (
+    ("session.", "/sessions/", "GET /sessions/{session_id}"),
+    ("approval.", "/approvals/", "GET /approvals/{approval_id}"),
+)
 
 
 class Changed(NamedTuple):
@@ -50,7 +56,7 @@ async def show_audit(desk: Desk) -> View:
         raise_unless_told(told)
         problem = told
     shown = {
-        "rows": [told_of(one) for one in page["data"]],
+        "rows": [told_of(desk, one) for one in page["data"]],
         "next": page["next"],
         "given": given,
         "is_filtered": any(given.values()),
@@ -61,12 +67,13 @@ async def show_audit(desk: Desk) -> View:
     return View("pages/audit.html", shown, problem.status if problem else 200)
 
 
-def told_of(act: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an act with its fields compared, and the place of what it is about."""
+def told_of(desk: Desk, act: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an act with its fields compared, and the place of what it is about, for who may go there."""
+    href, route = place_of(act["action"], act["object"])
     return {
         **act,
         "changes": [one for one in compared(act["before"], act["after"]) if not one.is_same],
-        "href": href_of(act["action"], act["object"]),
+        "href": href if href and desk.may(route) else None,
     }
 
 
@@ -87,15 +94,14 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     return value_text(fields[name])[:VALUE_CHARS_MAX]
 
 
-def href_of(action: str, object_id: str) -> str | None:
-    """Return where to see what an act is about, None where there is no page of it."""
-    for begin, place in PLACES:
-        if object_id.startswith(begin):
-            return place + quote(object_id, safe="")
-    for begin, place in BY_ACTION:
-        if action.startswith(begin):
-            return place + quote(object_id, safe="")
-    return None
+def place_of(action: str, object_id: str) -> tuple[str, str]:
+    """Return where to see what an act is about, and the route that is asked there; empty for no page."""
+    both = ((object_id, PLACES), (action, BY_ACTION))
+    found = (
+        (place, route) for text, known in both for begin, place, route in known if text.startswith(begin)
+    )
+    place, route = next(found, ("", ""))
+    return (place + quote(object_id, safe=""), route) if place else ("", "")
 
 
 PAGES = (Page(path="/audit", roles=FINANCE_READERS, handler=show_audit, key="audit"),)

@@ -18,9 +18,10 @@ from proxy.console.budget_words import (
     shown,
     tree,
 )
-from proxy.console.choices import options, tenant_options
+from proxy.console.choices import options, page_number, tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.budgets import Scope
 
@@ -43,7 +44,8 @@ async def show_all(desk: Desk) -> View:
         tenant_options(desk, tenant or ""),
     )
     lines = tree(found["data"], await _projects_of_keys(desk, found["data"], tenant))
-    first = LINES_MAX * (_page(desk) - 1)
+    number = page_number(desk.query.get("page"))
+    first = LINES_MAX * (number - 1)
     for line in lines[first : first + LINES_MAX]:
         if line["budget"] is not None:
             line["budget"] = shown(line["budget"], told.get(line["budget"]["id"]))
@@ -58,21 +60,16 @@ async def show_all(desk: Desk) -> View:
             "tenants": choices,
             "may_set": desk.may("POST /budgets"),
             "new_href": f"/budgets/new?tenant={quote(tenant)}" if tenant else "/budgets/new",
-            "next_href": desk.href(page=str(_page(desk) + 1)) if is_more else "",
+            "next_href": desk.href(page=str(number + 1)) if is_more else "",
             "first_href": desk.href(page=None) if first else "",
         },
     )
 
 
-def _page(desk: Desk) -> int:
-    text = desk.query.get("page", "1")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
-
-
 async def _forecasts(desk: Desk, tenant: str | None) -> dict[str, Json]:
     """Return forecasts by their budget; none where there are too many to make them all."""
     try:
-        told = await desk.get("/reports/forecast", tenant=tenant)
+        told = await desk.get("/reports/forecast", tenant=tenant, errors=False)
     except Problem as problem:
         if problem.kind != "invalid":
             raise
@@ -93,6 +90,10 @@ async def _projects_of_keys(desk: Desk, budgets: list[Json], tenant: str | None)
 
 async def show_one(desk: Desk) -> View:
     """GET /budgets/{budget_id}; `amount` asks what another amount would have meant."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, problem: Problem | None = None) -> View:
     (one, etag), told = await asyncio.gather(
         desk.get_with_etag(_ONE, budget_id=desk.path["budget_id"]), _forecasts(desk, None)
     )
@@ -107,8 +108,9 @@ async def show_one(desk: Desk) -> View:
             "history": history,
             "errors": forms.told(errors),
             "may_edit": desk.may(f"PATCH {_ONE}") and one["deleted_at"] is None,
+            "problem": problem and problem.as_json(),
         },
-        422 if errors else 200,
+        problem.status if problem else 422 if errors else 200,
     )
 
 
@@ -238,8 +240,13 @@ async def edit(desk: Desk) -> Answer:
         errors = missing.errors
     except Problem as refused:
         problem, errors = _shown_in_form(refused), errors_of(refused, forms.CALLED)
-    one = await desk.get(_ONE, budget_id=budget_id)
-    return _edit_form(one, etag, texts, errors, problem)
+    one, now = await desk.get_with_etag(_ONE, budget_id=budget_id)
+    if not is_stale(problem):
+        return _edit_form(one, etag, texts, errors, problem)
+    differs = forms.differing_terms(forms.filled(one), texts)
+    if not differs:  # the form was sent twice
+        return Moved(f"/budgets/{budget_id}", "It is so already.")
+    return _edit_form(one, now, texts, errors, problem, Meanwhile(budget_id, differs))
 
 
 def _edit_form(
@@ -248,9 +255,16 @@ def _edit_form(
     texts: forms.Texts,
     errors: forms.Errors | None = None,
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     status = problem.status if problem else 422 if errors else 200
-    facts = {"budget": shown(one), "etag": etag, "texts": texts, "errors": forms.told(errors or {})}
+    facts = {
+        "budget": shown(one),
+        "etag": etag,
+        "texts": texts,
+        "errors": forms.told(errors or {}),
+        "meanwhile": meanwhile,
+    }
     return View(
         "pages/budget_edit.html", {**_choices(), **facts, "problem": problem and problem.as_json()}, status
     )
@@ -259,7 +273,12 @@ def _edit_form(
 async def delete(desk: Desk) -> Answer:
     """POST /budgets/{budget_id}/delete."""
     params = {"budget_id": desk.path["budget_id"]}
-    await desk.ask("DELETE", _ONE, params, if_match=desk.field("etag"))
+    try:
+        await desk.ask("DELETE", _ONE, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved("/budgets", "The budget is deleted: it limits nothing any more.")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
-from proxy.console.choices import tenants_of
+from proxy.console.choices import page_number, tenants_of
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, unplaced
 from proxy.console.reports import words
@@ -18,6 +18,7 @@ from proxy.console.views import Moved, Page, View
 from proxy.store.comparison import GROUPS
 
 PATH = "/reports/compare"
+PAGE = "page"  # of the rows: not the API's
 ROWS_SHOWN_MAX = 500
 _FIRST = ("from", "to", "with_from", "with_to", GROUP_BY, "tenant")
 _AMOUNTS = ("before", "after", "difference", *PARTS)
@@ -36,11 +37,14 @@ async def show_comparison(desk: Desk) -> View | Moved:
         return _page(desk, Question(), await tenants_of(desk, archived=True), none)
     if len(question.fields) < len(pairs):
         return Moved(question.href(PATH))
+    number = page_number(question.get(PAGE))
+    asked = Question({name: question.get(name) for name in question.given if name != PAGE}, question.showing)
     (told, problem), tenants = await asyncio.gather(
-        answered(desk, "/reports/comparison", {**question.given, **question.showing}),
+        answered(desk, "/reports/comparison", {**asked.given, **asked.showing}),
         tenants_of(desk, archived=True),
     )
-    return _page(desk, question, tenants, problem, None if told is None else _result(desk, question, told))
+    result = None if told is None else _result(desk, asked, told, number)
+    return _page(desk, asked, tenants, problem, result)
 
 
 def _page(
@@ -71,8 +75,11 @@ def _page(
     return View("pages/reports_compare.html", shown, problem.status if problem else 200)
 
 
-def _result(desk: Desk, question: Question, told: dict[str, Any]) -> dict[str, Any]:
+def _result(desk: Desk, question: Question, told: dict[str, Any], number: int) -> dict[str, Any]:
     zones, rows = zones_of(desk, question), told["rows"]
+    first = min(ROWS_SHOWN_MAX * (number - 1), len(rows) // ROWS_SHOWN_MAX * ROWS_SHOWN_MAX)
+    shown = rows[first : first + ROWS_SHOWN_MAX]
+    last = first + len(shown)
     return {
         "before": span_text(told["with_from"], told["with_to"], zones.own),
         "after": span_text(told["from"], told["to"], zones.own),
@@ -81,9 +88,12 @@ def _result(desk: Desk, question: Question, told: dict[str, Any]) -> dict[str, A
         "amounts": [(f"{name}_nanousd", _label(name)) for name in _AMOUNTS],
         "labels": [words.group_label(name) for name in question.groups],
         "groups": words.listed([words.group_word(name) for name in question.groups]),
-        "lines": [_line(question, row, zones) for row in rows[:ROWS_SHOWN_MAX]],
-        "left_out": max(0, len(rows) - ROWS_SHOWN_MAX),
-        "rows_shown_max": ROWS_SHOWN_MAX,
+        "lines": [_line(question, row, zones) for row in shown],
+        "first": first + 1,
+        "last": last,
+        "count": len(rows),
+        "next_href": question.href(PATH, page=str(last // ROWS_SHOWN_MAX + 1)) if last < len(rows) else "",
+        "first_href": question.href(PATH) if first else "",
         "report_href": question.only(COSTS).href(),
     }
 

@@ -9,6 +9,7 @@ from proxy.admin.api.problems import Problem, invalid
 from proxy.admin.api.routes import ADMINS, READERS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
+from proxy.console.limit_words import figure, words_of
 from proxy.console.views import Moved, Page, View
 from proxy.store.tenants import TAGS_MAX
 
@@ -123,7 +124,11 @@ async def _whole(desk: Desk, problem: Problem | None = None, form: str = "") -> 
     shown = {
         "one": row,
         "budgets": [one for one in budgets if one["api_key_id"] == key["id"]],
-        "limits": [one for one in limits if one["api_key_id"] == key["id"]],
+        "limits": [
+            {"title": words_of(one["name"]).title, "figure": figure(one)}
+            for one in limits
+            if one["api_key_id"] == key["id"]
+        ],
         "models": [one for one in models if one["api_key_id"] == key["id"]],
         "acts": acts["data"],
         "is_valid": row["state"][1] not in ("revoked", "expired"),

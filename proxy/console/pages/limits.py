@@ -12,6 +12,7 @@ from proxy.console.choices import tenant_options
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
 from proxy.console.limit_words import LIMITS, UNITS, figure, is_same, line, typed, words_of
+from proxy.console.meanwhile import Differs, Meanwhile, is_stale
 from proxy.console.views import Answer, Moved, Page, View
 from proxy.core.limits import LimitName
 
@@ -19,6 +20,7 @@ ROWS = 100  # of a list on a page
 KEYS_MAX = 100  # of a tenant, to choose from
 _LIMIT = "/limits/{owner_id}/{name}"
 _MODEL = "/models/{owner_id}/{model}"
+_MAY = {True: "allowed", False: "denied"}
 
 Json = Mapping[str, Any]
 
@@ -71,6 +73,7 @@ async def show_all(desk: Desk) -> View:
         tenant_options(desk, tenant or ""),
         _owners(desk, tenant),
     )
+    keys = sum(one.key is not None for one in owners)
     return View(
         "pages/limits.html",
         {
@@ -81,6 +84,7 @@ async def show_all(desk: Desk) -> View:
             "tenant": tenant or "",
             "tenants": choices,
             "owners": owners,
+            "keys_max": KEYS_MAX if keys >= KEYS_MAX else None,
             "limits_next": limits["next"] and desk.href(after=limits["next"]),
             "limits_first": desk.href(after=None) if "after" in desk.query else "",
             "rules_next": rules["next"] and desk.href(models_after=rules["next"]),
@@ -176,9 +180,11 @@ def _limit_form(
     etag: str,
     texts: Mapping[str, str],
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     shown = {
         "owner": owner,
+        "meanwhile": meanwhile,
         "name": name.value,
         "title": LIMITS[name].title,
         "meaning": LIMITS[name].meaning,
@@ -202,9 +208,13 @@ async def set_limit(desk: Desk) -> Answer:
         await desk.ask("PUT", _LIMIT, params, body, if_match=etag or None)
     except Problem as problem:
         raise_unless_told(problem)
-        found, _ = await _set_already(desk, _LIMIT, **params)
-        if found is None or problem.status not in (412, 428) or not is_same(found, body["value"]):
+        found, now = await _set_already(desk, _LIMIT, **params)
+        if not is_stale(problem):
             return _limit_form(owner, name, found, etag, texts, problem)
+        if found is None or not is_same(found, body["value"]):
+            differs = [Differs(LIMITS[name].title, figure(found), texts["value"])] if found else []
+            meanwhile = Meanwhile(owner.id, differs, is_gone=found is None)
+            return _limit_form(owner, name, found, now, texts, problem, meanwhile)
     return Moved(owner.href, f"{LIMITS[name].title}: set. Running conversations follow within two seconds.")
 
 
@@ -212,7 +222,14 @@ async def remove_limit(desk: Desk) -> Answer:
     """POST /limits/{owner_id}/{name}/remove."""
     owner, name = await _owner(desk), _name(desk)
     params = {"owner_id": owner.id, "name": name.value}
-    await desk.ask("DELETE", _LIMIT, params, if_match=desk.field("etag"))
+    try:
+        await desk.ask("DELETE", _LIMIT, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        found, now = await _set_already(desk, _LIMIT, **params)
+        texts = {"value": typed(found) if found else "", "reason": ""}
+        return _limit_form(owner, name, found, now, texts, problem)
     return Moved(owner.href, f"{LIMITS[name].title}: there is no limit any more.")
 
 
@@ -234,9 +251,11 @@ def _rule_form(
     texts: Mapping[str, str],
     problem: Problem | None = None,
     errors: Mapping[str, str] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     shown = {
         "owner": owner,
+        "meanwhile": meanwhile,
         "rule": found,
         "etag": etag,
         "texts": texts,
@@ -259,17 +278,30 @@ async def set_rule(desk: Desk) -> Answer:
         await desk.ask("PUT", _MODEL, params, body, if_match=etag or None)
     except Problem as problem:
         raise_unless_told(problem)
-        found, _ = await _set_already(desk, _MODEL, **params) if problem.status in (412, 428) else (None, "")
+        if not is_stale(problem):
+            found = (await _set_already(desk, _MODEL, **params))[0] if etag else None
+            return _rule_form(owner, found, etag, texts, problem)
+        found, now = await _set_already(desk, _MODEL, **params)
         if found is None or found["allowed"] != allowed:
-            return _rule_form(owner, found if etag else None, etag, texts, problem)
-    said = "allowed" if allowed else "denied"
+            differs = [Differs(texts["model"], _MAY[found["allowed"]], _MAY[allowed])] if found else []
+            meanwhile = Meanwhile(owner.id, differs, is_gone=found is None)
+            return _rule_form(owner, found, now, texts, problem, meanwhile=meanwhile)
+    said = _MAY[allowed]
     return Moved(owner.href, f"{texts['model']} is {said}. Running conversations follow within two seconds.")
 
 
 async def remove_rule(desk: Desk) -> Answer:
     """POST /limits/{owner_id}/models/remove."""
     owner, model = await _owner(desk), desk.field("model")
-    await desk.ask("DELETE", _MODEL, {"owner_id": owner.id, "model": model}, if_match=desk.field("etag"))
+    params = {"owner_id": owner.id, "model": model}
+    try:
+        await desk.ask("DELETE", _MODEL, params, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        found, now = await _set_already(desk, _MODEL, **params)
+        texts = {"model": model, "allowed": "no" if found and not found["allowed"] else "yes", "reason": ""}
+        return _rule_form(owner, found, now, texts, problem)
     return Moved(owner.href, f"There is no rule about {model} any more.")
 
 

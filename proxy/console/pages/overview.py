@@ -21,6 +21,10 @@ GROUPS = ("tenant", "model", "meter")
 BUDGETS_MAX = 1_000
 FORECAST = "/reports/forecast"  # for those who have no page of budgets
 _COSTS = "/reports/costs"
+_ENOUGH = {  # of a report by these: what is not shown is not asked for
+    **dict.fromkeys(("day", "meter"), {"sessions": False}),
+    **dict.fromkeys(("tenant", "model"), {"sessions": False, "quantities": False}),
+}
 _ASKED = (
     "comparison",
     "before",
@@ -42,12 +46,13 @@ async def show(desk: Desk) -> View:
     except ValueError as error:
         raise invalid("query", "month", str(error)) from None
     asks = _Asks(desk, month)
-    days, *groups = await asyncio.gather(
-        *(desk.get(_COSTS, group_by=group, **month.span) for group in ("day", *GROUPS)),
+    counted, days, *groups = await asyncio.gather(
+        desk.get(_COSTS, quantities=False, **month.span),
+        *(desk.get(_COSTS, group_by=group, **_ENOUGH[group], **month.span) for group in ("day", *GROUPS)),
         asks.gather(),
     )
     told: Mapping[str, Any] = groups.pop()
-    total = days["total"]
+    total = {**days["total"], "sessions": counted["total"]["sessions"]}
     if not total["entries"] and month.is_running and await _is_new(desk):
         return View("pages/overview_first.html", {"steps": await _steps(desk)})
     held_against = against(_rows(told["forecast"])) if told["forecast"] else Against(None, None, False)
@@ -86,13 +91,14 @@ class _Asks:
         asks: dict[str, tuple[str, dict[str, Any]]] = {}
         if compared is not None:
             asks["comparison"] = ("/reports/comparison", {**compared, "group_by": "tenant,model"})
-            asks["before"] = (_COSTS, {"from": compared["with_from"], "to": compared["with_to"]})
+            before = {"from": compared["with_from"], "to": compared["with_to"], "sessions": False}
+            asks["before"] = (_COSTS, before)
         if month.to_close:
             asks["close"] = ("/periods/{period}", {"period": month.to_close})
         if month.is_running:
             today = f"{month.days()[-1]}"
             asks |= {
-                "forecast": ("/reports/forecast", {}),
+                "forecast": ("/reports/forecast", {"errors": False}),
                 "budgets": ("/budgets", {"limit": BUDGETS_MAX}),
                 "cuts": ("/alerts", {"kind": "budget.cut", "from": today, "limit": CUTS_MAX}),
                 "approvals": ("/approvals", {"state": State.PENDING.value, "limit": REQUESTS_MAX}),

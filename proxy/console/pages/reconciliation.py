@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import FINANCE_READERS
+from proxy.admin.provider_bill import ALL_S
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
 from proxy.console.figures import usd
@@ -37,7 +38,7 @@ async def show_runs(desk: Desk) -> View:
 
 
 async def compare(desk: Desk) -> View | Moved:
-    """POST /reconciliation: compare days. Takes as long as the provider's answers do."""
+    """POST /reconciliation: compare days. Takes as long as the provider's answers do, up to `ALL_S`."""
     typed = {name: desk.field(name) for name in ("from", "to")}
     try:
         made = await desk.post("/reconciliations", desk.filled("from", "to"))
@@ -65,6 +66,7 @@ async def _runs(desk: Desk, typed: Mapping[str, str], problem: Problem | None = 
         "tabs": _tabs(),
         "typed": typed,
         "days_max": DAYS_MAX,
+        "takes_s": ALL_S,
         "problem": problem.as_json() if problem else None,
         "errors": errors_of(problem),
     }

@@ -7,6 +7,7 @@ from proxy.admin.api.routes import BOOKKEEPERS, EVERYONE
 from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, unplaced
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.pages.reports import result_of
 from proxy.console.reports import words
 from proxy.console.reports.question import COSTS, Question
@@ -14,6 +15,7 @@ from proxy.console.reports.saving import (
     CALLED,
     KEPT,
     body_of,
+    differing_reports,
     in_words,
     not_kept,
     question_of,
@@ -48,8 +50,13 @@ async def list_saved(desk: Desk) -> View:
 
 async def show_saved(desk: Desk) -> View:
     """GET /reports/saved/{report_id}: what it asks, and the answer about the span that it means now."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, refused: Problem | None = None) -> View:
     saved, etag = await desk.get_with_etag("/saved-reports/{report_id}", **desk.path)
     told, problem = await answered(desk, "/saved-reports/{report_id}/costs", desk.path)
+    problem = refused or problem
     question = question_of(saved) if told is None else question_of(saved, told["from"], told["to"])
     zone = zones_of(desk, question).own
     shown = {
@@ -107,14 +114,26 @@ async def change_report(desk: Desk) -> View | Moved:
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
-        saved = await desk.get("/saved-reports/{report_id}", **desk.path)
-        return await _form(desk, question, saved=saved, etag=etag, problem=problem)
+        saved, now = await desk.get_with_etag("/saved-reports/{report_id}", **desk.path)
+        if not is_stale(problem):
+            return await _form(desk, question, saved=saved, etag=etag, problem=problem)
+        differs = differing_reports(saved, question, body["name"], body["span"])
+        if not differs:  # the form was sent twice
+            return Moved(f"{PATH}/{saved['id']}", "It is so already.")
+        meanwhile = Meanwhile(saved["id"], differs)
+        return await _form(desk, question, saved=saved, etag=now, problem=problem, meanwhile=meanwhile)
     return Moved(f"{PATH}/{made['id']}", f"The report {made['name']} is changed.")
 
 
-async def forget_report(desk: Desk) -> Moved:
+async def forget_report(desk: Desk) -> View | Moved:
     """POST /reports/saved/{report_id}/forget."""
-    gone, _ = await desk.ask("DELETE", "/saved-reports/{report_id}", desk.path, if_match=desk.field("etag"))
+    etag = desk.field("etag")
+    try:
+        gone, _ = await desk.ask("DELETE", "/saved-reports/{report_id}", desk.path, if_match=etag)
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved(PATH, f"The report {gone['name']} is forgotten.")
 
 
@@ -143,11 +162,13 @@ async def _form(
     span: str = "",
     lost: str = "",
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     errors, span = errors_of(problem, CALLED), span or desk.field("span")
     shown = {
         "sections": sections(desk),
         "saved": saved,
+        "meanwhile": meanwhile,
         "etag": etag,
         "name": name or desk.field("name"),
         "span": span,

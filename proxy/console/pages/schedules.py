@@ -8,6 +8,7 @@ from proxy.admin.api.routes import ADMINS, FINANCE_READERS
 from proxy.console.choices import tenants_of
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, unplaced
+from proxy.console.meanwhile import Meanwhile, is_stale
 from proxy.console.reports import sending
 from proxy.console.reports.sections import CLIENT_ERRORS, KEY, sections
 from proxy.console.views import Moved, Page, View
@@ -37,6 +38,10 @@ async def list_schedules(desk: Desk) -> View:
 
 async def show_schedule(desk: Desk) -> View:
     """GET /reports/schedules/{schedule_id}: what it is, and what it has sent."""
+    return await _whole(desk)
+
+
+async def _whole(desk: Desk, problem: Problem | None = None) -> View:
     (schedule, etag), log = await asyncio.gather(
         desk.get_with_etag(_ROUTE, **desk.path),
         desk.get(f"{_ROUTE}/deliveries", **desk.path, limit=ROWS, after=desk.query.get("after")),
@@ -51,8 +56,9 @@ async def show_schedule(desk: Desk) -> View:
         "next_href": desk.href(after=log["next"]) if log["next"] else "",
         "first_href": desk.href(after=None) if desk.query.get("after") else "",
         "may_change": desk.may(f"PUT {_ROUTE}"),
+        "problem": problem and problem.as_json(),
     }
-    return View("pages/reports_schedules_one.html", shown)
+    return View("pages/reports_schedules_one.html", shown, problem.status if problem else 200)
 
 
 # --- Setting and changing
@@ -100,14 +106,25 @@ async def change_schedule(desk: Desk) -> View | Moved:
     except Problem as problem:
         if problem.status not in CLIENT_ERRORS:
             raise
-        schedule = await desk.get(_ROUTE, **desk.path)
-        return await _form(desk, given, schedule=schedule, etag=etag, problem=problem)
+        schedule, now = await desk.get_with_etag(_ROUTE, **desk.path)
+        if not is_stale(problem):
+            return await _form(desk, given, schedule=schedule, etag=etag, problem=problem)
+        differs = sending.differing_schedules(schedule, given)
+        if not differs:  # the form was sent twice
+            return Moved(f"{PATH}/{schedule['id']}", "It is so already.")
+        meanwhile = Meanwhile(schedule["id"], differs)
+        return await _form(desk, given, schedule=schedule, etag=now, problem=problem, meanwhile=meanwhile)
     return Moved(f"{PATH}/{made['id']}", f"The schedule {made['name']} is changed.")
 
 
-async def remove_schedule(desk: Desk) -> Moved:
+async def remove_schedule(desk: Desk) -> View | Moved:
     """POST /reports/schedules/{schedule_id}/remove."""
-    gone, _ = await desk.ask("DELETE", _ROUTE, desk.path, if_match=desk.field("etag"))
+    try:
+        gone, _ = await desk.ask("DELETE", _ROUTE, desk.path, if_match=desk.field("etag"))
+    except Problem as problem:
+        if not is_stale(problem):
+            raise
+        return await _whole(desk, problem)
     return Moved(PATH, f"The schedule {gone['name']} is removed: nothing more is sent.")
 
 
@@ -143,6 +160,7 @@ async def _form(
     schedule: dict[str, Any] | None = None,
     etag: str = "",
     problem: Problem | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> View:
     reports, webhooks, tenants = await asyncio.gather(
         desk.get("/saved-reports", limit=_CHOICES_MAX),
@@ -152,6 +170,7 @@ async def _form(
     shown = {
         "sections": sections(desk),
         "schedule": schedule,
+        "meanwhile": meanwhile,
         "etag": etag,
         "given": {**dict.fromkeys(sending.FIELDS, ""), **given},
         "reason": desk.field("reason"),

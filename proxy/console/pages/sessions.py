@@ -7,6 +7,7 @@ from typing import Any
 
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.routes import EVERYONE
+from proxy.console.choices import page_number
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of
 from proxy.console.turns import tell
@@ -86,7 +87,7 @@ async def show_session(desk: Desk) -> View:
     whole, (account, problem) = await asyncio.gather(
         desk.get("/sessions/{session_id}", session_id=session_id), _account(desk, session_id)
     )
-    told = tell(whole["turns"], account["things"] if account else None, _number(desk.query.get("turns")))
+    told = tell(whole["turns"], account["things"] if account else None, page_number(desk.query.get("turns")))
     shown = {
         "session": whole,
         "ending": ending_of(whole),
@@ -110,10 +111,6 @@ async def _account(desk: Desk, session_id: str) -> tuple[Mapping[str, Any] | Non
         if problem.status not in _UNEXPLAINED:
             raise
         return None, problem
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 6 else 1
 
 
 PAGES = (

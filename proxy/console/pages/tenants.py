@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from proxy.admin.api.problems import Problem, invalid
@@ -161,7 +161,7 @@ def basis_points(percent: str) -> int:
     """Return what a person wrote as a percentage in hundredths of one; raises Problem if it is none."""
     try:
         value = Decimal(percent.removesuffix("%").strip()) * 100
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one with an absurd exponent
         raise invalid("body", "percent", "write a percentage, such as 15 or -2.5") from None
     if not value.is_finite() or value != value.to_integral_value() or abs(value) > 10**9:
         raise invalid("body", "percent", "write a percentage with at most two decimals, such as 15 or -2.5")

@@ -11,6 +11,9 @@ from proxy.console.pages.keys import with_states
 from proxy.console.views import Moved, Page, View
 
 PAGE_ROWS = 50
+TYPED = ("name", "role", "expires_at", "reason")
+MORE = "more_tenants"
+BOXES_MAX = 100  # tenants with a box of their own; others are written down
 ROLES = (
     ("viewer", "Viewer: what a tenant owes"),
     ("finance", "Finance: reports, the ledger, closing"),
@@ -21,18 +24,19 @@ ROLES = (
 
 async def show_tokens(desk: Desk) -> View:
     """GET /tokens."""
-    return await _list(desk, {"name": "", "role": "", "expires_at": "", "reason": ""}, [])
+    return await _list(desk, dict.fromkeys((*TYPED, MORE), ""), [])
 
 
 async def create_token(desk: Desk) -> View:
     """POST /tokens: the answer itself shows the secret, which nothing else ever does."""
-    typed = {name: desk.field(name) for name in ("name", "role", "expires_at", "reason")}
-    tenants = desk.fields("tenants")
+    typed = {name: desk.field(name) for name in TYPED}
+    chosen, more = desk.fields("tenants"), desk.field(MORE)
+    tenants = [*chosen, *filter(None, map(str.strip, more.splitlines()))]
     try:
         made = await desk.post("/tokens", {**{n: v for n, v in typed.items() if v}, "tenants": tenants})
     except Problem as problem:
         raise_unless_told(problem)
-        return await _list(desk, typed, tenants, problem)
+        return await _list(desk, {**typed, MORE: more}, chosen, problem)
     return View("pages/token_made.html", {"made": made}, 201)
 
 
@@ -48,6 +52,7 @@ async def _list(
         "tenants": [one for one in tenants if one["archived_at"] is None],
         "typed": typed,
         "chosen": chosen,
+        "boxes_max": BOXES_MAX,
         "problem": problem.as_json() if problem else None,
         "errors": errors_of(problem),
     }

@@ -5,6 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from proxy.console.meanwhile import Differs, differing
 from proxy.console.reports.question import GROUP_BY, Question
 from proxy.console.reports.spans import SPANS, as_day, quick_spans
 from proxy.console.reports.words import Options, group_word, listed, param_word
@@ -51,6 +52,20 @@ def question_of(saved: Mapping[str, Any], start: str | None = None, end: str | N
             "sessions": "true" if saved["count_sessions"] else None,
         }
     )
+
+
+def differing_reports(saved: Mapping[str, Any], question: Question, name: str, span: str) -> list[Differs]:
+    """Return in what a saved report is not what was typed."""
+    asked = dict(question.given) | {"tz": question.get("tz") or saved["tz"]}  # without one it is the ledger's
+    typed = asked | {"name": name, "span": span_label(span)}
+    now = dict(question_of(saved).given) | {"name": saved["name"], "span": span_label(saved["span"])}
+    labels = {"name": "Name", "span": "About"}
+    labels |= {one: _capital(param_word(one)) for one in KEPT if one != "tenant"}
+    return differing(labels, now, typed)
+
+
+def _capital(word: str) -> str:
+    return word[:1].upper() + word[1:]
 
 
 def not_kept(question: Question) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from proxy.console.meanwhile import Differs, differing
 from proxy.console.reports.words import Options
 from proxy.core.timetable import Every
 from proxy.store.schedules import Content
@@ -20,6 +21,17 @@ EVERY_OPTIONS: Options = (
     (Every.MONTH.value, "every month"),
     ("", "at once (unusual hours only)"),
 )
+_EVERY: Mapping[str, str] = dict(EVERY_OPTIONS)
+_LABELS: Mapping[str, str] = {
+    "name": "Name",
+    "content": "Sends",
+    "report": "Which saved report",
+    "every": "How often",
+    "at": "At",
+    "on": "On",
+    "tz": "Time zone",
+    "to": "To",
+}
 # What a form says, by its fields. `to` is written in three of them, and kept by their ids in a fourth.
 FIELDS = ("name", "tenant", "content", "report", "every", "at", "on", "tz", "mail", "slack")
 _SHORT: Mapping[str, str] = {
@@ -57,6 +69,23 @@ def written(schedule: Mapping[str, Any]) -> dict[str, Any]:
         "webhooks": [one["id"] for one in to if one["channel"] == "webhook"],
         "kept": [one["id"] for one in to if one["channel"] == "slack"],
     }
+
+
+def differing_schedules(schedule: Mapping[str, Any], typed: Mapping[str, Any]) -> list[Differs]:
+    """Return in what a schedule is not what was typed: its receivers together, Slack URLs by their hosts."""
+    slack = {one["id"]: one["to"] for one in schedule["to"]}
+    now = written(schedule)
+    return differing(_LABELS, _told(now, slack), _told(typed, slack), {"content": CONTENTS, "every": _EVERY})
+
+
+def _told(fields: Mapping[str, Any], slack: Mapping[str, str]) -> dict[str, str]:
+    """Return fields of the form as texts, those that go together as one."""
+    to = [*_parts(fields["mail"].replace(",", "\n")), *sorted(fields["webhooks"])]
+    to += [slack.get(one, one) for one in sorted(fields["kept"])]
+    to += ["a Slack webhook" for _ in _parts(fields["slack"])]
+    is_report = fields["content"] == Content.REPORT
+    texts = {name: str(fields[name] or "") for name in ("name", "content", "every", "at", "on", "tz")}
+    return {**texts, "report": str(fields["report"] or "") if is_report else "", "to": ", ".join(to)}
 
 
 def sends(schedule: Mapping[str, Any]) -> str:

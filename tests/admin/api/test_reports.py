@@ -38,6 +38,20 @@ async def test_costs_by_what_was_used(api: Asking) -> None:
         assert told["total"]["cost_nanousd"] == cost, name
 
 
+async def test_what_nobody_needs_can_be_left_out(api: Asking) -> None:
+    api.books.open("s1", "acme", "web", at=OCTOBER)
+    api.books.bill("s1", "r1", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3}, at=OCTOBER)
+    whole = await api.done("GET", "/reports/costs", params={"group_by": "tenant"})
+    brief = {"group_by": "tenant", "sessions": "false", "quantities": "false"}
+    told = await api.done("GET", "/reports/costs", params=brief)
+    left_out = {"cached_share", "cost_per_spoken_minute_usd", *(meter.value for meter in Meter)}
+    for row, other in zip([*told["rows"], told["total"]], [*whole["rows"], whole["total"]], strict=True):
+        kept = {name: other[name] for name in other if name not in left_out}
+        assert row == {**kept, "sessions": None, "cost_per_session_usd": None}
+    again = await api.done("GET", "/reports/costs", params={"sessions": "false"})
+    assert again["total"] == {**whole["total"], "sessions": None, "cost_per_session_usd": None}
+
+
 async def test_what_is_accounted_in_another_month_than_it_occurred_in(api: Asking) -> None:
     api.books.open("s1", "acme", at=OCTOBER)
     api.books.bill("s1", "r1", {Meter.TEXT_IN: 1}, at=OCTOBER)

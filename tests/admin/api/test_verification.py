@@ -121,6 +121,21 @@ def test_it_ends_with_the_process() -> None:
     assert (verifier.last.done, verifier.last.total) == (1, 2)
 
 
+def test_where_no_thread_can_be_started_the_next_one_may_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    verifier = verifying.Verifier(lambda kept, progress: Verdict(0, None, "0:" + "0" * 64), lambda: NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            verifier.begin(None, "test")
+    assert verifier.last is None
+    verifier.begin(None, "test")
+    verifier.stop()
+    assert verifier.last is not None and verifier.last.verdict is not None
+
+
 async def test_one_at_a_time_and_no_made_up_digest(embedded: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     told = await embedded.problem(422, "GET", "/ledger/verify", params={"digest": "9f86"})
     assert "no digest of a ledger" in told["detail"]

@@ -202,7 +202,7 @@ async def fill(api: Asking) -> World:
     for session, tenant in (("s1", "acme"), ("s2", "globex")):
         books.open(session, tenant, "web", at=OCTOBER, tags={"team": "a"}, end_user="zoë")
         books.bill(session, f"{session}-r1", {Meter.TEXT_IN: 10, Meter.AUDIO_OUT: 3}, at=OCTOBER)
-    close_month(api.engine, "2026-10", {"journals": "a test"})
+    close_month(api.engine, "2026-10", {"journals": "a test", "unrated": "a test"})
     books.bill("s1", "s1-r2", {Meter.TEXT_IN: 5})
     key = books.key("acme", "web")
     budget = {"scope": "tenant", "tenant": "acme", "window": "month", "amount_usd": "50"}
@@ -222,7 +222,7 @@ async def fill(api: Asking) -> World:
     with writing(api.engine) as connection:
         facts = {"key": "k", "kind": "budget.cut", "tenant_id": key.tenant_id, "at": now, "payload": {"a": 1}}
         connection.execute(insert(outbox).values(facts))
-        (alert,) = fan_out(connection, now)
+        (alert,) = (one for one in fan_out(connection, now) if one.key == facts["key"])
         live = {"session_id": "s1", "instance_id": "i1", "seen_at": now, "cost_nanousd": 5, "responses": 1}
         connection.execute(insert(live_session).values(live))
         credit = Adjustment("large", Kind.CREDIT, "acme", 0, -5, occurred_at=now)
