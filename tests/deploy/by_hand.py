@@ -86,7 +86,7 @@ def substituted(text: str) -> str:
     return re.sub(r"\$\{(?P<name>\w+)(?P<otherwise>:[-?][^}]*)?\}", value, text)
 
 
-def by_compose(service: str = "talkmeter-1") -> Way:
+def by_compose() -> Way:
     """Return what `docker compose up` starts."""
 
     def command(name: str) -> Command:
@@ -94,7 +94,7 @@ def by_compose(service: str = "talkmeter-1") -> Way:
         given = {key: substituted(value) for key, value in one["environment"].items()}
         return Command(one.get("command", _image_command()), image_environment() | given)
 
-    return Way("compose", command("migrate"), command(service))
+    return Way("compose", command("migrate"), command("talkmeter-1"))
 
 
 def _image_command() -> list[str]:
