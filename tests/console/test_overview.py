@@ -3,8 +3,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from playwright.async_api import Browser, expect
 from sqlalchemy import insert
 
+from proxy.console.visitors import COOKIE
 from proxy.core.usage import Meter
 from proxy.store.database import reading, writing
 from proxy.store.prices import load_prices
@@ -12,6 +14,7 @@ from proxy.store.schema import outbox
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.admin.api.world import fill
+from tests.console.browser import open_page
 from tests.console.tables import tables
 from tests.console.visiting import visitor
 from tests.ledgers import MODEL
@@ -61,7 +64,9 @@ async def test_what_has_changed_since_the_month_before(api: Asking) -> None:
     book(api)
     params = {"from": "2026-10-01", "to": "2026-11-01", "with_from": "2026-09-01", "with_to": "2026-10-01"}
     told = await api.done("GET", "/reports/comparison", params=params | {"group_by": "tenant,model"})
-    shown = await visitor(api).get("/?month=2026-10")
+    person = visitor(api)
+    assert "/changes?month=2026-10" in (await person.get("/?month=2026-10")).links
+    shown = await person.get("/changes?month=2026-10")
     found, total = tables(shown.html), told["total"]
     assert [cell.amount for cell in (found["change"].body[0][1], found["change"].foot[0][1])] == [
         total["before_nanousd"],
@@ -76,6 +81,22 @@ async def test_what_has_changed_since_the_month_before(api: Asking) -> None:
     ]
     compare = f"/reports/compare?group_by=tenant%2Cmodel&{MONTH}&with_from=2026-09-01&with_to=2026-10-01"
     assert compare in shown.links
+    assert "nothing to compare" in (await person.get("/changes?month=1969-01", 404)).text
+
+
+@pytest.mark.slow
+async def test_what_has_changed_is_loaded_once_the_overview_is_shown(
+    embedded: Asking, browser: Browser
+) -> None:
+    book(embedded)
+    watched = await open_page(browser)
+    secret = visitor(embedded).secret
+    assert secret is not None
+    await watched.page.context.add_cookies([{"name": COOKIE, "value": secret, "url": embedded.url}])
+    await watched.page.goto(f"{embedded.url}/?month=2026-10")
+    await expect(watched.page.locator("#change")).to_contain_text("Volume: more or less of it")
+    await expect(watched.page.locator("#what-changed")).to_have_count(1)
+    assert watched.complaints == []
 
 
 async def test_what_of_a_month_needs_attention(embedded: Asking) -> None:

@@ -82,10 +82,8 @@ def _sessions(group: str, value: str, span: Mapping[str, str]) -> str:
     return "" if group == "meter" else f"/sessions?{urlencode({group: value, **span})}"
 
 
-def changes(told: Row | None) -> Row | None:
-    """Return a comparison's total and its largest rows; None where there is none."""
-    if told is None:
-        return None
+def changes(told: Row) -> Row:
+    """Return a comparison's total and its largest rows."""
     total = told["total"]
     rows = [row for row in told["rows"] if row["difference_nanousd"]]
     return {
@@ -93,7 +91,6 @@ def changes(told: Row | None) -> Row | None:
         "rows": [_change(row) for row in rows[:CHANGES_MAX]],
         "left_out": max(0, len(rows) - CHANGES_MAX),
         "parts": [part for part in PARTS if total[f"{part}_nanousd"] or _any(rows, part)],
-        "share": change_share(total["before_nanousd"], total["after_nanousd"]),
     }
 
 

@@ -41,6 +41,11 @@ class Month:
         return month_before(self.name) if self.name > _FIRST else ""
 
     @property
+    def others(self) -> str:
+        """Return in words what it is compared with."""
+        return f"the same days of {self.before}" if self.is_running else self.before
+
+    @property
     def after(self) -> str:
         """Return the month after; empty for the running month, since nothing was spent later."""
         return month_after(self.name) if self.name < month_of(self.now, self.zone) else ""

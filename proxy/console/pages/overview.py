@@ -10,7 +10,7 @@ from proxy.admin.api.routes import EVERYONE
 from proxy.console.desk import Desk
 from proxy.console.overview import attention
 from proxy.console.overview.attention import CUTS_MAX, REQUESTS_MAX, Item
-from proxy.console.overview.figures import PARTS, Against, against, breakdown, change_share, changes
+from proxy.console.overview.figures import Against, against, breakdown, change_share, changes
 from proxy.console.overview.month import Month, by_day, parse_month
 from proxy.console.views import Page, View
 from proxy.core.usage import METER_LABELS
@@ -19,6 +19,7 @@ from proxy.store.tokens import TokenRole
 
 GROUPS = ("tenant", "model", "meter")
 BUDGETS_MAX = 1_000
+CHANGES = "/changes"
 FORECAST = "/reports/forecast"  # for those who have no page of budgets
 _COSTS = "/reports/costs"
 _ENOUGH = {  # of a report by these: what is not shown is not asked for
@@ -26,7 +27,6 @@ _ENOUGH = {  # of a report by these: what is not shown is not asked for
     **dict.fromkeys(("tenant", "model"), {"sessions": False, "quantities": False}),
 }
 _ASKED = (
-    "comparison",
     "before",
     "close",
     "forecast",
@@ -41,10 +41,7 @@ _USUAL = (404, 409)  # a month that cannot be closed now says so: that needs nob
 
 async def show(desk: Desk) -> View:
     """GET /."""
-    try:
-        month = parse_month(desk.query.get("month"), desk.at, desk.zone)
-    except ValueError as error:
-        raise invalid("query", "month", str(error)) from None
+    month = _month(desk)
     asks = _Asks(desk, month)
     counted, days, *groups = await asyncio.gather(
         desk.get(_COSTS, quantities=False, **month.span),
@@ -65,11 +62,10 @@ async def show(desk: Desk) -> View:
             for name, report in zip(GROUPS, groups, strict=True)
         ],
         "against": held_against,
-        "changes": changes(told["comparison"]),
-        "compared": month.compared(),
-        "parts": PARTS,
+        "changes_href": desk.href(CHANGES, month=month.name) if month.compared() else "",
+        "cost_change": _change_of("cost_nanousd", total, told["before"]),
         "cached_before": told["before"]["total"]["cached_share"] if told["before"] else None,
-        "responses_change": _responses_change(total, told["before"]),
+        "responses_change": _change_of("responses", total, told["before"]),
         "items": _items(desk, month, total, told),
         "left_out": asks.left_out,
         "is_owed": desk.caller.role is TokenRole.VIEWER,
@@ -90,7 +86,6 @@ class _Asks:
         month, compared = self._month, self._month.compared()
         asks: dict[str, tuple[str, dict[str, Any]]] = {}
         if compared is not None:
-            asks["comparison"] = ("/reports/comparison", {**compared, "group_by": "tenant,model"})
             before = {"from": compared["with_from"], "to": compared["with_to"], "sessions": False}
             asks["before"] = (_COSTS, before)
         if month.to_close:
@@ -142,8 +137,27 @@ def _items(desk: Desk, month: Month, total: Mapping[str, Any], told: Mapping[str
     return [replace(one, href=FORECAST) if one.href.startswith("/budgets") else one for one in found]
 
 
-def _responses_change(total: Mapping[str, Any], before: Mapping[str, Any] | None) -> float | None:
-    return change_share(before["total"]["responses"], total["responses"]) if before else None
+def _change_of(name: str, total: Mapping[str, Any], before: Mapping[str, Any] | None) -> float | None:
+    return change_share(before["total"][name], total[name]) if before else None
+
+
+async def show_changes(desk: Desk) -> View:
+    """GET /changes: what the overview shows of it once it has been shown itself, or a page of its own."""
+    month = _month(desk)
+    compared = month.compared()
+    if compared is None:
+        raise Problem("not-found", "There is nothing to compare this month with.")
+    told = await desk.get("/reports/comparison", **compared, group_by="tenant,model")
+    return View(
+        "pages/overview_changes.html", {"month": month, "compared": compared, "changes": changes(told)}
+    )
+
+
+def _month(desk: Desk) -> Month:
+    try:
+        return parse_month(desk.query.get("month"), desk.at, desk.zone)
+    except ValueError as error:
+        raise invalid("query", "month", str(error)) from None
 
 
 # --- A new installation
@@ -165,4 +179,7 @@ async def _steps(desk: Desk) -> dict[str, Any]:
     }
 
 
-PAGES = (Page(path="/", roles=EVERYONE, handler=show, key="overview"),)
+PAGES = (
+    Page(path="/", roles=EVERYONE, handler=show, key="overview"),
+    Page(path=CHANGES, roles=EVERYONE, handler=show_changes, key="overview"),
+)
