@@ -9,7 +9,9 @@ COPY requirements requirements
 RUN sh requirements/venv.sh run
 
 FROM python:3.13-slim
-RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin talkmeter \
+# By number, here and below: who runs it (deploy/kubernetes) has to name the same, and can tell that it is not root.
+RUN groupadd --system --gid 10001 talkmeter \
+    && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin talkmeter \
     && install -d -o talkmeter -g talkmeter -m 0700 /var/lib/talkmeter
 COPY --from=build /app/.venv /app/.venv
 COPY migrations /app/migrations
@@ -20,7 +22,7 @@ ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TALKMETER_LISTEN=0.0.0.0:8080 \
     TALKMETER_ADMIN_LISTEN=0.0.0.0:8081
-USER talkmeter
+USER 10001:10001
 WORKDIR /var/lib/talkmeter
 VOLUME /var/lib/talkmeter
 EXPOSE 8080 8081

@@ -109,7 +109,7 @@ def test_ci_runs_the_tests() -> None:
 
 def test_compose_names_settings_that_exist() -> None:
     services: dict[str, Any] = COMPOSE["services"]
-    for name in ("talkmeter", "migrate"):
+    for name in ("talkmeter-1", "talkmeter-2", "migrate"):
         given = {n for n in services[name]["environment"] if n.startswith(PREFIX)}
         assert given and given <= VARIABLES
     assert "healthcheck" in services["postgres"]
@@ -119,7 +119,7 @@ def test_compose_serves_as_a_role_that_owns_nothing() -> None:
     services: dict[str, Any] = COMPOSE["services"]
     owner, app = (
         urlsplit(services[name]["environment"]["TALKMETER_DATABASE_URL"].partition(":${")[0]).netloc
-        for name in ("migrate", "talkmeter")
+        for name in ("migrate", "talkmeter-1")
     )
     assert owner == services["postgres"]["environment"]["POSTGRES_USER"] != app
     assert services["migrate"]["command"] == ["migrate", "--app-role", app]
@@ -127,7 +127,7 @@ def test_compose_serves_as_a_role_that_owns_nothing() -> None:
 
 
 def test_compose_needs_the_secrets_that_have_no_default() -> None:
-    environment = COMPOSE["services"]["talkmeter"]["environment"]
+    environment = COMPOSE["services"]["talkmeter-1"]["environment"]
     assert environment["TALKMETER_KEY_PEPPER"].startswith("${TALKMETER_KEY_PEPPER:?")
 
 

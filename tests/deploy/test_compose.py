@@ -1,0 +1,80 @@
+"""The compose file: against the Compose Specification's schema, and against what Talkmeter is."""
+
+from typing import Any
+
+import jsonschema
+import pytest
+
+from proxy.settings import PREFIX
+from tests.deploy.files import (
+    ROOT,
+    SETTINGS,
+    compose,
+    default,
+    instructions,
+    read,
+    schema,
+    seconds,
+    stop_s_max,
+)
+
+SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+INSTANCES = {name: one for name, one in SERVICES.items() if name.startswith("talkmeter-")}
+
+
+def test_it_is_as_the_specification_has_it() -> None:
+    validator = jsonschema.Draft202012Validator(schema("compose-spec.json"))
+    validator.validate(compose())
+    assert not validator.is_valid(compose() | {"services": {"one": {"imag": "postgres:17"}}})
+
+
+def test_every_variable_is_a_setting() -> None:
+    given = {name for one in SERVICES.values() for name in one.get("environment", {})}
+    ours = {name for name in given if name.startswith(PREFIX)}
+    assert ours and ours <= SETTINGS
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_a_stop_has_the_time_it_can_take(name: str) -> None:
+    assert not {"TALKMETER_DRAIN_S", "TALKMETER_LINGER_S"} & INSTANCES[name]["environment"].keys()
+    assert seconds(INSTANCES[name]["stop_grace_period"]) >= stop_s_max()
+
+
+def test_instances_share_all_but_ports_and_journal() -> None:
+    assert len(INSTANCES) == 2
+    one, other = (
+        {k: v for k, v in each.items() if k not in ("ports", "volumes")} for each in INSTANCES.values()
+    )
+    assert one == other
+    volumes = [tuple(each["volumes"]) for each in INSTANCES.values()]
+    assert len(set(volumes)) == 2
+    (folder,) = instructions("VOLUME")
+    assert [name.partition(":")[2] for (name,) in volumes] == [folder, folder]
+    assert {name.partition(":")[0] for (name,) in volumes} < compose()["volumes"].keys()
+
+
+def test_ports_are_the_usual_ones_and_this_machines_alone() -> None:
+    ports = [port for one in INSTANCES.values() for port in one["ports"]]
+    assert len({port.rpartition(":")[0] for port in ports}) == len(ports)
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    usual = [str(default("listen").port), str(default("admin_listen").port)]
+    for one in INSTANCES.values():
+        assert [port.rpartition(":")[2] for port in one["ports"]] == usual
+
+
+def test_images_have_a_version() -> None:
+    images = [one["image"] for one in SERVICES.values() if "image" in one]
+    assert images
+    assert [one for one in images if one.rpartition(":")[2] in ("", "latest") or ":" not in one] == []
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_only_its_volume_and_tmp_can_be_written(name: str) -> None:
+    assert INSTANCES[name]["read_only"] is True
+    assert INSTANCES[name]["tmpfs"] == ["/tmp"]
+
+
+def test_the_commands_at_its_top_name_services_that_exist() -> None:
+    head = read(ROOT / "docker-compose.yml").partition("services:")[0]
+    said = [line.split("exec ", 1)[1].split()[0] for line in head.splitlines() if " exec " in line]
+    assert said and set(said) <= SERVICES.keys()

@@ -1,0 +1,53 @@
+"""The Dockerfile, by a few rules of our own."""
+
+import re
+
+from tests.deploy.files import ROOT, SETTINGS, image, image_environment, instructions, read
+
+FROM = [one.rest for stage in image() for one in stage if one.word == "FROM"]
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PEPPER|DATABASE_URL|SMTP_URL")
+
+
+def test_what_it_is_made_from_has_a_version() -> None:
+    bases = [one.split()[0] for one in FROM]
+    assert len(set(bases)) == 1, "the virtual environment of one is copied into the other"
+    assert re.fullmatch(r"python:3\.\d+-slim", bases[0])
+
+
+def test_it_ends_as_a_user_that_is_not_root() -> None:
+    (user,) = instructions("USER")
+    uid, gid = user.split(":")
+    assert int(uid) > 0 < int(gid)
+    (made,) = (one for one in instructions("RUN") if "useradd" in one)
+    assert f"--uid {uid} --gid {gid}" in made and f"groupadd --system --gid {gid}" in made
+    words = [one.word for one in image()[-1]]
+    assert "RUN" not in words[words.index("USER") :], "what is done after USER is not done as root"
+
+
+def test_no_secret_is_in_it() -> None:
+    assert [name for name in image_environment() if SECRET.search(name)] == []
+    assert "ARG" not in [one.word for stage in image() for one in stage], "arguments stay in its history"
+
+
+def test_nothing_but_what_is_needed_is_copied() -> None:
+    copied = [one.rest.split() for stage in image() for one in stage if one.word == "COPY"]
+    sources = {source for words in copied if not words[0].startswith("--") for source in words[:-1]}
+    assert sources == {"requirements", "migrations", "proxy"}
+    allowed = {line.strip("!/") for line in read(ROOT / ".dockerignore").splitlines() if line.startswith("!")}
+    assert allowed == sources
+    assert "ADD" not in [one.word for stage in image() for one in stage]
+
+
+def test_it_says_how_it_is_run_stopped_and_looked_at() -> None:
+    assert instructions("STOPSIGNAL") == ["SIGTERM"]
+    assert instructions("ENTRYPOINT") == ['["python", "-m", "proxy"]'], "a shell would not hand SIGTERM on"
+    assert instructions("CMD") == ['["serve"]']
+    assert len(instructions("HEALTHCHECK")) == 1
+    ours = {name for name in image_environment() if name.startswith("TALKMETER_")}
+    assert ours and ours <= SETTINGS
+
+
+def test_exposed_ports_are_those_it_listens_at() -> None:
+    (exposed,) = instructions("EXPOSE")
+    listens = [image_environment()[f"TALKMETER_{name}"] for name in ("LISTEN", "ADMIN_LISTEN")]
+    assert [f"0.0.0.0:{port}" for port in exposed.split()] == listens
