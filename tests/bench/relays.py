@@ -14,7 +14,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from proxy.cli import app as cli
+from proxy.cli import load
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
@@ -182,7 +182,7 @@ def _environment(place: Place, more: Mapping[str, str]) -> dict[str, str]:
 
 def _say(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Run a command of `talkmeter` in this process; return what it prints."""
-    done = CliRunner().invoke(cli, [*words], env=environment)
+    done = CliRunner().invoke(load(), [*words], env=environment)
     if done.exit_code:
         raise RuntimeError(f"talkmeter {' '.join(words)}: {done.output}")
     return done.stdout

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from proxy.cli import app
+from proxy.cli import load
 from proxy.settings import PREFIX
 from proxy.store.database import open_database
 from tests.ledgers import PEPPER, Books
@@ -39,7 +39,7 @@ class Talkmeter:
 
     def run(self, *words: str, given: str = "") -> Ran:
         """Run a command that may fail; a traceback fails the test."""
-        result = CliRunner().invoke(app, words, input=given)
+        result = CliRunner().invoke(load(), words, input=given)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)

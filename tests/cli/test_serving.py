@@ -13,12 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.checks.questions import NAMES
-from proxy.cli import app
+from proxy.cli import load
 from proxy.store.database import check_version, open_database
 from tests.postgres import APP_ROLE
 from tests.provider import providing
 
 runner = CliRunner()
+app = load()
 
 
 @pytest.fixture(autouse=True)

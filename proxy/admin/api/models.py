@@ -34,13 +34,15 @@ T = TypeVar("T")
 class Input(BaseModel):
     """A body, or the parameters of a path and a query."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class Output(BaseModel):
     """A part of an answer, made from a dataclass of the store or from its JSON."""
 
-    model_config = ConfigDict(from_attributes=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True, hide_input_in_errors=True, defer_build=True)
 
 
 class Nothing(Input):
