@@ -43,6 +43,7 @@ def test_measures_shows_and_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_ledger_is_asked_exported_and_closed() -> None:
     console = Console(width=120, record=True)
     measured, goals = ledger.measure(1_000, console, batches=1, kinds=("FOCUS 1.4",))

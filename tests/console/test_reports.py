@@ -139,6 +139,12 @@ async def test_said_twice(embedded: Asking) -> None:
     assert status == 422 and "give it once" in html
 
 
+async def test_pages_are_not_told_to_leave_quantities_out(embedded: Asking) -> None:
+    for value in ("true", "false", "maybe"):
+        status, html, _ = await look(visitor(embedded), "/reports", ("quantities", value))
+        assert status == 422 and "pages always show them" in html
+
+
 async def test_a_question_of_single_entries_has_its_limit_of_days(embedded: Asking) -> None:
     fill(embedded)
     embedded.books.open("early", "acme", at=NOVEMBER.replace(month=1))

@@ -238,7 +238,7 @@ class Place:
     async def failed_checks(self) -> list[str]:
         """Return what `talkmeter check` finds wrong: who serves must not own the tables, for one."""
         checks = json.loads(await self._tell("check", "--json"))["checks"]
-        return [f"{one['name']}: {one['text']}" for one in checks if not one["ok"]]
+        return [f"{one['name']}: {one['found']}" for one in checks if one["status"] == "failed"]
 
     async def migrate(self) -> None:
         await self.run("-m", "proxy", *self.way.migrate.arguments, command=self.way.migrate)

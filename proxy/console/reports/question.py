@@ -23,7 +23,8 @@ def params_of(model: type[Input]) -> tuple[str, ...]:
     return tuple(one.alias or name for name, one in model.model_fields.items())
 
 
-COSTS = params_of(CostParams)
+_ALWAYS = "quantities"  # pages show them
+COSTS = tuple(name for name in params_of(CostParams) if name != _ALWAYS)
 COMPARISON = params_of(ComparisonParams)
 
 
@@ -39,18 +40,18 @@ class Question:
         """Return the question that an address or a form asks.
 
         Raises:
-            Problem: it says something twice.
+            Problem: it says something twice, or what only the API can be told.
         """
         found: dict[str, str] = {}
         for name, value in pairs:
             if not (value := value.strip()):
                 continue
+            if name == _ALWAYS:
+                raise _invalid(name, "leave it out: pages always show them")
             if name == GROUP_BY and name in found:
                 found[name] += f",{value}"
             elif name in found:
-                raise Problem(
-                    "invalid", f"{name}: give it once", [FieldError("query", f"#/{name}", "give it once")]
-                )
+                raise _invalid(name, "give it once")
             else:
                 found[name] = value
         showing = {name: found.pop(name) for name in _SHOWING if name in found}
@@ -97,3 +98,7 @@ class Question:
     def fields(self) -> list[tuple[str, str]]:
         """Return what a form has to carry for it."""
         return [*self.given.items(), *self.showing.items()]
+
+
+def _invalid(name: str, what: str) -> Problem:
+    return Problem("invalid", f"{name}: {what}", [FieldError("query", f"#/{name}", what)])
