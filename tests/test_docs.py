@@ -90,7 +90,7 @@ def root_command() -> Any:
     """Return the command line as click knows it, whatever it was written with."""
     from proxy import cli
 
-    return typer.main.get_command(cli.app)
+    return typer.main.get_command(cli.load())
 
 
 def subcommands(command: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.root import app as commands
+from proxy.cli import load
 from tests.deploy.files import (
     DEPLOY,
     ROOT,
@@ -60,7 +60,7 @@ def test_what_it_runs_exists(name: str) -> None:
     assert program == "/opt/talkmeter/.venv/bin/talkmeter"
     assert ">.venv/bin/talkmeter" in read(ROOT / "requirements" / "venv.sh")
     assert command in {
-        one.name or one.callback.__name__ for one in commands.registered_commands if one.callback
+        one.name or one.callback.__name__ for one in load().registered_commands if one.callback
     }
     named = Path(directive(name, "Documentation").removeprefix("file:///opt/talkmeter/"))
     assert (ROOT / named).exists()
