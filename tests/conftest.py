@@ -120,9 +120,7 @@ def migrated_postgres_url(_postgres_copies: Copies) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def shared_database(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Engine]:
+def shared_database(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """A migrated database for all tests of a module, which only read what a fixture has put there."""
     if request.param == "sqlite":
         engine = open_database(request.getfixturevalue("shared_sqlite_url"), checkpoints=True)
