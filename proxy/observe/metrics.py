@@ -41,6 +41,12 @@ OVERSHOOT_USD = (0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 ERROR_RATIOS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+FIRST_AUDIO_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
+RESPONSE_S = (0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
+CONTEXT_TOKENS = (100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000)
+SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+RELAY_S = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+TO_LEDGER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
 class Metrics:
@@ -53,6 +59,7 @@ class Metrics:
         self._statuses = Names(STATUSES_MAX)
         self._reasons = Names(REASONS_MAX)
         self._declare_traffic()
+        self._declare_voice()
         self._declare_money()
         self._declare_budgets()
         self._declare_durability()
@@ -78,6 +85,48 @@ class Metrics:
         self.refusals = self._counter("talkmeter_refusals_total", "Refusals, by their name", "refusal")
         self.cuts = self._counter(
             "talkmeter_cuts_total", "Sessions that were ended in the middle, by the refusal's name", "refusal"
+        )
+
+    def _declare_voice(self) -> None:
+        self.first_audio = self._histogram(
+            "talkmeter_time_to_first_audio_seconds",
+            "From the end of speech, or the request that began the answer, to its first audio",
+            FIRST_AUDIO_S,
+            "model",
+        )
+        self.response_seconds = self._histogram(
+            "talkmeter_response_seconds", "From response.created to response.done", RESPONSE_S, "model"
+        )
+        self.interruptions = self._counter(
+            "talkmeter_interruptions_total",
+            "Responses that the person cut short by speaking",
+            "tenant",
+            "model",
+        )
+        self.output_audio = self._counter(
+            "talkmeter_output_audio_seconds_total", "Output audio that the upstream sent", "tenant", "model"
+        )
+        self.unheard_audio = self._counter(
+            "talkmeter_unheard_audio_seconds_total",
+            "Of the output audio, what was not played, as the client says when it truncates an item",
+            "tenant",
+            "model",
+        )
+        self.context_tokens = self._histogram(
+            "talkmeter_response_context_tokens",
+            "Input tokens of a response, cached ones included",
+            CONTEXT_TOKENS,
+            "model",
+        )
+        self.cached_ratio = self._histogram(
+            "talkmeter_response_cached_ratio", "Cached share of a response's input tokens", SHARES, "model"
+        )
+        self.relay_seconds = self._histogram(
+            "talkmeter_relay_seconds",
+            "From reading a message to writing it on; a sample: of each session one read of each side"
+            " every few seconds",
+            RELAY_S,
+            "sender",
         )
 
     def _declare_money(self) -> None:
@@ -124,6 +173,25 @@ class Metrics:
             "By how much a response's estimated cost was off when it ended; below 0: too low",
             ERROR_RATIOS,
         )
+        self.holds = self._gauge(
+            "talkmeter_holds_usd", "Held for responses and transcriptions in flight, in dollars"
+        )
+        self.budget_used = self._gauge(
+            "talkmeter_budget_used_ratio",
+            "Spent share of the budgets that enclose live sessions; the highest of those with one name",
+            "tenant",
+            "budget",
+        )
+        self.budget_denials = self._counter(
+            "talkmeter_budget_denials_total",
+            "Sessions, requests and responses that a budget refused or cut",
+            "scope",
+            "window",
+        )
+        self.budget_overshoot = self._counter(
+            "talkmeter_budget_overshoot_usd_total",
+            "Spent beyond the amounts of budgets that block or cut, in dollars; summed over budgets",
+        )
 
     def _declare_durability(self) -> None:
         self.journal_depth = self._gauge("talkmeter_journal_depth_records", "Journal records not yet posted")
@@ -150,6 +218,16 @@ class Metrics:
         self.poster_failures = self._counter(
             "talkmeter_poster_failures_total", "Attempts to post that failed"
         )
+        self.to_ledger = self._histogram(
+            "talkmeter_usage_to_ledger_seconds",
+            "From reading usage to its entry being in the ledger",
+            TO_LEDGER_S,
+        )
+        self.last_commit = self._gauge(
+            "talkmeter_ledger_last_commit_timestamp_seconds",
+            "When this instance last wrote to the ledger; NaN before it first has",
+        )
+        self.last_commit.set(float("nan"))
         self.poster_up = self._gauge("talkmeter_poster_up", "1 while the last attempt to post succeeded")
 
     def _declare_process(self, version: str) -> None:
@@ -214,8 +292,8 @@ class Metrics:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
-    def _gauge(self, name: str, description: str) -> Gauge:
-        return Gauge(name, description, registry=self.registry)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(name, description, labels, registry=self.registry)
 
     def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
@@ -235,6 +313,12 @@ class ControlMetrics:
             ("outcome",),
             registry=registry,
         )
+        self.variance = Gauge(
+            "talkmeter_reconciliation_variance_ratio",
+            "Unexplained share of the provider's bill at the last comparison; NaN if there was none",
+            registry=registry,
+        )
+        self.variance.set(float("nan"))
 
     def announced(self, kind: str) -> None:
         """Count an announcement."""
