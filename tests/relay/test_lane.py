@@ -14,7 +14,8 @@ from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
 from proxy.core.refusal import stopped
 from proxy.relay import half
-from proxy.relay.tunnel import Reason, Tunnel
+from proxy.relay.reason import Reason
+from proxy.relay.tunnel import Tunnel
 from tests.core.accounts import account
 from tests.core.scripts import PRICES
 from tests.relay.conftest import Sides
