@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,13 @@ class Server:
         name = f"talkmeter_test_{secrets.token_hex(6)}"
         self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
         return self.url.set(database=name)
+
+    @property
+    def pid(self) -> int | None:
+        """Return its first process, if it is ours."""
+        if self.folder is None:
+            return None
+        return int((self.folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0])
 
     def drop(self, url: URL) -> None:
         self._run(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
@@ -245,15 +252,18 @@ def _complete(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def own_server(programs: Path) -> Iterator[Server]:
-    """A server in a temporary folder, stopped and removed afterwards (when we are killed, stopped)."""
+def own_server(programs: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server in a temporary folder, stopped and removed afterwards (when we are killed, stopped).
+
+    `settings` of PostgreSQL go before those for tests, which keep nothing safe.
+    """
     folder = _short_folder()
     user = "nobody" if os.geteuid() == 0 else None
     try:
         if user:
             shutil.chown(folder, user)
             programs = _readable(programs, folder)
-        process = _start(programs, folder, user)
+        process = _start(programs, folder, user, {**_SETTINGS, **(settings or {})})
         try:
             yield Server(_await(process, folder), folder)
         finally:
@@ -284,7 +294,9 @@ def _readable(programs: Path, folder: Path) -> Path:
     return folder / "wheel" / install.name / programs.name
 
 
-def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+def _start(
+    programs: Path, folder: Path, user: str | None, settings: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     data = folder / "data"
     initdb: list[str | Path] = [
         programs / "initdb",
@@ -301,8 +313,8 @@ def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[b
     made = _run_as(user, [*initdb, "--locale=C"], folder)
     if made.returncode:
         raise RuntimeError(f"initdb failed:\n{made.stdout.decode(errors='replace')}")
-    settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
-    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *settings]
+    given = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *given]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             ["/bin/sh", "-c", _UNTIL_INPUT_ENDS, folder, *server],

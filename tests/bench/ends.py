@@ -173,6 +173,11 @@ class Session:
         """Return how many arrived, both ways."""
         return self.up.messages + self.down.messages
 
+    def stagger(self, share: float) -> None:
+        """Leave out that share of the first answer's audio, so that not all sessions are billed at once."""
+        created, *audio, done = next(self._responses)
+        self._answer = [created, *audio[int(share * len(audio)) :], done]
+
     def say_one(self) -> None:
         """Send one message either way."""
         self._answer = self._answer or next(self._responses)

@@ -6,12 +6,13 @@ It is the clients and the upstream, so that the relay is the only other process 
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import ssl
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -128,32 +129,39 @@ class Load:
         return {"session_bytes": (private_bytes(self.step.pid) - before) / self.step.sessions}
 
 
-async def run(step: Step) -> dict[str, float]:
-    """Be upstream and clients for one step."""
-    load = Load(step)
+@contextlib.asynccontextmanager
+async def upstream(step: Step, sessions: dict[int, Session]) -> AsyncIterator[None]:
+    """Be the upstream of `sessions`."""
     tls = None
     if step.tls:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(*step.tls)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        partial(Upstream, load.sessions), "127.0.0.1", step.upstream_port, backlog=1024, ssl=tls
+        partial(Upstream, sessions), "127.0.0.1", step.upstream_port, backlog=1024, ssl=tls
     )
     try:
-        return await (load.measure_memory() if step.kind == "memory" else load.measure_traffic())
+        yield
     finally:
         server.close()
 
 
-def main() -> None:
-    """Run the step that the first argument describes."""
+async def run(step: Step) -> dict[str, float]:
+    """Be upstream and clients for one step."""
+    load = Load(step)
+    async with upstream(step, load.sessions):
+        return await (load.measure_memory() if step.kind == "memory" else load.measure_traffic())
+
+
+def main(do: Callable[[Step], Coroutine[Any, Any, dict[str, float]]]) -> None:
+    """Do the step that the first argument describes."""
     step = Step(**json.loads(sys.argv[1]))
     if step.core is not None:
         os.sched_setaffinity(0, {step.core})
     gc.disable()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(run(step))))
+        print(json.dumps(runner.run(do(step))), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

@@ -63,12 +63,16 @@ class Relay:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a relay is to run: a folder for its files, a core, the upstream and its certificate."""
+    """Where a relay is to run: a folder for its files, a core, the upstream and its certificate.
+
+    Talkmeter takes an embedded database unless there is a URL of another one, which has to be migrated.
+    """
 
     folder: Path
     core: int | None
     upstream_port: int
     ca: Path | None = None
+    database_url: str | None = None
 
     def upstream(self, scheme: str) -> str:
         """Return the upstream's base URL; `scheme` is "http" or "ws", to which an `s` is added for TLS."""
@@ -101,7 +105,8 @@ def _talkmeter(place: Place, name: str, owners: Sequence[Sequence[str]] = ()) ->
     settings = {
         "LISTEN": f"127.0.0.1:{port}",
         "ADMIN_LISTEN": "127.0.0.1:0",
-        "DATABASE_URL": f"sqlite:///{place.folder}/talkmeter.db",
+        "DATABASE_URL": place.database_url or f"sqlite:///{place.folder}/talkmeter.db",
+        "KEY_PEPPER": "a pepper for benchmarks only",
         "UPSTREAM_URL": place.upstream("http"),
         "UPSTREAM_API_KEY": "sk-of-the-benchmark",
         "LOG_LEVEL": "warning",

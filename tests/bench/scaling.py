@@ -1,0 +1,201 @@
+"""What conversations at the pace of speech cost an instance and PostgreSQL, and what many of them would need.
+
+Everything is real but the voice API and the people: `talkmeter serve`, its control plane, and a PostgreSQL
+that keeps things safe as one in production does. All is read from outside, see `watch`.
+"""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from proxy.store.database import migrate, open_database
+from tests.bench import postings, relays
+from tests.bench.driven import Driver, driving
+from tests.bench.load import Step
+from tests.bench.needs import Figures, Traffic, needs
+from tests.bench.postings import Posted
+from tests.bench.relays import Place, Start, free_port
+from tests.bench.watch import CONTROL, DATA, POSTGRES, Reading, Watch, between
+from tests.postgres import APP_ROLE, Server, as_app, as_text, connect, find_programs, own_server
+
+SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
+CHANGES = ("inserted", "updated", "deleted")
+CONVERSATIONS = (100, 1_000, 10_000, 100_000)
+STARTS: Mapping[str, Start] = {"no budgets": relays.talkmeter, "three budgets": relays.with_budgets}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many sessions, and how long things are looked at, in seconds."""
+
+    sessions: Sequence[int] = (100, 300)
+    deltas: int = 300  # of a response: one every 15 seconds, at 20 messages a second
+    idle_s: float = 10.0
+    settle_s: float = 4.0  # for what begins or ends to be posted
+    silent_s: float = 10.0
+    warm_up_s: float = 17.0  # a response of every session, and what it leads to
+    speech_s: float = 30.0
+    posting_s: float = 3.0
+    batches: Sequence[int] = postings.BATCHES
+    posters: Sequence[int] = postings.POSTERS
+    budgets: Sequence[str] = tuple(STARTS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one instance used, by what it did meanwhile; `seconds` are those of each phase."""
+
+    budgets: str
+    sessions: int
+    seconds: Mapping[str, float]
+    used: Mapping[str, Reading]  # by phase: idle, opened, silent, speech
+    memory: Mapping[str, Mapping[str, int]]  # by phase, by role
+    files_per_session: float
+    delay_p50_s: float
+    delay_p99_s: float
+
+    def rate(self, phase: str, name: str) -> float:
+        """Return how much of something was used in a second of a phase."""
+        return self.used[phase].get(name, 0.0) / self.seconds[phase]
+
+    def each(self, phase: str, name: str) -> float:
+        """Return the same for one session: in a second, or for opening and ending one."""
+        return self.used[phase].get(name, 0.0) / self.sessions / (1 if phase == "opened" else self.seconds[phase])
+
+    @property
+    def session_bytes(self) -> float:
+        return (self.memory["speech"][DATA] - self.memory["idle"][DATA]) / self.sessions
+
+
+class _Phases:
+    """Reads what is used before and after."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.used: dict[str, Reading] = {}
+        self.seconds: dict[str, float] = {}
+        self.memory: dict[str, Mapping[str, int]] = {}
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        before, began_s = self._watch.read(), time.monotonic()
+        yield
+        self.memory[name] = self._watch.memory()
+        self.used[name] = between(before, self._watch.read())
+        self.seconds[name] = time.monotonic() - began_s
+
+
+def converse(server: Server, budgets: str, sessions: int, plan: Plan, folder: Path) -> Run:
+    """Let so many sessions come, be silent and talk; return what that used."""
+    url = server.create()
+    engine = open_database(url)
+    migrate(engine, APP_ROLE)
+    engine.dispose()
+    cores = sorted(os.sched_getaffinity(0))
+    place = Place(folder, cores[0], free_port(), database_url=as_text(as_app(url)))
+    with STARTS[budgets](place) as relay, contextlib.closing(connect(url)) as connection:
+        watch = Watch(relay.pid, server.pid, connection)
+        step = Step(
+            "paced", relay.url, relay.key, None, place.upstream_port, sessions, 0, plan.deltas, cores[-1]
+        )
+        with driving(step) as driver:
+            run = _measure(watch, driver, budgets, sessions, plan)
+    server.drop(url)
+    return run
+
+
+def _measure(watch: Watch, driver: Driver, budgets: str, sessions: int, plan: Plan) -> Run:
+    phases = _Phases(watch)
+    driver.tell("open", 1)  # what only the first one needs
+    driver.tell("end")
+    time.sleep(plan.settle_s)
+    files = watch.files()
+    with phases.phase("idle"):
+        time.sleep(plan.idle_s)
+    with phases.phase("opened"):
+        driver.tell("open", sessions)
+        time.sleep(plan.settle_s)
+        driver.tell("end")
+        time.sleep(plan.settle_s)
+    driver.tell("open", sessions)
+    time.sleep(plan.settle_s)
+    with phases.phase("silent"):
+        time.sleep(plan.silent_s)
+    files_per_session = (watch.files() - files) / sessions
+    driver.tell("speak", plan.warm_up_s + plan.speech_s + plan.settle_s)
+    time.sleep(plan.warm_up_s)
+    driver.tell("count")
+    with phases.phase("speech"):
+        time.sleep(plan.speech_s)
+        heard = driver.tell("count")
+    phases.used["speech"] = {**phases.used["speech"], "messages": heard["messages"]}
+    return Run(
+        budgets,
+        sessions,
+        phases.seconds,
+        phases.used,
+        phases.memory,
+        files_per_session,
+        heard["delay_p50_s"],
+        heard["delay_p99_s"],
+    )
+
+
+def figures_of(run: Run, posted: Sequence[Posted], entry_bytes: float) -> Figures:
+    """Return what can be multiplied."""
+
+    def opened(name: str) -> float:
+        """Return what one session more took to open and to end, beyond what an instance takes anyway."""
+        return run.each("opened", name) - run.rate("idle", name) * run.seconds["opened"] / run.sessions
+
+    return Figures(
+        instance_bytes=sum(run.memory["idle"].values()),
+        instance_transactions=run.rate("speech", "transactions"),
+        control_cpu=run.rate("speech", f"CPU {CONTROL}"),
+        data_cpu=run.each("speech", f"CPU {DATA}"),
+        postgres_cpu=run.each("speech", f"CPU {POSTGRES}"),
+        rows=sum(run.each("speech", f"rows {change}") for change in CHANGES),
+        wal_bytes=run.each("speech", "WAL bytes"),
+        journal_bytes=run.each("speech", f"bytes written by {DATA}"),
+        session_bytes=run.session_bytes,
+        opened_data_cpu_s=opened(f"CPU {DATA}"),
+        opened_postgres_cpu_s=opened(f"CPU {POSTGRES}"),
+        opened_transactions=opened("transactions"),
+        opened_wal_bytes=opened("WAL bytes"),
+        entry_bytes=entry_bytes,
+        entries_max=max(one.entries_a_second for one in posted),
+    )
+
+
+def measure(plan: Plan, console: Console, server: Server | None = None) -> dict[str, Any]:
+    """Run all, print it, return what is worth keeping."""
+    with contextlib.ExitStack() as stack:
+        server = server or stack.enter_context(own_server(find_programs(), SAFE))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="talkmeter-bench-")))
+        runs = []
+        for sessions in plan.sessions:
+            for budgets in plan.budgets:
+                console.print(f"{sessions} sessions, {budgets}; load {os.getloadavg()[0]:.1f}", highlight=False)
+                own = folder / f"{sessions} {budgets}"
+                own.mkdir()
+                runs.append(converse(server, budgets, sessions, plan, own))
+        console.print(f"postings; load {os.getloadavg()[0]:.1f}", highlight=False)
+        posted, entry_bytes = postings.measure(server, plan.posting_s, plan.batches, plan.posters)
+    figures, traffic = figures_of(runs[-1], posted, entry_bytes), Traffic()
+    many = [needs(figures, sessions, traffic) for sessions in CONVERSATIONS]
+    for table in (show_runs(runs), show_postings(posted, entry_bytes), show_needs(many, figures, traffic)):
+        console.print(table)
+    return {
+        "runs": [asdict(run) for run in runs],
+        "postings": [asdict(one) for one in posted],
+        "figures": asdict(figures),
+        "traffic": asdict(traffic),
+        "needs": [asdict(one) for one in many],
+    }
