@@ -53,8 +53,7 @@ async def test_it_is_saved_opened_changed_and_forgotten(api: Asking) -> None:
     await finance.post(edit, sent)
     stale = await finance.post(edit, sent | {"name": "other"}, 412)
     assert "Name audio other" in stale.text and "About" not in stale.text.partition("Is now")[2][:30]
-    again = pairs_of(stale, edit)
-    kept = {str(name): str(value) for name, value in again}
+    kept = dict(pairs_of(stale, edit))
     assert kept["name"] == "other"
     await finance.post(edit, kept | {"name": "audio", "q-group_by": "model"})
     assert (await finance.post(edit, sent)).place == edit, "it is so already"
