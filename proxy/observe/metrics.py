@@ -5,6 +5,7 @@ carry a session, a key or an end user. Names that come from outside go through `
 """
 
 import platform
+from collections.abc import Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -156,9 +157,6 @@ class Metrics:
         self.loop_lag = self._histogram(
             "talkmeter_event_loop_lag_seconds", "How late the event loop woke up a timer", LAG_S
         )
-        self.control_plane_starts = self._counter(
-            "talkmeter_control_plane_starts_total", "Starts of the control plane's process"
-        )
         build = Info("talkmeter_build", "Which Talkmeter this is", registry=self.registry)
         build.info({"version": version, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
@@ -224,8 +222,20 @@ class Metrics:
 class ControlMetrics:
     """The metrics of one control plane, which `/metrics` shows below those of the data plane."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, starts: int = 0) -> None:
+        """`starts`: how many control planes were started, this one too."""
         self.registry = registry
+        Counter(
+            "talkmeter_control_plane_starts_total",
+            "Starts of the control plane's process",
+            registry=registry,
+        ).inc(starts)
+        self.workers_up = Gauge(
+            "talkmeter_worker_up",
+            "1 while a worker answers; none without workers",
+            ("worker",),
+            registry=registry,
+        )
         self.announcements = Counter(
             "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
         )
@@ -235,6 +245,11 @@ class ControlMetrics:
             ("outcome",),
             registry=registry,
         )
+
+    def answered(self, workers: Mapping[str, bool]) -> None:
+        """Note which workers have answered."""
+        for worker, is_up in workers.items():
+            self.workers_up.labels(worker).set(is_up)
 
     def announced(self, kind: str) -> None:
         """Count an announcement."""
