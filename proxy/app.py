@@ -20,6 +20,7 @@ from typing import Any
 from proxy import __version__
 from proxy.addresses import Addresses
 from proxy.admin.child import supervise
+from proxy.journals import warn_of_left_over
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
 from proxy.plane import Plane, Stores, data_plane, open_stores
@@ -211,6 +212,7 @@ async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
         logger.warning(warning)
     stop = Stop()
     stop.listen()
+    await asyncio.to_thread(warn_of_left_over, settings)
     await serve(settings, stop, lambda app: print(app.addresses.greeting, flush=True))
 
 

@@ -235,17 +235,6 @@ class Settings(BaseSettings):
         return self.journal_path or self.data_dir / JOURNAL_NAME
 
     @property
-    def journals(self) -> tuple[Path, ...]:
-        """Return where all journals of `serve` lie: with workers one for each, numbered from 1."""
-        return (
-            (self.journal,) if self.workers == 1 else tuple(map(self.journal_of, range(1, self.workers + 1)))
-        )
-
-    def journal_of(self, worker: int) -> Path:
-        """Return where the journal of a worker lies."""
-        return self.journal.with_name(f"{self.journal.name}.{worker}")
-
-    @property
     def data_dir(self) -> Path:
         """Return the folder of the embedded database; the working directory with PostgreSQL."""
         return Path(self.database_url.database or "").parent if self.is_embedded else Path()

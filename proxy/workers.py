@@ -23,6 +23,7 @@ from proxy.addresses import Addresses, address_of, private_folder, reserved, tak
 from proxy.admin.child import supervise
 from proxy.admin.config import ControlConfig
 from proxy.control_config import control_config
+from proxy.journals import journals, warn_of_left_over
 from proxy.observe import logs
 from proxy.settings import Settings
 from proxy.stopping import Stop
@@ -113,6 +114,7 @@ async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
     logs.configure(settings.log_format, settings.log_level)
     for warning in warnings:
         logger.warning(warning)
+    await asyncio.to_thread(warn_of_left_over, settings)
     stop = Stop()
     stop.listen()
     with contextlib.ExitStack() as stack:
@@ -137,7 +139,7 @@ async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
 
 def _tasks(settings: Settings, places: Addresses, folder: Path) -> Iterator[Task]:
     """Yield the tasks of all workers, from the first one on."""
-    for number, journal in enumerate(settings.journals, 1):
+    for number, journal in enumerate(journals(settings), 1):
         own = {"listen": places.listen, "admin_listen": places.admin_listen, "journal_path": journal}
         yield Task(
             settings.model_copy(update=own | {"workers": 1}), Worker(number, str(folder / str(number)))

@@ -1,5 +1,7 @@
 """Several workers' metrics as one exposition."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,9 +36,11 @@ def test_each_family_once_each_series_by_worker() -> None:
 
 
 def test_openmetrics_keeps_its_exemplars() -> None:
-    body = joined({str(n): exposition.generate_latest(registry(n)) for n in (1, 2)})
+    write: Any = exposition.generate_latest
+    read: Any = parser.text_string_to_metric_families
+    body = joined({str(n): write(registry(n)) for n in (1, 2)})
     assert b"# EOF\n" not in body.splitlines(keepends=True)
-    families = {one.name: one for one in parser.text_string_to_metric_families(body.decode() + "# EOF\n")}
+    families = {one.name: one for one in read(body.decode() + "# EOF\n")}
     exemplars = [one.exemplar.labels for one in families["talkmeter_c_seconds"].samples if one.exemplar]
     assert exemplars == [{"session": "ses_1"}, {"session": "ses_2"}]
 

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from proxy.journals import journals
 from proxy.store.database import open_database, reading
 from proxy.store.schema import budget_window, instance, lease, ledger_entry
 from tests.e2e.place import Home
@@ -115,9 +116,9 @@ async def test_two_workers_and_another_instance_on_one_database(postgres_home: H
         await a_drain_lets_responses_finish(ours)
     home = ours.home
     assert wrong(home.database_url, home.truths(), ours.seen) == []
-    journals = [*ours.fleet.settings.journals, ours.other.settings.journal]
-    assert [path.name for path in journals] == ["journal.db.1", "journal.db.2", "other.db"]
-    assert [left for journal in journals for left in left_in(journal)] == []
+    paths = [*journals(ours.fleet.settings), ours.other.settings.journal]
+    assert [path.name for path in paths] == ["journal.db.1", "journal.db.2", "other.db"]
+    assert [left for path in paths for left in left_in(path)] == []
     assert budgets_are_right(home, key["id"]) == []
 
 
@@ -169,10 +170,8 @@ async def metrics_are_one_scrape(ours: Two) -> None:
     assert modern.endswith("# EOF\n") and modern.count("# EOF") == 1
     # Buckets below 0 make a histogram that prometheus_client writes, and does not read.
     readable = "".join(f"{line}\n" for line in modern.splitlines() if "_estimate_error_ratio" not in line)
-    assert {family.name for family in openmetrics.text_string_to_metric_families(readable)} > {
-        "talkmeter_sessions_ended",
-        "talkmeter_announcements",
-    }
+    read: Any = openmetrics.text_string_to_metric_families
+    assert {one.name for one in read(readable)} > {"talkmeter_sessions_ended", "talkmeter_announcements"}
     if promtool := shutil.which("promtool"):
         command = [promtool, "check", "metrics"]
         checked = await asyncio.to_thread(
