@@ -236,6 +236,12 @@ class ControlMetrics:
             ("worker",),
             registry=registry,
         )
+        self.instances = Gauge(
+            "talkmeter_instances",
+            "Instances: running, or dead (not ended, and not seen for 30 s). None without a database",
+            ("state",),
+            registry=registry,
+        )
         self.announcements = Counter(
             "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
         )
@@ -245,6 +251,12 @@ class ControlMetrics:
             ("outcome",),
             registry=registry,
         )
+
+    def counted_instances(self, counts: Mapping[str, int]) -> None:
+        """Note how many instances there are, by state; nothing where nobody knows."""
+        self.instances.clear()
+        for state, count in counts.items():
+            self.instances.labels(state).set(count)
 
     def answered(self, workers: Mapping[str, bool]) -> None:
         """Note which workers have answered."""
