@@ -23,14 +23,14 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 	@$(PY) -m proxy demo $(ARGS)
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix
@@ -53,7 +53,7 @@ soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; a 
 	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py $(ARGS)
 
 shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/ (ARGS=--readme: the README's)
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh chromium
 	@$(PY) -m tests.console.shots $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what
