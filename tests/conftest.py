@@ -10,11 +10,14 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from proxy.store.database import migrate, open_database
+from tests.compiled import share_compiled_statements
 from tests.postgres import APP_ROLE, Copies, NoPostgres, Server, as_app, as_text, running_server
 
 # No deadline: a busy machine is not a bug. Examples that failed are kept in `.hypothesis`.
 settings.register_profile("talkmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("talkmeter")
+
+share_compiled_statements()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

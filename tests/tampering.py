@@ -32,6 +32,11 @@ APPEND_ONLY = (
 )
 
 
+_ALWAYS = """
+SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger WHERE tgenabled = 'A' AND NOT tgisinternal
+"""
+
+
 @contextmanager
 def owning(engine: Engine) -> Iterator[Connection]:
     """Yield a transaction of the role that owns the tables."""
@@ -52,10 +57,13 @@ def tampering(engine: Engine) -> Iterator[Connection]:
     """Yield a connection on which anything can be changed: no trigger refuses it, and no foreign key."""
     if engine.dialect.name == "postgresql":
         with owning(engine) as connection:
-            for table in APPEND_ONLY:
-                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+            always = connection.execute(text(_ALWAYS)).all()
+            for table, trigger in always:
+                connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}"))
             connection.execute(text("SET LOCAL session_replication_role = replica"))
             yield connection
+            for table, trigger in always:
+                connection.execute(text(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}"))
         return
     with engine.connect() as connection:
         raw = connection.connection.driver_connection

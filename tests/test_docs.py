@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from pydantic.fields import FieldInfo
 
 from proxy.checks.questions import NAMES
@@ -23,6 +22,7 @@ from proxy.store.card_files import FileFormat, parse_cards
 from proxy.store.groups import GROUPS
 from proxy.store.replay import REASON_CRASH
 from proxy.store.totals import FIGURES
+from tests.commands import root_command
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -84,13 +84,6 @@ def test_the_report_in_the_readme_has_the_figures_of_one() -> None:
 def test_every_variable_that_a_page_names_is_a_setting(page: Path) -> None:
     named = set(re.findall(rf"{PREFIX}([A-Z_]+[A-Z])", page.read_text(encoding="utf-8")))
     assert named <= {name.upper() for name, _ in settings()}
-
-
-def root_command() -> Any:
-    """Return the command line as click knows it, whatever it was written with."""
-    from proxy import cli
-
-    return typer.main.get_command(cli.load())
 
 
 def subcommands(command: Any) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from typer.testing import CliRunner
-
-from proxy.cli import load
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
@@ -182,10 +180,10 @@ def _environment(place: Place, more: Mapping[str, str]) -> dict[str, str]:
 
 def _say(words: Sequence[str], environment: Mapping[str, str]) -> str:
     """Run a command of `talkmeter` in this process; return what it prints."""
-    done = CliRunner().invoke(load(), [*words], env=environment)
+    done = commands.run(*words, env=environment)
     if done.exit_code:
         raise RuntimeError(f"talkmeter {' '.join(words)}: {done.output}")
-    return done.stdout
+    return str(done.stdout)
 
 
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:

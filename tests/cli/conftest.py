@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
-from typer.testing import CliRunner
 
-from proxy.cli import load
 from proxy.settings import PREFIX
 from proxy.store.database import open_database
+from tests import commands
 from tests.ledgers import PEPPER, Books
 
 
@@ -39,7 +38,7 @@ class Talkmeter:
 
     def run(self, *words: str, given: str = "") -> Ran:
         """Run a command that may fail; a traceback fails the test."""
-        result = CliRunner().invoke(load(), words, input=given)
+        result = commands.run(*words, given=given)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from typing import Any
 
-import typer.main
 from typer.core import TyperGroup
 
 from proxy import __version__
 from proxy.cli import MODULES, load
 from tests.cli.conftest import Talkmeter
+from tests.commands import root_command
 
 
 def test_version_and_help(talkmeter: Talkmeter) -> None:
@@ -53,7 +53,7 @@ def test_help_names_the_command_that_people_type() -> None:
 
 
 def test_what_is_loaded_for_a_command_is_all_that_it_has() -> None:
-    every = typer.main.get_command(load())
+    every = root_command()
     assert isinstance(every, TyperGroup) and every.commands.keys() == MODULES.keys()
     for word, command in every.commands.items():
         assert modules_of(command) == set(MODULES[word]), word

@@ -10,16 +10,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from proxy.checks.questions import NAMES
-from proxy.cli import load
 from proxy.store.database import check_version, open_database
+from tests.commands import run
 from tests.postgres import APP_ROLE
 from tests.provider import providing
-
-runner = CliRunner()
-app = load()
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +29,11 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_migrate(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     """As often as one likes, in words or as JSON, on either database."""
-    result = runner.invoke(app, ["migrate"])
+    result = run("migrate")
     assert (result.exit_code, result.output) == (0, "sqlite:///talkmeter.db is up to date.\n")
     monkeypatch.setenv("TALKMETER_DATABASE_URL", postgres_url)
     for _ in range(2):
-        result = runner.invoke(app, ["migrate", "--json"])
+        result = run("migrate", "--json")
         assert json.loads(result.output)["migrated"] is True
     engine = open_database(postgres_url)
     check_version(engine)
@@ -47,8 +43,8 @@ def test_migrate(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
 def test_migrate_for_a_role(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     """It is set up, or it is said why not."""
     monkeypatch.setenv("TALKMETER_DATABASE_URL", postgres_url)
-    assert runner.invoke(app, ["migrate", "--app-role", APP_ROLE]).exit_code == 0
-    result = runner.invoke(app, ["migrate", "--app-role", "nobody"])
+    assert run("migrate", "--app-role", APP_ROLE).exit_code == 0
+    result = run("migrate", "--app-role", "nobody")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: The server has no role 'nobody': CREATE ROLE nobody LOGIN")
 
@@ -56,7 +52,7 @@ def test_migrate_for_a_role(monkeypatch: pytest.MonkeyPatch, postgres_url: str) 
 def test_migrate_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, status 1."""
     monkeypatch.setenv("TALKMETER_DATABASE_URL", "postgresql://app:canary@127.0.0.1:1/x")
-    result = runner.invoke(app, ["migrate"])
+    result = run("migrate")
     assert result.exit_code == 1
     assert result.stderr.startswith("error: The database postgresql+psycopg://app:***@127.0.0.1:1/x")
     assert "canary" not in result.output
@@ -64,7 +60,7 @@ def test_migrate_what_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_check_for_people() -> None:
     """A row for each thing; status 1 since there is no upstream here."""
-    result = runner.invoke(app, ["check"])
+    result = run("check")
     assert result.exit_code == 1
     rows = result.output.splitlines()
     assert rows[0].split() == ["Looked", "at", "Is", "Found", "To", "do"]
@@ -78,7 +74,7 @@ def test_check_for_people() -> None:
 
 def test_check_for_programs() -> None:
     """The same as one JSON object."""
-    result = runner.invoke(app, ["check", "--json"])
+    result = run("check", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["ok"]) == (1, False)
     assert list(found) == ["ok", "checks"]
@@ -101,7 +97,7 @@ def test_check_ends_well_with_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TALKMETER_LISTN", "127.0.0.1:1")
     with providing(api_keys={"sk-canary"}) as provider:
         monkeypatch.setenv("TALKMETER_UPSTREAM_URL", provider.url)
-        result = runner.invoke(app, ["check", "--json"])
+        result = run("check", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["ok"]) == (0, True)
     assert found["checks"][0]["status"] == "warning" and "did you mean" in found["checks"][0]["found"]
@@ -112,7 +108,7 @@ def test_check_of_settings_that_are_wrong(monkeypatch: pytest.MonkeyPatch) -> No
     """All of them at once, and nothing else can be asked."""
     monkeypatch.setenv("TALKMETER_LINGER_S", "soon")
     monkeypatch.setenv("TALKMETER_STALL_S", "never")
-    result = runner.invoke(app, ["check", "--json"])
+    result = run("check", "--json")
     (only,) = json.loads(result.stdout)["checks"]
     assert (result.exit_code, only["name"], only["status"]) == (1, "settings", "failed")
     assert "TALKMETER_LINGER_S is 'soon'" in only["found"] and "TALKMETER_STALL_S" in only["found"]
@@ -123,7 +119,7 @@ def test_settings_that_are_wrong(command: str, monkeypatch: pytest.MonkeyPatch) 
     """All of them at once, and no traceback."""
     monkeypatch.setenv("TALKMETER_LINGER_S", "soon")
     monkeypatch.setenv("TALKMETER_STALL_S", "never")
-    result = runner.invoke(app, [command])
+    result = run(command)
     assert result.exit_code == 1
     lines = [line for line in result.stderr.splitlines() if line.startswith("error: TALKMETER_")]
     assert len(lines) == 2
@@ -149,7 +145,7 @@ def test_the_simulator_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
 
 def test_a_simulator_that_cannot_listen() -> None:
     """Its one option is named."""
-    result = runner.invoke(app, ["simulator", "--listen", "8090"])
+    result = run("simulator", "--listen", "8090")
     assert (result.exit_code, "--listen is '8090': it should be HOST:PORT" in result.stderr) == (1, True)
-    result = runner.invoke(app, ["simulator", "--listen", "192.0.2.1:80"])
+    result = run("simulator", "--listen", "192.0.2.1:80")
     assert (result.exit_code, "cannot start" in result.stderr) == (1, True)
