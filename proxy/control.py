@@ -19,6 +19,7 @@ from proxy.admin.api.routes import Context
 from proxy.admin.api.server import Api
 from proxy.admin.api.table import ROUTES
 from proxy.admin.config import ControlConfig
+from proxy.admin.gauges import Gauges
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
@@ -70,6 +71,7 @@ class ControlPlane:
         application.cleanup_ctx.append(self._identifying)
         application.cleanup_ctx.append(self._delivering)
         application.cleanup_ctx.append(self._scheduling)
+        application.cleanup_ctx.append(self._looking)
         application.router.add_get("/healthz", status.healthz)
         application.router.add_get("/readyz", status.readyz(self.not_ready))
         application.router.add_get("/metrics", status.guarded(self.metrics, self._config.metrics_token))
@@ -159,6 +161,13 @@ class ControlPlane:
             group.create_task(scheduler.run())
             yield
             scheduler.stop()
+
+    async def _looking(self, application: web.Application) -> AsyncIterator[None]:
+        gauges = Gauges(self._engine, self._metrics)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(gauges.run())
+            yield
+            gauges.stop()
 
     async def _database_problem(self) -> str | None:
         try:

@@ -5,6 +5,7 @@ carry a session, a key or an end user. Names that come from outside go through `
 """
 
 import platform
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -21,8 +22,9 @@ from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import Refusal
-from proxy.core.usage import Flag, Meter
+from proxy.core.usage import CACHED_METERS, INPUT_METERS, Flag, Meter
 from proxy.observe.names import OTHER, Names
+from proxy.observe.underway import Underway
 
 # One more series for each counter, which no query reads. (The package has no types for it.)
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -54,8 +56,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self.registry = registry
-        self._tenants = Names(TENANTS_MAX)
-        self._models = Names(MODELS_MAX)
+        self.tenants = Names(TENANTS_MAX)
+        self.models = Names(MODELS_MAX)
         self._statuses = Names(STATUSES_MAX)
         self._reasons = Names(REASONS_MAX)
         self._declare_traffic()
@@ -64,6 +66,8 @@ class Metrics:
         self._declare_budgets()
         self._declare_durability()
         self._declare_process(version)
+        self._budgets_shown: set[tuple[str, str]] = set()
+        self.underway = Underway(self.to_ledger.observe)
 
     def _declare_traffic(self) -> None:
         self.sessions_active = self._gauge("talkmeter_sessions_active", "Sessions that are open now")
@@ -242,8 +246,31 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def refused(self, refusal: Refusal) -> None:
-        """Count a "no"."""
+        """Count a "no" at the door."""
         self.refusals.labels(refusal.name).inc()
+        self.denied(refusal)
+
+    def denied(self, refusal: Refusal) -> None:
+        """Count a "no", at the door or later, if a budget has said it."""
+        if refusal.budget is not None:
+            self.budget_denials.labels(*refusal.budget).inc()
+
+    def budgets_used(self, ratios: Mapping[tuple[str, str], float]) -> None:
+        """Show the used share of budgets, by tenant and name; those that are not among them disappear."""
+        shown: dict[tuple[str, str], float] = {}
+        for (tenant, budget), ratio in ratios.items():
+            labels = (self.tenants.of(tenant), budget)
+            shown[labels] = max(ratio, shown.get(labels, 0.0))
+        for gone in self._budgets_shown - shown.keys():
+            self.budget_used.remove(*gone)
+        for labels, ratio in shown.items():
+            self.budget_used.labels(*labels).set(ratio)
+        self._budgets_shown = set(shown)
+
+    def wrote_to_ledger(self, entry_keys: Iterable[str]) -> None:
+        """Note that a transaction has brought these entries into the ledger, if any."""
+        self.last_commit.set_to_current_time()
+        self.underway.posted(entry_keys)
 
     def asked_for_money(self, answer: str, seconds: float) -> None:
         """Count a wait for more of a budget: granted, refused, or unknown since nobody answered."""
@@ -269,10 +296,11 @@ class Metrics:
 
     def booked(self, entry: Entry, tenant: str) -> None:
         """Count a billed thing and what it used and cost."""
-        who, model = self._tenants.of(tenant), self._models.of(entry.model)
+        who, model = self.tenants.of(tenant), self.models.of(entry.model)
         self.entries.labels(entry.kind.value).inc()
         if entry.kind is Kind.RESPONSE:
             self.responses.labels(who, model, self._statuses.of(entry.status)).inc()
+            self._context(entry, model)
         if entry.cost_nanousd is None:
             self.unrated.labels(who, model).inc()
         if entry.estimated:
@@ -283,6 +311,15 @@ class Metrics:
             self.estimate_error.observe(entry.estimate_nanousd / entry.cost_nanousd - 1)
         for line in entry.lines:
             self._line(who, model, line.meter, line.quantity, line.cost_nanousd)
+
+    def _context(self, entry: Entry, model: str) -> None:
+        """Count what was input to a response, by the provider's own report."""
+        tokens = sum(line.quantity for line in entry.lines if line.meter in INPUT_METERS)
+        if entry.estimated or tokens <= 0:
+            return
+        cached = sum(line.quantity for line in entry.lines if line.meter in CACHED_METERS)
+        self.context_tokens.labels(model).observe(tokens, {"session": entry.session_id})
+        self.cached_ratio.labels(model).observe(cached / tokens)
 
     def _line(self, who: str, model: str, meter: Meter, quantity: int, cost_nanousd: int | None) -> None:
         self.usage.labels(who, model, meter.value).inc(max(quantity, 0))

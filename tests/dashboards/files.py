@@ -23,7 +23,6 @@ WITH_EXEMPLARS = {
     "talkmeter_time_to_first_audio_seconds_bucket",
     "talkmeter_response_seconds_bucket",
     "talkmeter_response_context_tokens_bucket",
-    "talkmeter_session_seconds_bucket",
 }
 
 
