@@ -6,6 +6,7 @@ since nobody reads skips there. All calls block: in a test that runs a Talkmeter
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -58,10 +59,13 @@ def shipped_config() -> dict[str, Any]:
     return loaded
 
 
-def write_config(folder: Path, targets: Sequence[str], token: str) -> Path:
+def write_config(folder: Path, targets: Sequence[str], token: str, alert_after_s: int | None) -> Path:
     """Write the shipped configuration for other targets, beside a copy of the rules; return its path."""
     (folder / "token").write_text(token)
-    shutil.copy(SHIPPED / "rules.yml", folder)
+    rules = (SHIPPED / "rules.yml").read_text(encoding="utf-8")
+    if alert_after_s is not None:
+        rules = re.sub(r"for: \w+$", f"for: {alert_after_s}s", rules, flags=re.MULTILINE)
+    (folder / "rules.yml").write_text(rules, encoding="utf-8")
     config = shipped_config()
     (job,) = config["scrape_configs"]
     job["authorization"]["credentials_file"] = str(folder / "token")
@@ -131,9 +135,14 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def running_prometheus(folder: Path, targets: Sequence[str], token: str) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes `targets` (host:port), in `folder`; it is gone afterwards."""
-    config = write_config(folder, targets, token)
+def running_prometheus(
+    folder: Path, targets: Sequence[str], token: str, *, alert_after_s: int | None = None
+) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes `targets` (host:port), in `folder`; it is gone afterwards.
+
+    Alerts wait for as long as they are shipped to, or for `alert_after_s`.
+    """
+    config = write_config(folder, targets, token, alert_after_s)
     address = free_address()
     command = [
         program("prometheus"),

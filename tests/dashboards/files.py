@@ -42,6 +42,11 @@ def queries(dashboard: dict[str, Any]) -> list[str]:
     return [target["expr"] for panel in panels(dashboard) for target in panel["targets"]]
 
 
+def filled(expr: str) -> str:
+    """Return a query as Grafana would send it, with all values of each variable."""
+    return re.sub(r"\$(?!__)\w+", ".+", expr.replace("$__rate_interval", "1m"))
+
+
 def names_in(query: str) -> set[str]:
     """Return the series that a query names: Talkmeter's own, and those of Prometheus about it."""
     without_strings = re.sub(r'"[^"]*"', '""', query)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.dashboards.files import ALERTS, DASHBOARDS, SERIES, WITH_EXEMPLARS, load, names_in, panels
+from tests.dashboards.files import ALERTS, DASHBOARDS, WITH_EXEMPLARS, filled, load, names_in, panels
 from tests.dashboards.story import Story, told
 from tests.e2e.place import furnish
 from tests.prometheus import promtool
@@ -60,11 +60,6 @@ def story(shared_sqlite_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
         telling = told(home, folder)
         yield runner.run(telling.__aenter__())
         runner.run(telling.__aexit__(None, None, None))
-
-
-def filled(expr: str) -> str:
-    """Return a query as Grafana would send it, with all values of each variable."""
-    return re.sub(r"\$(?!__)\w+", ".+", expr.replace("$__rate_interval", "1m"))
 
 
 @pytest.mark.parametrize("expr", QUERIES)

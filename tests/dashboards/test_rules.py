@@ -13,7 +13,7 @@ from proxy.core.refusal import DRAINING, INTERNAL_ERROR, Refusal, budget_unknown
 from proxy.core.usage import Flag
 from proxy.observe.metrics import OVERSHOOT_USD
 from proxy.relay.handler import UPSTREAM_REFUSED
-from proxy.relay.tunnel import Reason
+from proxy.relay.reason import Reason
 from tests.dashboards.files import ALERTS, FOLDER, GROUPS, RULES, SERIES, names_in
 from tests.prometheus import promtool, shipped_config
 
