@@ -15,7 +15,7 @@ from tests.e2e.place import furnish
 from tests.prometheus import promtool
 
 pytestmark = pytest.mark.slow
-AWAITED = {"talkmeter_instances"}  # measured by what is not merged yet
+AWAITED = {"talkmeter_instances", "talkmeter_worker_up"}  # measured by what is not merged yet
 
 
 def asked(expr: str, id: str = "") -> Any:
