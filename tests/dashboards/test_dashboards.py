@@ -132,7 +132,7 @@ def test_every_label_exists(path: Path) -> None:
         asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"", query))
         for group in re.findall(r"\bby\s*\(([^)]*)\)", query):
             asked |= {label.strip() for label in group.split(",")}
-        has = {"instance", "job"}.union(*(SERIES[name] for name in names_in(query)))
+        has = {"instance", "job", "worker"}.union(*(SERIES[name] for name in names_in(query)))
         assert asked <= has, query
 
 

@@ -52,7 +52,7 @@ def test_each_alert_is_tried_firing_and_silent() -> None:
 def test_an_alert_is_about_what_exists(rule: dict[str, Any]) -> None:
     names = names_in(rule["expr"])
     assert names and names <= SERIES.keys()
-    has = {"instance", "job"}.union(*(SERIES[name] for name in names))
+    has = {"instance", "job", "worker"}.union(*(SERIES[name] for name in names))
     asked = set(re.findall(r"(\w+)(?:=~|=)\"", rule["expr"]))
     for group in re.findall(r"\b(?:by|on) \(([^)]*)\)", rule["expr"]):
         asked |= {label.strip() for label in group.split(",") if label}
