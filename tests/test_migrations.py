@@ -1,5 +1,7 @@
 """The migrations make exactly the tables that `schema` declares, on both databases."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,21 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from proxy.core.usage import Meter
 from proxy.store.columns import metadata
-from proxy.store.database import check_version, migrate, migrations_path, open_database, reading, writing
+from proxy.store.database import (
+    check_version,
+    migrate,
+    migrations_path,
+    open_database,
+    reading,
+    revisions,
+    writing,
+)
 from proxy.store.prices import seed_cards
 from proxy.store.schema import chain_head, change_counter, ledger_line, rollup_zone
 from proxy.store.verify import verify
@@ -41,6 +52,24 @@ def test_migrating_from_nothing_gives_the_declared_schema_on_postgres(postgres_u
     migrate(engine)
     assert differences(engine) == []
     engine.dispose()
+
+
+def test_the_names_of_the_files_say_the_revisions_in_their_order() -> None:
+    """Whoever only checks the version reads no more than the names."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_path()))
+    scripts = ScriptDirectory.from_config(config)
+    assert [one.revision for one in scripts.walk_revisions()] == list(reversed(revisions()))
+    assert scripts.get_heads() == [revisions()[-1]]
+
+
+def test_checking_the_version_does_not_load_alembic(sqlite_url: str) -> None:
+    code = (
+        "import sys; from proxy.store.database import ready_database as ready; ready(sys.argv[1]).dispose()"
+    )
+    code += "; print('alembic' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code, sqlite_url], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
 
 
 def test_migrating_twice_changes_nothing(database: Engine) -> None:
