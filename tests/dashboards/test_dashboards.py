@@ -11,6 +11,7 @@ import pytest
 from tests.dashboards.files import (
     DASHBOARDS,
     FAMILIES,
+    FOLDER,
     SERIES,
     WITH_EXEMPLARS,
     load,
@@ -169,3 +170,10 @@ def test_pages_that_panels_name_are_there() -> None:
     text: Any = "".join(path.read_text(encoding="utf-8") for path in DASHBOARDS)
     root = Path(__file__).parents[2]
     assert [name for name in set(re.findall(r"docs/[\w-]+\.md", text)) if not (root / name).exists()] == []
+
+
+def test_the_page_about_operations_names_every_file() -> None:
+    page = (FOLDER.parent / "docs" / "operations.md").read_text(encoding="utf-8")
+    linked = re.findall(r"\]\(\.\./dashboards/([\w./-]+)\)", page)
+    files = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
+    assert {name for name in files if not any(name.startswith(one) for one in linked)} == set()
