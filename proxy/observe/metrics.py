@@ -19,13 +19,12 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from proxy.core.announced import REPORT, Announced
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import Refusal
 from proxy.core.usage import CACHED_METERS, INPUT_METERS, Flag, Meter
-from proxy.observe.names import OTHER, Names
+from proxy.observe.names import Names
 from proxy.observe.underway import Underway
 
 # One more series for each counter, which no query reads. (The package has no types for it.)
@@ -246,9 +245,6 @@ class Metrics:
         self.loop_lag = self._histogram(
             "talkmeter_event_loop_lag_seconds", "How late the event loop woke up a timer", LAG_S
         )
-        self.control_plane_starts = self._counter(
-            "talkmeter_control_plane_starts_total", "Starts of the control plane's process"
-        )
         build = Info("talkmeter_build", "Which Talkmeter this is", registry=self.registry)
         build.info({"version": version, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
@@ -347,32 +343,6 @@ class Metrics:
 
     def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
-
-
-class ControlMetrics:
-    """The metrics of one control plane, which `/metrics` shows below those of the data plane."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.registry = registry
-        self.announcements = Counter(
-            "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
-        )
-        self.deliveries = Counter(
-            "talkmeter_webhook_deliveries_total",
-            "Attempts to deliver to receivers of any kind: delivered, failed (tried again) or given_up",
-            ("outcome",),
-            registry=registry,
-        )
-        self.variance = Gauge(
-            "talkmeter_reconciliation_variance_ratio",
-            "Unexplained share of the provider's bill at the last comparison; NaN if there was none",
-            registry=registry,
-        )
-        self.variance.set(float("nan"))
-
-    def announced(self, kind: str) -> None:
-        """Count an announcement."""
-        self.announcements.labels(kind if kind in {*Announced, REPORT} else OTHER).inc()
 
 
 def _child(metric: Any, *labels: str) -> Any:
