@@ -1,4 +1,4 @@
-"""`make bench`: what a message costs, beside nginx and a plain relay; what budgets add; reports; pages.
+"""`make bench`: what a message costs, beside nginx and a plain relay; budgets; reports; pages; scaling.
 
 All relays run at the same time and are measured in turns, round after round, so that whatever else
 the machine does hits all alike. The load is on one core, the relays on another.
@@ -21,7 +21,7 @@ from pathlib import Path
 import trustme
 from rich.console import Console
 
-from tests.bench import ledger, pages, report, traffic
+from tests.bench import ledger, pages, report, scaling, traffic
 from tests.bench.load import Step
 from tests.bench.relays import (
     NGINX,
@@ -35,6 +35,7 @@ from tests.bench.relays import (
     with_budgets,
 )
 from tests.bench.report import DIRECT, Figures, Goal, Limit
+from tests.postgres import NoPostgres
 
 STEP_S_MAX = 120
 BUDGETS_PACED_S = 12.0
@@ -173,13 +174,19 @@ def main() -> int:
         "--keep", type=Path, metavar="FOLDER", help="where its databases stay, or are already"
     )
     parser.add_argument("--named", default="", metavar="TEXT", help="only pages with that in their name")
+    parser.add_argument(
+        "--scaling", action="store_true", help="only conversations on PostgreSQL, and what many of them need"
+    )
+    parser.add_argument("--sessions", type=int, action="append", help="of those; may be given more than once")
     parser.add_argument("--only", choices=("Talkmeter", "nginx", "websockets"), action="append")
     asked = parser.parse_args()
     console = Console()
     _raise_file_limit()
     plan = Plan(rounds=asked.rounds, deltas=asked.deltas)
     goals: list[Goal | Limit] = []
-    if asked.reports or asked.pages:
+    if asked.reports or asked.pages or asked.scaling:
+        if asked.scaling:
+            _scaling(asked.sessions, console)
         goals += _reports(asked.lines, console) if asked.reports else []
         goals += _pages(asked, console) if asked.pages else []
         return 0 if all(goal.is_met for goal in goals) else 1
@@ -197,6 +204,7 @@ def main() -> int:
     if not asked.only and not asked.budgets:
         goals += _reports(asked.lines, console)
         goals += _pages(asked, console)
+        _scaling(asked.sessions, console)
     return 0 if all(goal.is_met for goal in goals) else 1
 
 
@@ -237,6 +245,18 @@ def _pages(asked: argparse.Namespace, console: Console) -> list[Limit]:
     measured, goals = pages.measure(asked.entries, console, asked.keep, named=asked.named)
     _tell("pages", {**about, **measured}, goals, console)
     return goals
+
+
+def _scaling(sessions: Sequence[int] | None, console: Console) -> None:
+    """Let conversations talk on PostgreSQL; print what came of it and what follows, write it down."""
+    about = facts(Plan(), tls=False)
+    plan = scaling.Plan(sessions=sessions) if sessions else scaling.Plan()
+    try:
+        measured = scaling.measure(plan, console)
+    except NoPostgres as missing:
+        console.print(f"[bold red]nothing is known of scaling:[/] {missing}", highlight=False)
+        return
+    _tell("scaling", {**about, "plan": asdict(plan), **measured}, [], console)
 
 
 def _tell(name: str, measured: Mapping[str, object], goals: Sequence[Limit], console: Console) -> None:

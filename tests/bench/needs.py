@@ -1,4 +1,7 @@
-"""What so many conversations at a time need, from what a few were measured to need. Pure: nothing is measured here."""
+"""What so many conversations at a time need, from what a few were measured to need.
+
+Pure: nothing is measured here.
+"""
 
 import math
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ class Figures:
     # of an instance
     instance_bytes: float  # its memory without sessions, control plane included
     instance_transactions: float  # a second, while people talk
+    instance_connections: float  # to PostgreSQL, control plane included
     control_cpu: float  # cores
     # of a conversation, for each second of it
     data_cpu: float  # cores of the data plane
@@ -29,8 +33,9 @@ class Figures:
     opened_wal_bytes: float
     # of a response
     entry_bytes: float  # on the database's disk: its entry, lines, sums, indexes
-    # of one database
-    entries_max: float  # a second, in postings one after the other
+    # of one database, where postings take place one after the other
+    posting_s: float  # the shortest one, of one entry
+    entries_max: float  # a second, in long ones
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Needs:
     wal_bytes: float  # a second
     journal_bytes: float  # a second, of all instances
     entries: float  # a second
+    connections: float  # to PostgreSQL
     databases: int  # that can post so many entries
+    lag_s: float  # between two postings of one instance
     month_entries: float
     month_bytes: float
 
@@ -76,6 +83,10 @@ def needs(figures: Figures, sessions: int, traffic: Traffic | None = None) -> Ne
     opened = sessions / traffic.session_s
     entries = sessions / traffic.response_s
     instances = math.ceil(sessions / per_instance(figures, traffic))
+    databases = math.ceil(entries / (traffic.busy_max * figures.entries_max))
+    # In the time between two postings of one instance all others post once, and all entries of it are booked.
+    busy = entries / databases / figures.entries_max
+    lag_s = instances / databases * figures.posting_s / (1 - busy)
     month_entries = entries * traffic.month_share * DAYS_A_MONTH * _DAY_S
     return Needs(
         sessions=sessions,
@@ -89,7 +100,9 @@ def needs(figures: Figures, sessions: int, traffic: Traffic | None = None) -> Ne
         wal_bytes=sessions * figures.wal_bytes + opened * figures.opened_wal_bytes,
         journal_bytes=sessions * figures.journal_bytes,
         entries=entries,
-        databases=math.ceil(entries / (traffic.busy_max * figures.entries_max)),
+        connections=instances * figures.instance_connections,
+        databases=databases,
+        lag_s=lag_s,
         month_entries=month_entries,
         month_bytes=month_entries * figures.entry_bytes,
     )

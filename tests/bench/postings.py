@@ -39,12 +39,7 @@ class Posted:
 
     posters: int
     batch: int
-    entries: int
-    seconds: float
-
-    @property
-    def entries_a_second(self) -> float:
-        return self.entries / self.seconds
+    entries_a_second: float
 
     @property
     def postings_a_second(self) -> float:
@@ -78,37 +73,48 @@ def _size(url: URL) -> tuple[int, int]:
             "SELECT pg_database_size(current_database()), coalesce(max(id), 0) FROM ledger_entry"
         ).fetchone()
         assert row
-        return row
+        size, entries = row
+        return size, entries
 
 
 def _at_once(url: URL, posters: int, batch: int, seconds: float) -> Posted:
     if posters == 1:
-        return Posted(1, batch, _post(url, 0, batch, time.monotonic(), seconds), seconds)
+        return Posted(1, batch, _post(url, 0, batch, 0, seconds))
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(posters, spawned) as processes:
         start_at = time.monotonic() + START_S
         each = processes.map(
-            _post, [url] * posters, range(posters), [batch] * posters, [start_at] * posters, [seconds] * posters
+            _post,
+            [url] * posters,
+            range(posters),
+            [batch] * posters,
+            [start_at] * posters,
+            [seconds] * posters,
         )
-        return Posted(posters, batch, sum(each), seconds)
+        return Posted(posters, batch, sum(each))
 
 
-def _post(url: URL, poster: int, batch: int, start_at: float, seconds: float) -> int:
-    """Post from an instant of the machine's clock on; return how many entries were booked in the time."""
+def _post(url: URL, poster: int, batch: int, start_at: float, seconds: float) -> float:
+    """Post from an instant of the machine's clock on; return how many entries were booked in a second."""
     engine = open_database(url)
-    budgets, name = BudgetCache(), f"poster {poster} of {batch} at {start_at}"
+    budgets, name = BudgetCache(), f"poster {poster} of {batch} at {time.monotonic()}"
     batches = _batches(Books(engine), name, batch)
-    booked = -batch  # the first posting loads what the next ones have
-    while booked < 0 or time.monotonic() < start_at + seconds:
+
+    def post_one() -> None:
         records = next(batches)
         with writing(engine) as connection:
             now = datetime.now(UTC)
             post(connection, records, instance_id=name, upto=0, zone=UTC, now=now, budgets=budgets)
-        if booked < 0:
-            time.sleep(max(0.0, start_at - time.monotonic()))
+
+    post_one()  # loads what the next ones have
+    time.sleep(max(0.0, start_at - time.monotonic()))
+    began_s, booked, taken_s = time.monotonic(), 0, 0.0
+    while taken_s < seconds:
+        post_one()
         booked += batch
+        taken_s = time.monotonic() - began_s
     engine.dispose()
-    return booked
+    return booked / taken_s
 
 
 def _batches(books: Books, name: str, batch: int) -> Iterator[list[Record]]:

@@ -94,12 +94,21 @@ def talkmeter(place: Place) -> contextlib.AbstractContextManager[Relay]:
 
 def with_budgets(place: Place) -> contextlib.AbstractContextManager[Relay]:
     """The same under three budgets that are never spent: they are leased, held for and counted."""
-    owners = (("--organisation",), ("--tenant", "bench"), ("--key", KEY))
-    return _talkmeter(place, "with budgets", owners)
+    return _talkmeter(place, "with budgets", _OWNERS)
+
+
+def two_workers(place: Place) -> contextlib.AbstractContextManager[Relay]:
+    """The same with two data planes, which want PostgreSQL; the process is their parent."""
+    return _talkmeter(place, "two workers", _OWNERS, workers=2)
+
+
+_OWNERS = (("--organisation",), ("--tenant", "bench"), ("--key", KEY))
 
 
 @contextlib.contextmanager
-def _talkmeter(place: Place, name: str, owners: Sequence[Sequence[str]] = ()) -> Iterator[Relay]:
+def _talkmeter(
+    place: Place, name: str, owners: Sequence[Sequence[str]] = (), workers: int = 1
+) -> Iterator[Relay]:
     """Run Talkmeter, with a budget for each of `owners`."""
     port = free_port()
     settings = {
@@ -111,6 +120,7 @@ def _talkmeter(place: Place, name: str, owners: Sequence[Sequence[str]] = ()) ->
         "UPSTREAM_API_KEY": "sk-of-the-benchmark",
         "LOG_LEVEL": "warning",
         "DRAIN_S": "0",
+        "WORKERS": str(workers),
     }
     environment = {f"TALKMETER_{name}": value for name, value in settings.items()}
     with _process([sys.executable, "-m", "proxy", "serve"], port, place, environment) as pid:

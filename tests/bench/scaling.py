@@ -22,13 +22,29 @@ from tests.bench.load import Step
 from tests.bench.needs import Figures, Traffic, needs
 from tests.bench.postings import Posted
 from tests.bench.relays import Place, Start, free_port
+from tests.bench.runs import Run, show_needs, show_postings, show_runs
 from tests.bench.watch import CONTROL, DATA, POSTGRES, Reading, Watch, between
 from tests.postgres import APP_ROLE, Server, as_app, as_text, connect, find_programs, own_server
 
 SAFE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "shared_buffers": "256MB"}
-CHANGES = ("inserted", "updated", "deleted")
 CONVERSATIONS = (100, 1_000, 10_000, 100_000)
-STARTS: Mapping[str, Start] = {"no budgets": relays.talkmeter, "three budgets": relays.with_budgets}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How Talkmeter is started; `is_pinned` to one core, so that the load has the other."""
+
+    start: Start
+    is_pinned: bool = True
+
+
+SETUPS: Mapping[str, Setup] = {
+    "no budgets": Setup(relays.talkmeter),
+    "three budgets": Setup(relays.with_budgets),
+    "budgets, not pinned": Setup(relays.with_budgets, is_pinned=False),
+    "budgets, two workers": Setup(relays.two_workers, is_pinned=False),
+}
+MEASURED = "three budgets"  # what is multiplied
 
 
 @dataclass(frozen=True)
@@ -45,33 +61,7 @@ class Plan:
     posting_s: float = 3.0
     batches: Sequence[int] = postings.BATCHES
     posters: Sequence[int] = postings.POSTERS
-    budgets: Sequence[str] = tuple(STARTS)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one instance used, by what it did meanwhile; `seconds` are those of each phase."""
-
-    budgets: str
-    sessions: int
-    seconds: Mapping[str, float]
-    used: Mapping[str, Reading]  # by phase: idle, opened, silent, speech
-    memory: Mapping[str, Mapping[str, int]]  # by phase, by role
-    files_per_session: float
-    delay_p50_s: float
-    delay_p99_s: float
-
-    def rate(self, phase: str, name: str) -> float:
-        """Return how much of something was used in a second of a phase."""
-        return self.used[phase].get(name, 0.0) / self.seconds[phase]
-
-    def each(self, phase: str, name: str) -> float:
-        """Return the same for one session: in a second, or for opening and ending one."""
-        return self.used[phase].get(name, 0.0) / self.sessions / (1 if phase == "opened" else self.seconds[phase])
-
-    @property
-    def session_bytes(self) -> float:
-        return (self.memory["speech"][DATA] - self.memory["idle"][DATA]) / self.sessions
+    setups: Sequence[str] = tuple(SETUPS)
 
 
 class _Phases:
@@ -92,27 +82,29 @@ class _Phases:
         self.seconds[name] = time.monotonic() - began_s
 
 
-def converse(server: Server, budgets: str, sessions: int, plan: Plan, folder: Path) -> Run:
+def converse(server: Server, setup: str, sessions: int, plan: Plan, folder: Path) -> Run:
     """Let so many sessions come, be silent and talk; return what that used."""
     url = server.create()
     engine = open_database(url)
     migrate(engine, APP_ROLE)
     engine.dispose()
+    how = SETUPS[setup]
     cores = sorted(os.sched_getaffinity(0))
-    place = Place(folder, cores[0], free_port(), database_url=as_text(as_app(url)))
-    with STARTS[budgets](place) as relay, contextlib.closing(connect(url)) as connection:
+    own, others = (cores[0], cores[-1]) if how.is_pinned else (None, None)
+    place = Place(folder, own, free_port(), database_url=as_text(as_app(url)))
+    with how.start(place) as relay, contextlib.closing(connect(url)) as connection:
         watch = Watch(relay.pid, server.pid, connection)
         step = Step(
-            "paced", relay.url, relay.key, None, place.upstream_port, sessions, 0, plan.deltas, cores[-1]
+            "paced", relay.url, relay.key, None, place.upstream_port, sessions, 0, plan.deltas, others
         )
         with driving(step) as driver:
-            run = _measure(watch, driver, budgets, sessions, plan)
+            run = _measure(watch, driver, setup, sessions, plan)
     server.drop(url)
     return run
 
 
-def _measure(watch: Watch, driver: Driver, budgets: str, sessions: int, plan: Plan) -> Run:
-    phases = _Phases(watch)
+def _measure(watch: Watch, driver: Driver, setup: str, sessions: int, plan: Plan) -> Run:
+    phases, load = _Phases(watch), os.getloadavg()[0]
     driver.tell("open", 1)  # what only the first one needs
     driver.tell("end")
     time.sleep(plan.settle_s)
@@ -128,7 +120,7 @@ def _measure(watch: Watch, driver: Driver, budgets: str, sessions: int, plan: Pl
     time.sleep(plan.settle_s)
     with phases.phase("silent"):
         time.sleep(plan.silent_s)
-    files_per_session = (watch.files() - files) / sessions
+    open_files = [count - files.get(pid, 0) for pid, count in watch.files().items()]
     driver.tell("speak", plan.warm_up_s + plan.speech_s + plan.settle_s)
     time.sleep(plan.warm_up_s)
     driver.tell("count")
@@ -137,39 +129,39 @@ def _measure(watch: Watch, driver: Driver, budgets: str, sessions: int, plan: Pl
         heard = driver.tell("count")
     phases.used["speech"] = {**phases.used["speech"], "messages": heard["messages"]}
     return Run(
-        budgets,
-        sessions,
-        phases.seconds,
-        phases.used,
-        phases.memory,
-        files_per_session,
-        heard["delay_p50_s"],
-        heard["delay_p99_s"],
+        setup=setup,
+        sessions=sessions,
+        load=load,
+        seconds=phases.seconds,
+        used=phases.used,
+        memory=phases.memory,
+        files=open_files,
+        connections=watch.connections(),
+        delay_p50_s=heard["delay_p50_s"],
+        delay_p99_s=heard["delay_p99_s"],
     )
 
 
 def figures_of(run: Run, posted: Sequence[Posted], entry_bytes: float) -> Figures:
     """Return what can be multiplied."""
-
-    def opened(name: str) -> float:
-        """Return what one session more took to open and to end, beyond what an instance takes anyway."""
-        return run.each("opened", name) - run.rate("idle", name) * run.seconds["opened"] / run.sessions
-
+    opened = run.opened
     return Figures(
         instance_bytes=sum(run.memory["idle"].values()),
         instance_transactions=run.rate("speech", "transactions"),
+        instance_connections=run.connections,
         control_cpu=run.rate("speech", f"CPU {CONTROL}"),
         data_cpu=run.each("speech", f"CPU {DATA}"),
         postgres_cpu=run.each("speech", f"CPU {POSTGRES}"),
-        rows=sum(run.each("speech", f"rows {change}") for change in CHANGES),
+        rows=run.rows("speech"),
         wal_bytes=run.each("speech", "WAL bytes"),
         journal_bytes=run.each("speech", f"bytes written by {DATA}"),
-        session_bytes=run.session_bytes,
+        session_bytes=run.session_bytes("speech"),
         opened_data_cpu_s=opened(f"CPU {DATA}"),
         opened_postgres_cpu_s=opened(f"CPU {POSTGRES}"),
         opened_transactions=opened("transactions"),
         opened_wal_bytes=opened("WAL bytes"),
         entry_bytes=entry_bytes,
+        posting_s=1 / max(one.postings_a_second for one in posted),
         entries_max=max(one.entries_a_second for one in posted),
     )
 
@@ -181,16 +173,18 @@ def measure(plan: Plan, console: Console, server: Server | None = None) -> dict[
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="talkmeter-bench-")))
         runs = []
         for sessions in plan.sessions:
-            for budgets in plan.budgets:
-                console.print(f"{sessions} sessions, {budgets}; load {os.getloadavg()[0]:.1f}", highlight=False)
-                own = folder / f"{sessions} {budgets}"
+            for setup in plan.setups:
+                own = folder / f"{sessions} {setup}"
                 own.mkdir()
-                runs.append(converse(server, budgets, sessions, plan, own))
+                run = converse(server, setup, sessions, plan, own)
+                console.print(f"{sessions} sessions, {setup}: load {run.load:.1f}", highlight=False)
+                runs.append(run)
         console.print(f"postings; load {os.getloadavg()[0]:.1f}", highlight=False)
         posted, entry_bytes = postings.measure(server, plan.posting_s, plan.batches, plan.posters)
-    figures, traffic = figures_of(runs[-1], posted, entry_bytes), Traffic()
+    figures = figures_of([run for run in runs if run.setup == MEASURED][-1], posted, entry_bytes)
+    traffic = Traffic()
     many = [needs(figures, sessions, traffic) for sessions in CONVERSATIONS]
-    for table in (show_runs(runs), show_postings(posted, entry_bytes), show_needs(many, figures, traffic)):
+    for table in (show_runs(runs), show_postings(posted), show_needs(many)):
         console.print(table)
     return {
         "runs": [asdict(run) for run in runs],

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.bench import ledger, pages, report
+from tests.bench import ledger, pages, report, scaling
 from tests.bench.__main__ import PAIR, Plan, compare, facts
 from tests.bench.pages import Seen
 from tests.bench.relays import websockets
 from tests.bench.report import DIRECT, Figures, Goal
+from tests.postgres import Server
 
 RELAYS = {**PAIR, "websockets": websockets}  # nginx may not be there
 
@@ -75,6 +76,22 @@ def test_every_page_is_asked_and_the_databases_are_kept(tmp_path: Path) -> None:
     again, _ = pages.measure(999, console, tmp_path, runs=2, settle_s=0, named="/reports/forecast, for")
     assert [len(one["seconds"]) for one in again["pages"]] == [2] * len(again["entries"])
     assert again["entries"] == measured["entries"], "nothing was filled again"
+
+
+@pytest.mark.slow
+def test_conversations_are_measured_on_postgres(postgres_server: Server) -> None:
+    """Two of them, for a moment: longer than PostgreSQL keeps its figures to itself."""
+    plan = scaling.Plan((2,), 20, 0.1, 0.5, 0.1, 0.5, 2.0, 0.1, (1,), (1,), (scaling.MEASURED,))
+    console = Console(width=120, record=True)
+    measured = scaling.measure(plan, console, postgres_server)
+    (run,) = measured["runs"]
+    speech = run["used"]["speech"]
+    assert speech["CPU data plane"] > 0 and speech["messages"] > 40 and speech["entries"] >= 2
+    assert 4 <= run["files"][0] < 20, "two for each session, and connections to the database"
+    assert run["used"]["opened"]["session inserted"] == 2
+    assert measured["figures"]["wal_bytes"] > 0 and measured["figures"]["entries_max"] > 0
+    assert [one["sessions"] for one in measured["needs"]] == [*scaling.CONVERSATIONS]
+    assert "GB" in console.export_text()
 
 
 def test_of_pages_the_slowest_has_to_be_quick() -> None:

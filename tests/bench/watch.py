@@ -70,9 +70,17 @@ class Watch:
                 found[role] += private_bytes(pid)
         return found
 
-    def files(self) -> int:
-        """Return how many files the data plane has open."""
-        return len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
+    def files(self) -> Mapping[int, int]:
+        """Return how many files the processes of data planes have open, by process."""
+        data = (pid for pid, role in self._processes() if role == DATA)
+        return {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in data}
+
+    def connections(self) -> int:
+        """Return how many connections to the database there are beside ours."""
+        counted = "SELECT numbackends - 1 FROM pg_stat_database WHERE datname = current_database()"
+        row = self._database.execute(counted).fetchone()
+        assert row
+        return int(row[0])
 
     def _processes(self) -> Iterator[tuple[int, str]]:
         for pid in _family(self._pid):
