@@ -31,6 +31,7 @@ class Figures:
     opened_postgres_cpu_s: float
     opened_transactions: float
     opened_wal_bytes: float
+    counted_s: float  # of PostgreSQL, each second and for each instance, where a limit counts sessions
     # of a response
     entry_bytes: float  # on the database's disk: its entry, lines, sums, indexes
     # of one database, where postings take place one after the other
@@ -58,6 +59,7 @@ class Needs:
     data_cores: float  # in use
     control_cores: float
     postgres_cores: float
+    counting_cores: float  # of PostgreSQL besides, where a limit counts sessions
     memory_bytes: float  # of all instances
     transactions: float  # a second, on PostgreSQL
     rows: float  # a second
@@ -94,6 +96,7 @@ def needs(figures: Figures, sessions: int, traffic: Traffic | None = None) -> Ne
         data_cores=sessions * figures.data_cpu + opened * figures.opened_data_cpu_s,
         control_cores=instances * figures.control_cpu,
         postgres_cores=sessions * figures.postgres_cpu + opened * figures.opened_postgres_cpu_s,
+        counting_cores=sessions * instances / databases * figures.counted_s,
         memory_bytes=instances * figures.instance_bytes + sessions * figures.session_bytes,
         transactions=instances * figures.instance_transactions + opened * figures.opened_transactions,
         rows=sessions * figures.rows,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from tests.bench.beats import Beat
 from tests.bench.needs import Needs, Traffic
 from tests.bench.postings import Posted
 from tests.bench.watch import CONTROL, DATA, POSTGRES, Reading
@@ -136,11 +137,25 @@ def show_postings(posted: Sequence[Posted]) -> Table:
     )
 
 
+def show_beat(beat: Beat) -> Table:
+    """Return what an instance asks once a second."""
+    return _table(
+        f"Measured: once a second, with {beat.live:,} conversations",
+        ["ms"],
+        [
+            (f"publishing {beat.own} that have changed", [f"{beat.publish_s / _MS:.1f}"]),
+            ("orders to stop", [f"{beat.orders_s / _MS:.1f}"]),
+            ("those of other instances, where a limit counts sessions", [f"{beat.elsewhere_s / _MS:.1f}"]),
+        ],
+    )
+
+
 _NEEDS: Sequence[tuple[str, Callable[[Needs], str]]] = (
     ("instances, a core each", lambda one: f"{one.instances:,}"),
     ("cores in use: data planes", lambda one: f"{one.data_cores:,.1f}"),
     ("control planes", lambda one: f"{one.control_cores:,.2f}"),
     ("PostgreSQL", lambda one: f"{one.postgres_cores:,.2f}"),
+    ("and more where a limit counts sessions", lambda one: f"{one.counting_cores:,.2f}"),
     ("memory of instances, GB", lambda one: f"{one.memory_bytes / _GB:,.1f}"),
     ("PostgreSQL, a second: transactions, at most", lambda one: f"{one.transactions:,.0f}"),
     ("rows", lambda one: f"{one.rows:,.0f}"),

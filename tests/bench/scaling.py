@@ -16,13 +16,14 @@ from typing import Any
 from rich.console import Console
 
 from proxy.store.database import migrate, open_database
-from tests.bench import postings, relays
+from tests.bench import beats, postings, relays
+from tests.bench.beats import Beat
 from tests.bench.driven import Driver, driving
 from tests.bench.load import Step
 from tests.bench.needs import Figures, Traffic, needs
 from tests.bench.postings import Posted
 from tests.bench.relays import Place, Start, free_port
-from tests.bench.runs import Run, show_needs, show_postings, show_runs
+from tests.bench.runs import Run, show_beat, show_needs, show_postings, show_runs
 from tests.bench.watch import CONTROL, DATA, POSTGRES, Reading, Watch, between
 from tests.postgres import APP_ROLE, Server, as_app, as_text, connect, find_programs, own_server
 
@@ -61,6 +62,7 @@ class Plan:
     posting_s: float = 3.0
     batches: Sequence[int] = postings.BATCHES
     posters: Sequence[int] = postings.POSTERS
+    live: int = beats.LIVE
     setups: Sequence[str] = tuple(SETUPS)
 
 
@@ -82,12 +84,9 @@ class _Phases:
         self.seconds[name] = time.monotonic() - began_s
 
 
-def converse(server: Server, setup: str, sessions: int, plan: Plan, folder: Path) -> Run:
-    """Let so many sessions come, be silent and talk; return what that used."""
-    url = server.create()
-    engine = open_database(url)
-    migrate(engine, APP_ROLE)
-    engine.dispose()
+def converse(server: Server, template: str, setup: str, sessions: int, plan: Plan, folder: Path) -> Run:
+    """Let so many sessions come, be silent and talk, on a copy of `template`; return what that used."""
+    url = server.create(template)
     how = SETUPS[setup]
     cores = sorted(os.sched_getaffinity(0))
     own, others = (cores[0], cores[-1]) if how.is_pinned else (None, None)
@@ -142,7 +141,16 @@ def _measure(watch: Watch, driver: Driver, setup: str, sessions: int, plan: Plan
     )
 
 
-def figures_of(run: Run, posted: Sequence[Posted], entry_bytes: float) -> Figures:
+def _migrated(server: Server) -> str:
+    """Make a database that is copied; return its name."""
+    url = server.create()
+    engine = open_database(url)
+    migrate(engine, APP_ROLE)
+    engine.dispose()
+    return str(url.database)
+
+
+def figures_of(run: Run, posted: Sequence[Posted], entry_bytes: float, beat: Beat) -> Figures:
     """Return what can be multiplied."""
     opened = run.opened
     return Figures(
@@ -160,6 +168,7 @@ def figures_of(run: Run, posted: Sequence[Posted], entry_bytes: float) -> Figure
         opened_postgres_cpu_s=opened(f"CPU {POSTGRES}"),
         opened_transactions=opened("transactions"),
         opened_wal_bytes=opened("WAL bytes"),
+        counted_s=beat.elsewhere_s / beat.live,
         entry_bytes=entry_bytes,
         posting_s=1 / max(one.postings_a_second for one in posted),
         entries_max=max(one.entries_a_second for one in posted),
@@ -171,24 +180,26 @@ def measure(plan: Plan, console: Console, server: Server | None = None) -> dict[
     with contextlib.ExitStack() as stack:
         server = server or stack.enter_context(own_server(find_programs(), SAFE))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="talkmeter-bench-")))
-        runs = []
+        template, runs = _migrated(server), []
         for sessions in plan.sessions:
             for setup in plan.setups:
                 own = folder / f"{sessions} {setup}"
                 own.mkdir()
-                run = converse(server, setup, sessions, plan, own)
+                run = converse(server, template, setup, sessions, plan, own)
                 console.print(f"{sessions} sessions, {setup}: load {run.load:.1f}", highlight=False)
                 runs.append(run)
         console.print(f"postings; load {os.getloadavg()[0]:.1f}", highlight=False)
-        posted, entry_bytes = postings.measure(server, plan.posting_s, plan.batches, plan.posters)
-    figures = figures_of([run for run in runs if run.setup == MEASURED][-1], posted, entry_bytes)
+        posted, entry_bytes = postings.measure(server, template, plan.posting_s, plan.batches, plan.posters)
+        beat = beats.measure(server, template, plan.live)
+    figures = figures_of([run for run in runs if run.setup == MEASURED][-1], posted, entry_bytes, beat)
     traffic = Traffic()
     many = [needs(figures, sessions, traffic) for sessions in CONVERSATIONS]
-    for table in (show_runs(runs), show_postings(posted), show_needs(many)):
+    for table in (show_runs(runs), show_postings(posted), show_beat(beat), show_needs(many)):
         console.print(table)
     return {
         "runs": [asdict(run) for run in runs],
         "postings": [asdict(one) for one in posted],
+        "beat": asdict(beat),
         "figures": asdict(figures),
         "traffic": asdict(traffic),
         "needs": [asdict(one) for one in many],

@@ -19,6 +19,7 @@ FIGURES = Figures(
     opened_postgres_cpu_s=0.01,
     opened_transactions=3.0,
     opened_wal_bytes=3_000.0,
+    counted_s=1e-6,
     entry_bytes=2_000.0,
     posting_s=0.01,
     entries_max=1_000.0,
@@ -33,6 +34,7 @@ def test_what_a_thousand_need() -> None:
     assert found.data_cores == pytest.approx(1_000 * 0.002 + 10 * 0.03)
     assert found.control_cores == pytest.approx(5 * 0.01)
     assert found.postgres_cores == pytest.approx(1_000 * 0.0005 + 10 * 0.01)
+    assert found.counting_cores == pytest.approx(5 * 1_000 * 1e-6)
     assert found.memory_bytes == pytest.approx(5 * 100e6 + 1_000 * 50e3)
     assert (found.transactions, found.rows) == pytest.approx((5 * 20 + 10 * 3, 4_000))
     assert (found.wal_bytes, found.journal_bytes) == pytest.approx((1_000 * 1_000 + 10 * 3_000, 5e6))
@@ -46,6 +48,9 @@ def test_what_one_chain_cannot_post_takes_several_databases() -> None:
     found = needs(FIGURES, 100_000, TRAFFIC)
     assert found.entries == 10_000 and found.databases == 20, "each half as busy as it can be"
     assert found.instances == 461
+    assert found.counting_cores == pytest.approx(100_000 * 1e-6 * 461 / 20), (
+        "each counts those of its database"
+    )
     assert found.lag_s == pytest.approx(461 / 20 * 0.01 / 0.5)
 
 

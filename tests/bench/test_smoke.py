@@ -81,7 +81,7 @@ def test_every_page_is_asked_and_the_databases_are_kept(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_conversations_are_measured_on_postgres(postgres_server: Server) -> None:
     """Two of them, for a moment: longer than PostgreSQL keeps its figures to itself."""
-    plan = scaling.Plan((2,), 20, 0.1, 0.5, 0.1, 0.5, 2.0, 0.1, (1,), (1,), (scaling.MEASURED,))
+    plan = scaling.Plan((2,), 20, 0.1, 0.5, 0.1, 0.5, 2.0, 0.1, (1,), (1,), 5, (scaling.MEASURED,))
     console = Console(width=120, record=True)
     measured = scaling.measure(plan, console, postgres_server)
     (run,) = measured["runs"]
