@@ -37,7 +37,7 @@ format: venv-dev ## format and fix what ruff can fix
 	@$(PY) -m ruff format
 	@$(PY) -m ruff check --fix
 
-bench: venv-dev ## what a relayed message costs, budgets, a ledger of ten million lines, all pages (hours)
+bench: venv-dev ## what a relayed message costs, budgets, a ledger of ten million lines, all pages, scaling (hours)
 	@$(PY) -m tests.bench $(ARGS)
 
 # Each may be set: `make faults TEST_KILLS_SERVE=3000 TEST_SEED=1`.

@@ -5,8 +5,8 @@
 | order | what happens | answered |
 |---|---|---|
 | `open` N | N sessions more, which say nothing | when all are open |
-| `speak` S | all talk for S seconds, in the middle of their answers at the beginning | at once |
-| `count` – | | with what arrived since the last time |
+| `speak` S | each talks for S seconds; they begin one by one, over the `seconds` of the step | at once |
+| `count` – | | with what arrived since the last time, and how many sessions were cut |
 | `end` – | all clients hang up | at once |
 """
 
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from tests.bench.ends import RATE_HZ, Session
 from tests.bench.load import Load, Step, main, upstream
 from tests.bench.relays import ROOT
 
@@ -29,14 +30,14 @@ LINE_BYTES_MAX = 1_000
 class Driver:
     """Whoever tells; see the module for the orders."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def tell(self, order: str, value: float = 0) -> dict[str, float]:
         """Give an order; return the answer."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps([order, value]) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([order, value]).encode() + b"\n")
         answer: dict[str, float] = json.loads(self._process.stdout.readline() or "{}")
         if not answer:
             raise RuntimeError(f"the load has ended before it had done: {order} {value}")
@@ -47,9 +48,8 @@ class Driver:
 def driving(step: Step) -> Iterator[Driver]:
     """A load that waits for orders until the block ends."""
     command = [sys.executable, "-m", "tests.bench.driven", json.dumps(asdict(step))]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, bufsize=0) as process:
         try:
             yield Driver(process)
         finally:
@@ -75,8 +75,7 @@ class Driven(Load):
                     await self.open(value)
             case "speak":
                 for session in self.sessions.values():
-                    session.stagger(session.number / len(self.sessions))
-                group.create_task(self.talk(value))
+                    group.create_task(self._speak(session, value))
             case "count":
                 return self._count()
             case "end":
@@ -85,10 +84,16 @@ class Driven(Load):
                 self.sessions.clear()
         return {"sessions": len(self.sessions)}
 
+    async def _speak(self, session: Session, seconds: float) -> None:
+        later = session.number / len(self.sessions) * self.step.seconds * RATE_HZ
+        with contextlib.suppress(RuntimeError):  # it was cut: `count` says so
+            await session.speak(seconds, later)
+
     def _count(self) -> dict[str, float]:
         ways = [way for session in self.sessions.values() for way in (session.up, session.down)]
         delays_s = sorted(delay for way in ways for delay in way.delays_s) or [0.0]
         counted = {
+            "cut": sum(session.client.is_lost for session in self.sessions.values()),
             "messages": sum(way.messages for way in ways),
             "delay_p50_s": delays_s[len(delays_s) // 2],
             "delay_p99_s": delays_s[len(delays_s) * 99 // 100],

@@ -173,11 +173,6 @@ class Session:
         """Return how many arrived, both ways."""
         return self.up.messages + self.down.messages
 
-    def stagger(self, share: float) -> None:
-        """Leave out that share of the first answer's audio, so that not all sessions are billed at once."""
-        created, *audio, done = next(self._responses)
-        self._answer = [created, *audio[int(share * len(audio)) :], done]
-
     def say_one(self) -> None:
         """Send one message either way."""
         self._answer = self._answer or next(self._responses)
@@ -185,7 +180,7 @@ class Session:
         self.upstream.say([self._answer.pop(0)])
 
     async def speak(self, seconds: float, phase: float) -> None:
-        """Talk at the pace of speech; `phase`, below 1, keeps sessions from sending at the same moment."""
+        """Talk at the pace of speech, `phase` messages later: sessions do not all send at one moment."""
         loop = asyncio.get_running_loop()
         began_at = loop.time() + phase / RATE_HZ
         for turn in range(int(seconds * RATE_HZ)):

@@ -27,6 +27,8 @@ class Run:
     memory: Mapping[str, Mapping[str, int]]  # by phase, by role
     files: Sequence[int]  # that the sessions have open, by process of a data plane
     connections: int  # to PostgreSQL
+    cut: int  # sessions that Talkmeter ended
+    ends: Mapping[str, int]  # of all sessions that have ended, why
     delay_p50_s: float
     delay_p99_s: float
 
@@ -44,7 +46,8 @@ class Run:
 
     def opened(self, name: str) -> float:
         """Return what one session took to open and to end, beyond what an instance takes anyway."""
-        return self.each("opened", name) - self.rate("idle", name) * self.seconds["opened"] / self.sessions
+        anyway = self.rate("idle", name) * self.seconds["opened"] / self.sessions
+        return max(0.0, self.each("opened", name) - anyway)
 
     def session_bytes(self, phase: str) -> float:
         """Return the memory of the data plane for one session, silent or in speech."""
@@ -99,6 +102,7 @@ _ROWS: Sequence[tuple[str, Callable[[Run], str]]] = (
     ("connections to PostgreSQL", lambda run: f"{run.connections}"),
     ("entries", lambda run: f"{run.rate('speech', 'entries'):.1f}"),
     ("entries of a posting that has any", lambda run: f"{run.batch:.1f}"),
+    ("conversations cut", lambda run: f"{run.cut}"),
     ("[b]a response, journal's disk, kB", lambda run: f"{_a_response(run) / _KB:.0f}"),
     (
         f"[b]sessions a core, {_BUSY_MAX:.0%} busy",

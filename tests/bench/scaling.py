@@ -45,6 +45,7 @@ SETUPS: Mapping[str, Setup] = {
     "budgets, not pinned": Setup(relays.with_budgets, is_pinned=False),
     "budgets, two workers": Setup(relays.two_workers, is_pinned=False),
 }
+BEGIN_SHARE = 0.85  # of the time to warm up: in so long all begin to talk, one after the other
 MEASURED = "three budgets"  # what is multiplied
 
 
@@ -57,7 +58,7 @@ class Plan:
     idle_s: float = 10.0
     settle_s: float = 4.0  # for what begins or ends to be posted
     silent_s: float = 10.0
-    warm_up_s: float = 17.0  # a response of every session, and what it leads to
+    warm_up_s: float = 18.0  # longer than a response
     speech_s: float = 30.0
     posting_s: float = 3.0
     batches: Sequence[int] = postings.BATCHES
@@ -136,6 +137,8 @@ def _measure(watch: Watch, driver: Driver, setup: str, sessions: int, plan: Plan
         memory=phases.memory,
         files=open_files,
         connections=watch.connections(),
+        cut=int(heard["cut"]),
+        ends=watch.ends(),
         delay_p50_s=heard["delay_p50_s"],
         delay_p99_s=heard["delay_p99_s"],
     )
@@ -183,6 +186,8 @@ def measure(plan: Plan, console: Console, server: Server | None = None) -> dict[
         template, runs = _migrated(server), []
         for sessions in plan.sessions:
             for setup in plan.setups:
+                if not SETUPS[setup].is_pinned and sessions < max(plan.sessions):
+                    continue  # workers are compared once
                 own = folder / f"{sessions} {setup}"
                 own.mkdir()
                 run = converse(server, template, setup, sessions, plan, own)

@@ -86,6 +86,7 @@ def test_conversations_are_measured_on_postgres(postgres_server: Server) -> None
     measured = scaling.measure(plan, console, postgres_server)
     (run,) = measured["runs"]
     speech = run["used"]["speech"]
+    assert run["cut"] == 0
     assert speech["CPU data plane"] > 0 and speech["messages"] > 40 and speech["entries"] >= 2
     assert 4 <= run["files"][0] < 20, "two for each session, and connections to the database"
     assert run["used"]["opened"]["CPU PostgreSQL"] > 0

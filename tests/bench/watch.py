@@ -90,6 +90,11 @@ class Watch:
         if self._server_pid:
             yield from ((pid, POSTGRES) for pid in _family(self._server_pid))
 
+    def ends(self) -> Mapping[str, int]:
+        """Return how many sessions have ended, by the reason."""
+        counted = "SELECT reason, count(*) FROM session WHERE closed_at IS NOT NULL GROUP BY reason"
+        return dict(self._database.execute(counted).fetchall())
+
 
 def between(before: Reading, after: Reading) -> dict[str, float]:
     """Return by how much everything grew."""
