@@ -94,9 +94,8 @@ def converse(server: Server, template: str, setup: str, sessions: int, plan: Pla
     place = Place(folder, own, free_port(), database_url=as_text(as_app(url)))
     with how.start(place) as relay, contextlib.closing(connect(url)) as connection:
         watch = Watch(relay.pid, server.pid, connection)
-        step = Step(
-            "paced", relay.url, relay.key, None, place.upstream_port, sessions, 0, plan.deltas, others
-        )
+        begin_s, port = plan.warm_up_s * BEGIN_SHARE, place.upstream_port
+        step = Step("paced", relay.url, relay.key, None, port, sessions, begin_s, plan.deltas, others)
         with driving(step) as driver:
             run = _measure(watch, driver, setup, sessions, plan)
     server.drop(url)
