@@ -13,6 +13,8 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy import __version__
+from proxy.core.budget_use import overshoot
+from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import SessionOpened
 from proxy.core.usage import Flag
 from proxy.observe.metrics import Metrics
@@ -131,6 +133,7 @@ class _PostingWatch:
 
     def __call__(self, posting: Posting) -> None:
         self._leases.posted(posting)
+        self._metrics.wrote_to_ledger(posting.handled)
         self._metrics.posted.inc(len(posting.new))
         self._metrics.repeated.inc(posting.duplicates)
         self._metrics.conflicts.inc(posting.conflicts)
@@ -138,9 +141,20 @@ class _PostingWatch:
             logger.error("the ledger has this with other figures", extra={"entries": posting.conflicts})
         for cut in posting.cuts:
             self._metrics.overshot(cut.overshoot_nanousd)
+        self._metrics.budget_overshoot.inc(self._beyond(posting) / NANOUSD_PER_USD)
         for posted in posting.new:
             if Flag.ESTIMATE_CRASH in posted.entry.flags:  # no session of this run has counted it
                 self._metrics.booked(posted.entry, self._tenant_name(posted.tenant_id))
+
+    def _beyond(self, posting: Posting) -> int:
+        """Return what a posting has charged to budgets beyond their amounts; not to those that only count."""
+        budgets, now = self._leases.book().budgets, utc_now()
+        beyond = 0
+        for pot, charge in posting.charged.items():
+            budget = budgets.get(pot.budget_id)
+            if budget is not None and budget.holds:
+                beyond += overshoot(budget.amount_at(now), charge.spent_nanousd, charge.amount_nanousd)
+        return beyond
 
     def _tenant_name(self, tenant_id: str) -> str:
         named = select(schema.tenant.c.name).where(schema.tenant.c.id == tenant_id)

@@ -8,14 +8,17 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.core.allowance import Allowance
+from proxy.core.budget_use import BudgetUse
 from proxy.core.budgets import Pot
+from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.refusal import stopped
 from proxy.observe.metrics import Metrics
 from proxy.relay.gateway import Gateway, LiveSession
@@ -102,10 +105,11 @@ class Pulse:
     async def beat(self) -> None:
         """Show, hear, obey; once."""
         self._count_retries()
+        self._count_holds()
         sessions = [self._show(one) for one in self._gateway.sessions.values()]
         self._burn.forget(self._gateway.sessions)
         try:
-            orders = await _to_its_end(self._exchange, sessions, self._pots())
+            orders = await _to_its_end(self._exchange, sessions, self._allowances())
         except (StoreError, SQLAlchemyError) as error:
             self._note(error)
             return
@@ -135,12 +139,15 @@ class Pulse:
             await asyncio.sleep(LAG_PROBE_S)
             self._metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
-    def _pots(self) -> Collection[Pot]:
-        """Return what encloses the live sessions and is shared with others."""
-        allowances = (one.tunnel.session.allowance for one in self._gateway.sessions.values())
-        return {one.pot for each in allowances for one in each.accounts if one.is_leased}
+    def _allowances(self) -> Sequence[tuple[str, Allowance]]:
+        """Return the allowances of the live sessions, and whose sessions they are."""
+        return [
+            (one.principal.tenant, one.tunnel.session.allowance) for one in self._gateway.sessions.values()
+        ]
 
-    def _exchange(self, sessions: Sequence[live.Live], pots: Collection[Pot]) -> dict[str, str]:
+    def _exchange(
+        self, sessions: Sequence[live.Live], allowances: Sequence[tuple[str, Allowance]]
+    ) -> dict[str, str]:
         """In a thread: publish, and return the stop orders. An idle instance writes every 5 s only."""
         with reachable(self._engine):
             now = self._clock()
@@ -150,12 +157,26 @@ class Pulse:
             if sessions or self._shown:
                 live.publish(self._engine, self._instance_id, sessions, now)
             self._shown = bool(sessions)
-            if pots:
-                with reading(self._engine) as connection:
-                    self._spent = counted(connection, pots)
+            self._look_at_budgets(allowances, now)
             if self._gateway.catalog.counts_sessions:  # a whole dict at a time: the loop reads it
                 self._gateway.turnstile.elsewhere = live.elsewhere(self._engine, self._instance_id, now)
             return live.stop_orders(self._engine, self._instance_id) if sessions else {}
+
+    def _look_at_budgets(self, allowances: Sequence[tuple[str, Allowance]], now: datetime) -> None:
+        """In a thread: hear what all instances have spent of what encloses the live sessions."""
+        use = BudgetUse(now)
+        for tenant, allowance in allowances:
+            use.add(tenant, allowance)
+        if pots := use.shared:
+            with reading(self._engine) as connection:
+                self._spent = counted(connection, pots)
+        self._metrics.budgets_used(use.ratios(self._spent))
+
+    def _count_holds(self) -> None:
+        """Sum up what is held; here on the loop, since that is where holds change."""
+        allowances = (one.tunnel.session.allowance for one in self._gateway.sessions.values())
+        held = sum(hold.amounts.billed_nanousd for each in allowances for hold in each.holds.values())
+        self._metrics.holds.set(held / NANOUSD_PER_USD)
 
     def _note(self, error: Exception | None) -> None:
         """Say when the database is lost and when it is back, not every second in between."""

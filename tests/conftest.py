@@ -119,6 +119,22 @@ def migrated_postgres_url(_postgres_copies: Copies) -> Iterator[str]:
     _postgres_copies.give_back(url)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shared_database(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """A migrated database for all tests of a module, which only read what a fixture has put there."""
+    if request.param == "sqlite":
+        engine = open_database(request.getfixturevalue("shared_sqlite_url"), checkpoints=True)
+        yield engine
+        engine.dispose()
+        return
+    copies: Copies = request.getfixturevalue("_postgres_copies")
+    url = copies.take()
+    engine = open_database(as_text(as_app(url)), checkpoints=True)
+    yield engine
+    engine.dispose()
+    copies.give_back(url)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a migrated database; the test runs once on each kind."""

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from proxy.observe.metrics import ControlMetrics, Metrics
+from proxy.observe.control_metrics import ControlMetrics
+from proxy.observe.metrics import Metrics
 
 DASHBOARDS = sorted((Path(__file__).parents[1] / "dashboards").glob("*.json"))
 EVERY = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)

@@ -16,7 +16,8 @@ from proxy.core.limits import LimitName, Unit
 from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.usage import Flag, Meter
 from proxy.relay.handler import NO_SUCH_SESSION, UPSTREAM_REFUSED
-from proxy.relay.tunnel import GOING_AWAY, SERVICE_RESTART, Reason
+from proxy.relay.reason import Reason
+from proxy.relay.tunnel import GOING_AWAY, SERVICE_RESTART
 from proxy.settings import PREFIX, Settings
 from proxy.store.card_files import FileFormat, parse_cards
 from proxy.store.groups import GROUPS

@@ -11,13 +11,14 @@ from websockets.exceptions import ConnectionClosed
 
 from proxy import simulator
 from proxy.app import App, running
-from proxy.core.budgets import Scope
+from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.limits import LimitName
+from proxy.core.rating import Amounts
 from proxy.core.windows import Window
 from proxy.plane import utc_now
 from proxy.pulse import Burn, Pulse
 from proxy.store.audit import Act
-from proxy.store.budgets import set_budget
+from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import migrate, open_database, reading, writing
 from proxy.store.limits import set_limit
 from proxy.store.live import Live, publish, request_stop
@@ -221,3 +222,41 @@ def test_a_rate_is_what_was_spent_in_about_a_minute() -> None:
     assert set(rates[13:]) == {6_000}
     burn.forget({"s_2"})
     assert burn.rate("s_1", 50, 200.0) == 50
+
+
+async def test_budgets_and_holds_are_shown_while_a_session_lives(app: App) -> None:
+    """A budget that only counts too; and nothing of them when the session is over."""
+    beating, secret = pulse(app), make_key(app)
+    with writing(app.stores.engine) as connection:
+        for scope, policy in ((Scope.TENANT, OnExhausted.NOTIFY), (Scope.ORGANISATION, OnExhausted.CUT)):
+            set_budget(
+                connection,
+                Act("test", utc_now(), "a test"),
+                scope=scope,
+                window=Window.MONTH,
+                amount_nanousd=1_000_000_000,
+                tenant="acme" if scope is Scope.TENANT else None,
+                terms=Terms(on_exhausted=policy),
+            )
+    while len(app.catalog.budgets.budgets) < 2:  # noqa: ASYNC110  the catalogue polls
+        await asyncio.sleep(0.05)
+    value, ratio = app.metrics.registry.get_sample_value, "talkmeter_budget_used_ratio"
+    async with call(app.url, secret) as socket:
+        await until(socket, "session.created")
+        (live,) = app.gateway.sessions.values()
+        allowance = live.tunnel.session.allowance
+        free = allowance.accounts[0].free_nanousd
+        assert free > 0 and allowance.hold("resp_1", Amounts.same(free)) is None
+        await beating.beat()
+        assert value("talkmeter_holds_usd") == pytest.approx(free / 1_000_000_000)
+        allowance.void("resp_1")
+        await answer(socket)
+        await app.poster.posted_up_to_now()
+        await beating.beat()
+        used = live.cost_nanousd / 1_000_000_000
+        assert value(ratio, {"tenant": "acme", "budget": "tenant month"}) == pytest.approx(used)
+        assert value(ratio, {"tenant": "_all", "budget": "organisation month"}) == pytest.approx(used)
+    await app.gateway.drain()
+    await beating.beat()
+    assert value(ratio, {"tenant": "acme", "budget": "tenant month"}) is None
+    assert value("talkmeter_holds_usd") == 0

@@ -7,7 +7,7 @@ and takes off what was posted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from proxy.core.budgets import Budget, OnExhausted, Payer, Pot, Scope
@@ -51,8 +51,10 @@ class Account:
 
     @property
     def refusal(self) -> Refusal:
-        name = budget_unknown if self.is_unknown else budget_spent
-        return name(self.budget.scope.label, self.budget.window)
+        budget = self.budget
+        if self.is_unknown:
+            return budget_unknown(budget.scope.label, budget.window)
+        return replace(budget_spent(budget.scope.label, budget.window), budget=(budget.scope, budget.window))
 
     @property
     def spent_so_far_nanousd(self) -> int:
@@ -133,6 +135,7 @@ class Allowance:
 
     accounts: Sequence[Account] = ()
     payer: Payer | None = None  # whose session it is; None where no budget was looked for
+    budgets: Sequence[Budget] = ()  # all that enclose it, those too that only count
     end_user: str | None = None  # the name that the app gave
     unposted: Unposted = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)

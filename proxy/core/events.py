@@ -95,6 +95,14 @@ class ResponseStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputItemAdded:
+    """A running response begins a message: the audio that follows belongs to it."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseText:
     """A running response produced text, a transcript or tool arguments: `chars` of it."""
 
@@ -149,6 +157,14 @@ class InputCleared:
 @dataclass(frozen=True, slots=True)
 class ContextCut:
     """The conversation got shorter: an item was deleted, or an answer that was not heard was truncated."""
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateAsked:
+    """The client says that only the first `heard_ms` of an answer's audio were played."""
+
+    item_id: str
+    heard_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +252,7 @@ Event = (
     | InputAudio
     | ResponseAsked
     | ResponseStarted
+    | OutputItemAdded
     | ResponseText
     | ResponseAudio
     | ResponseEnded
@@ -243,6 +260,7 @@ Event = (
     | InputTimedOut
     | InputCleared
     | ContextCut
+    | TruncateAsked
     | CommitAsked
     | InputCommitted
     | TranscriptionEnded

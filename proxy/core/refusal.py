@@ -31,6 +31,7 @@ class Refusal:
     type: str
     code: str
     message: str
+    budget: tuple[str, str] | None = None  # whose scope and window it is, where one has said no
 
     @property
     def close_reason(self) -> str:

@@ -69,6 +69,7 @@ from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.subjects import Booker, Response, State, Transcription
 from proxy.core.till import Till
 from proxy.core.usage import Flag, Meter, measure
+from proxy.core.voice import Voice
 
 OUR_EVENT_IDS = "tm_"
 
@@ -92,6 +93,7 @@ class Session:
         self._till = Till(self._booker, allowance)
         self._asked = AskedQueue()
         self._opened = Opened()
+        self.voice = Voice(self._opened)
         self._client_gone = False
         self._closing: Refusal | None = None  # said to the client: nothing more is forwarded to it
         self._blocked: Blocked | None = None

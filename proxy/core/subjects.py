@@ -89,8 +89,11 @@ class Response:
     def look_again(self, left: Amounts | None = None) -> None:
         """Set when its cost is looked at again: before the hold, of which so much is left, has to grow.
 
-        That is at the latest in two seconds. Rating it for every message would cost more than all else.
+        That is at the latest in two seconds, and with its first audio: it is a news by itself. Rating it for
+        every message would cost more than all else.
         """
+        if not self.audio_chars:
+            return
         ms = LOOK_MS_MAX
         for second, rest in zip(self.second, left or (), strict=False):
             if second:

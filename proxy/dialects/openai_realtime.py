@@ -132,6 +132,11 @@ def _input_append(fields: Fields) -> Event:
     return events.InputAudio(chars_in(fields.get("audio")), event_id_in(fields))
 
 
+def _item_truncate(fields: Fields) -> Event:
+    item_id, heard_ms = id_in(fields.get("item_id")), whole_in(fields.get("audio_end_ms"))
+    return _OTHER if item_id is None or heard_ms is None else events.TruncateAsked(item_id, heard_ms)
+
+
 def _input_commit(fields: Fields) -> Event:
     return events.CommitAsked()
 
@@ -151,6 +156,7 @@ _CLIENT: dict[str, Callable[[Fields], Event]] = {
     "session.update": _session_update,
     "transcription_session.update": _session_update,
     "conversation.item.create": _item_create,
+    "conversation.item.truncate": _item_truncate,
     "input_audio_buffer.append": _input_append,
     "input_audio_buffer.commit": _input_commit,
     "response.create": _response_create,
@@ -234,6 +240,14 @@ def _response_created(fields: Fields) -> Event:
 
 def _is_out_of_band(response: Fields) -> bool:
     return "conversation_id" in response and response["conversation_id"] is None
+
+
+def _item_added(fields: Fields) -> Event:
+    response_id, item = id_in(fields.get("response_id")), dict_in(fields.get("item"))
+    item_id = id_in(item.get("id"))
+    if response_id is None or item_id is None or item.get("type", "message") != "message":
+        return _OTHER
+    return events.OutputItemAdded(response_id, item_id)
 
 
 def _response_text(fields: Fields) -> Event:
@@ -347,6 +361,7 @@ _UPSTREAM: dict[str, Callable[[Fields], Event]] = {
     "transcription_session.created": _configured,
     "transcription_session.updated": _configured,
     "response.created": _response_created,
+    "response.output_item.added": _item_added,
     **dict.fromkeys(_TEXT_DELTAS, _response_text),
     "response.output_audio.delta": _response_audio,
     "response.audio.delta": _response_audio,

@@ -69,13 +69,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A line for people: time, level, event and `name=value`; a traceback below."""
+    """A line for people: time, level, event and `name=value` where there is a value; a traceback below."""
 
     def format(self, record: logging.LogRecord) -> str:
         clock = _instant(record).astimezone().strftime("%H:%M:%S")
-        fields = "".join(f"  {name}={value}" for name, value in _fields(record))
-        said = f"{_text(record.getMessage())}{fields}"
-        line = f"{clock} {record.levelname:<7} {''.join(c if c.isprintable() else UNPRINTABLE for c in said)}"
+        fields = (f"{name}={value}" for name, value in _fields(record) if value is not None)
+        said = "  ".join(_one_line(part) for part in (_text(record.getMessage()), *fields))
+        line = f"{clock} {record.levelname:<7} {said}"
         trace = _trace(self, record)
         return f"{line}\n{trace}" if trace else line
 
@@ -138,6 +138,11 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if record.stack_info:
         trace += "\n" + record.stack_info
     return _text(trace)
+
+
+def _one_line(text: str) -> str:
+    """Return `text` such that it neither ends a line nor moves a cursor: drivers' errors have many lines."""
+    return "".join(c if c.isprintable() else UNPRINTABLE for c in " ".join(text.split()))
 
 
 def _text(text: str) -> str:

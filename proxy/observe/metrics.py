@@ -5,7 +5,9 @@ carry a session, a key or an end user. Names that come from outside go through `
 """
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,13 +19,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from proxy.core.announced import REPORT, Announced
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import Refusal
-from proxy.core.usage import Flag, Meter
-from proxy.observe.names import OTHER, Names
+from proxy.core.usage import CACHED_METERS, INPUT_METERS, Flag, Meter
+from proxy.observe.names import Names
+from proxy.observe.underway import Underway
 
 # One more series for each counter, which no query reads. (The package has no types for it.)
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -32,6 +34,8 @@ TENANTS_MAX = 100
 MODELS_MAX = 50
 STATUSES_MAX = 20
 REASONS_MAX = 40
+
+CHILDREN_MAX = 10_000  # series that are found without asking the package, which takes long
 
 CLOSE_CODES = frozenset({*range(1000, 1016), 3000, 4000})  # the others come from apps, as they like
 
@@ -42,6 +46,15 @@ OVERSHOOT_USD = (0, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 ERROR_RATIOS = (-0.5, -0.2, -0.1, -0.05, -0.02, -0.01, 0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 COMMIT_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+FIRST_AUDIO_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
+RESPONSE_S = (0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
+CONTEXT_TOKENS = (100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000)
+SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+RELAY_S = (0.00001, 0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+TO_LEDGER_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+M = TypeVar("M", Counter, Histogram)
 
 
 class Metrics:
@@ -49,15 +62,19 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self.registry = registry
-        self._tenants = Names(TENANTS_MAX)
-        self._models = Names(MODELS_MAX)
+        self.tenants = Names(TENANTS_MAX)
+        self.models = Names(MODELS_MAX)
         self._statuses = Names(STATUSES_MAX)
         self._reasons = Names(REASONS_MAX)
         self._declare_traffic()
+        self._declare_voice()
         self._declare_money()
         self._declare_budgets()
         self._declare_durability()
         self._declare_process(version)
+        self._child = lru_cache(CHILDREN_MAX)(_child)
+        self._budgets_shown: set[tuple[str, str]] = set()
+        self.underway = Underway(self.to_ledger.observe)
 
     def _declare_traffic(self) -> None:
         self.sessions_active = self._gauge("talkmeter_sessions_active", "Sessions that are open now")
@@ -79,6 +96,48 @@ class Metrics:
         self.refusals = self._counter("talkmeter_refusals_total", "Refusals, by their name", "refusal")
         self.cuts = self._counter(
             "talkmeter_cuts_total", "Sessions that were ended in the middle, by the refusal's name", "refusal"
+        )
+
+    def _declare_voice(self) -> None:
+        self.first_audio = self._histogram(
+            "talkmeter_time_to_first_audio_seconds",
+            "From the end of speech, or the request that began the answer, to its first audio",
+            FIRST_AUDIO_S,
+            "model",
+        )
+        self.response_seconds = self._histogram(
+            "talkmeter_response_seconds", "From response.created to response.done", RESPONSE_S, "model"
+        )
+        self.interruptions = self._counter(
+            "talkmeter_interruptions_total",
+            "Responses that the person cut short by speaking",
+            "tenant",
+            "model",
+        )
+        self.output_audio = self._counter(
+            "talkmeter_output_audio_seconds_total", "Output audio that the upstream sent", "tenant", "model"
+        )
+        self.unheard_audio = self._counter(
+            "talkmeter_unheard_audio_seconds_total",
+            "Of the output audio, what was not played, as the client says when it truncates an item",
+            "tenant",
+            "model",
+        )
+        self.context_tokens = self._histogram(
+            "talkmeter_response_context_tokens",
+            "Input tokens of a response, cached ones included",
+            CONTEXT_TOKENS,
+            "model",
+        )
+        self.cached_ratio = self._histogram(
+            "talkmeter_response_cached_ratio", "Cached share of a response's input tokens", SHARES, "model"
+        )
+        self.relay_seconds = self._histogram(
+            "talkmeter_relay_seconds",
+            "From reading a message to writing it on; a sample: of each session one read of each side"
+            " every few seconds",
+            RELAY_S,
+            "sender",
         )
 
     def _declare_money(self) -> None:
@@ -125,6 +184,25 @@ class Metrics:
             "By how much a response's estimated cost was off when it ended; below 0: too low",
             ERROR_RATIOS,
         )
+        self.holds = self._gauge(
+            "talkmeter_holds_usd", "Held for responses and transcriptions in flight, in dollars"
+        )
+        self.budget_used = self._gauge(
+            "talkmeter_budget_used_ratio",
+            "Spent share of the budgets that enclose live sessions; the highest of those with one name",
+            "tenant",
+            "budget",
+        )
+        self.budget_denials = self._counter(
+            "talkmeter_budget_denials_total",
+            "Sessions, requests and responses that a budget refused or cut",
+            "scope",
+            "window",
+        )
+        self.budget_overshoot = self._counter(
+            "talkmeter_budget_overshoot_usd_total",
+            "Spent beyond the amounts of budgets that block or cut, in dollars; summed over budgets",
+        )
 
     def _declare_durability(self) -> None:
         self.journal_depth = self._gauge("talkmeter_journal_depth_records", "Journal records not yet posted")
@@ -151,6 +229,16 @@ class Metrics:
         self.poster_failures = self._counter(
             "talkmeter_poster_failures_total", "Attempts to post that failed"
         )
+        self.to_ledger = self._histogram(
+            "talkmeter_usage_to_ledger_seconds",
+            "From reading usage to its entry being in the ledger",
+            TO_LEDGER_S,
+        )
+        self.last_commit = self._gauge(
+            "talkmeter_ledger_last_commit_timestamp_seconds",
+            "When this instance last wrote to the ledger; NaN before it first has",
+        )
+        self.last_commit.set(float("nan"))
         self.poster_up = self._gauge("talkmeter_poster_up", "1 while the last attempt to post succeeded")
 
     def _declare_process(self, version: str) -> None:
@@ -161,9 +249,37 @@ class Metrics:
         build.info({"version": version, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
 
+    def series(self, metric: M, *labels: str) -> M:
+        """Return the series of `metric` with these labels."""
+        found: M = self._child(metric, *labels)
+        return found
+
     def refused(self, refusal: Refusal) -> None:
-        """Count a "no"."""
+        """Count a "no" at the door."""
         self.refusals.labels(refusal.name).inc()
+        self.denied(refusal)
+
+    def denied(self, refusal: Refusal) -> None:
+        """Count a "no", at the door or later, if a budget has said it."""
+        if refusal.budget is not None:
+            self.budget_denials.labels(*refusal.budget).inc()
+
+    def budgets_used(self, ratios: Mapping[tuple[str, str], float]) -> None:
+        """Show the used share of budgets, by tenant and name; those that are not among them disappear."""
+        shown: dict[tuple[str, str], float] = {}
+        for (tenant, budget), ratio in ratios.items():
+            labels = (self.tenants.of(tenant), budget)
+            shown[labels] = max(ratio, shown.get(labels, 0.0))
+        for gone in self._budgets_shown - shown.keys():
+            self.budget_used.remove(*gone)
+        for labels, ratio in shown.items():
+            self.budget_used.labels(*labels).set(ratio)
+        self._budgets_shown = set(shown)
+
+    def wrote_to_ledger(self, entry_keys: Iterable[str]) -> None:
+        """Note that a transaction has brought these entries into the ledger, if any."""
+        self.last_commit.set_to_current_time()
+        self.underway.posted(entry_keys)
 
     def asked_for_money(self, answer: str, seconds: float) -> None:
         """Count a wait for more of a budget: granted, refused, or unknown since nobody answered."""
@@ -189,83 +305,48 @@ class Metrics:
 
     def booked(self, entry: Entry, tenant: str) -> None:
         """Count a billed thing and what it used and cost."""
-        who, model = self._tenants.of(tenant), self._models.of(entry.model)
-        self.entries.labels(entry.kind.value).inc()
+        who, model = self.tenants.of(tenant), self.models.of(entry.model)
+        self.series(self.entries, entry.kind.value).inc()
         if entry.kind is Kind.RESPONSE:
-            self.responses.labels(who, model, self._statuses.of(entry.status)).inc()
+            self.series(self.responses, who, model, self._statuses.of(entry.status)).inc()
+            self._context(entry, model)
         if entry.cost_nanousd is None:
-            self.unrated.labels(who, model).inc()
+            self.series(self.unrated, who, model).inc()
         if entry.estimated:
-            self.estimated.labels(who, model).inc()
+            self.series(self.estimated, who, model).inc()
         for flag in entry.flags:
-            self.flags.labels(_flag_label(flag)).inc()
+            self.series(self.flags, _flag_label(flag)).inc()
         if entry.estimate_nanousd is not None and entry.cost_nanousd:
             self.estimate_error.observe(entry.estimate_nanousd / entry.cost_nanousd - 1)
         for line in entry.lines:
             self._line(who, model, line.meter, line.quantity, line.cost_nanousd)
 
+    def _context(self, entry: Entry, model: str) -> None:
+        """Count what was input to a response, by the provider's own report."""
+        tokens = sum(line.quantity for line in entry.lines if line.meter in INPUT_METERS)
+        if entry.estimated or tokens <= 0:
+            return
+        cached = sum(line.quantity for line in entry.lines if line.meter in CACHED_METERS)
+        self.series(self.context_tokens, model).observe(tokens, {"session": entry.session_id})
+        self.series(self.cached_ratio, model).observe(cached / tokens)
+
     def _line(self, who: str, model: str, meter: Meter, quantity: int, cost_nanousd: int | None) -> None:
-        self.usage.labels(who, model, meter.value).inc(max(quantity, 0))
+        self.series(self.usage, who, model, meter.value).inc(max(quantity, 0))
         if cost_nanousd:
-            self.cost.labels(who, model, meter.value).inc(max(cost_nanousd, 0) / NANOUSD_PER_USD)
+            self.series(self.cost, who, model, meter.value).inc(max(cost_nanousd, 0) / NANOUSD_PER_USD)
 
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
-    def _gauge(self, name: str, description: str) -> Gauge:
-        return Gauge(name, description, registry=self.registry)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(name, description, labels, registry=self.registry)
 
     def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, description, labels, buckets=buckets, registry=self.registry)
 
 
-class ControlMetrics:
-    """The metrics of one control plane, which `/metrics` shows below those of the data plane."""
-
-    def __init__(self, registry: CollectorRegistry, starts: int = 0) -> None:
-        """`starts`: how many control planes were started, this one too."""
-        self.registry = registry
-        Counter(
-            "talkmeter_control_plane_starts_total",
-            "Starts of the control plane's process",
-            registry=registry,
-        ).inc(starts)
-        self.workers_up = Gauge(
-            "talkmeter_worker_up",
-            "1 while a worker answers; none without workers",
-            ("worker",),
-            registry=registry,
-        )
-        self.instances = Gauge(
-            "talkmeter_instances",
-            "Instances: running, or dead (not ended, and not seen for 30 s). None without a database",
-            ("state",),
-            registry=registry,
-        )
-        self.announcements = Counter(
-            "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
-        )
-        self.deliveries = Counter(
-            "talkmeter_webhook_deliveries_total",
-            "Attempts to deliver to receivers of any kind: delivered, failed (tried again) or given_up",
-            ("outcome",),
-            registry=registry,
-        )
-
-    def counted_instances(self, counts: Mapping[str, int]) -> None:
-        """Note how many instances there are, by state; nothing where nobody knows."""
-        self.instances.clear()
-        for state, count in counts.items():
-            self.instances.labels(state).set(count)
-
-    def answered(self, workers: Mapping[str, bool]) -> None:
-        """Note which workers have answered."""
-        for worker, is_up in workers.items():
-            self.workers_up.labels(worker).set(is_up)
-
-    def announced(self, kind: str) -> None:
-        """Count an announcement."""
-        self.announcements.labels(kind if kind in {*Announced, REPORT} else OTHER).inc()
+def _child(metric: Any, *labels: str) -> Any:
+    return metric.labels(*labels)
 
 
 def _code_label(code: int | None) -> str:

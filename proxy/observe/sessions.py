@@ -38,6 +38,7 @@ class SessionWatch:
             case SessionOpened():
                 self._opened(record)
             case Entry() if record.counts:
+                self._metrics.underway.read(record.entry_key)
                 self._booked(record)
             case SessionClosed():
                 self._closed(record)

@@ -21,13 +21,15 @@ from proxy.core.refusal import DISK_FULL, DRAINING, TOO_MANY_SESSIONS, Refusal, 
 from proxy.core.session import Session
 from proxy.core.subjects import Booker, first_usage
 from proxy.ids import new_id
+from proxy.observe.listening import Listening
 from proxy.observe.metrics import Metrics
 from proxy.observe.sessions import SessionWatch
 from proxy.relay.ask import Ask
 from proxy.relay.dial import UpstreamConnection
 from proxy.relay.handover import TakenOver
 from proxy.relay.needs import Budgets, KeyCatalog, RecordKeeper
-from proxy.relay.tunnel import Reason, Tunnel, TunnelConfig
+from proxy.relay.reason import Reason
+from proxy.relay.tunnel import Tunnel, TunnelConfig
 from proxy.relay.turnstile import Turnstile
 
 SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
@@ -224,7 +226,7 @@ class Gateway:
             record=self._record,
             ask=self._budgets.ask,
             clock=self.clock,
-            on_cut=self.metrics.cut,
+            watch=Listening(self.metrics, admission.principal.tenant, admission.facts.session_id),
             on_over=self._forget,
         )
         live = LiveSession(admission.principal, tunnel)

@@ -5,6 +5,7 @@ stops: what it handed on before has gone out, what comes later queues behind, th
 included, until the record is on disk.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.core.commands import Ask, Close, Command, Drop, Forward, Journal, Send
 from proxy.core.events import CostLook, Event
 from proxy.core.records import Record
+from proxy.core.voice import TELLING
 from proxy.dialects.openai_realtime import parse
 from proxy.relay.express import lone_audio
 from proxy.relay.frames import CloseFrame, Item, Message, Pass, Ping, Pong, Scanner, Violation
@@ -50,6 +52,7 @@ class Lane:
         "is_clear",
         "is_deaf",
         "is_over",
+        "is_sampled",
         "message_count",
         "scanner",
         "short_bytes",
@@ -68,6 +71,7 @@ class Lane:
         self.is_deaf = False  # nothing counts any more but a close frame
         self.is_over = False  # the end of the stream was reached, and everything before it is done
         self.is_clear = False  # audio may take the short way: `looks_clear` said so, and nobody barred it
+        self.is_sampled = False  # the next read is timed
         self.message_count = 0
         self.short_bytes = 0  # that took the short way …
         self._long_bytes = 0  # … and the others that came
@@ -115,7 +119,7 @@ class Lane:
             self.short_bytes += len(data)
             self.message_count += 1
             if hear(self.side, chars, self._ear.response_id):
-                self.receive(CostLook(self._ear.response_id))
+                self._look(self._ear.response_id)
                 self.pump()
         except Exception:  # noqa: BLE001  it is logged, and both connections are dropped
             self.tunnel.fail()
@@ -129,16 +133,38 @@ class Lane:
         """
         if self.is_waiting or self.is_deaf or not self.scanner.is_between or not self.target.takes_as_is:
             return False
+        if self.is_sampled:
+            return False
         return not (self.source.is_choked or self.tunnel.is_watching or self.tunnel.is_failed)
 
     # The long way
 
     def feed(self, data: bytes) -> None:
         """Take bytes that the source sent."""
+        if self.is_sampled:
+            self._time(data)
+            return
         self._long_bytes += len(data)
         self.pump(data)
         if self._is_waiting and self.scanner.buffered > WAITING_BYTES_MAX:
             self.source.hold(Hold.JOURNAL)
+
+    def sample(self) -> None:
+        """Let the next read be timed. It comes by `feed`, so that others need not ask whether they are."""
+        self.is_sampled, self.is_clear = True, False
+
+    def _time(self, data: bytes) -> None:
+        """Take bytes as ever, short way or long, and tell how long it is until they are written on."""
+        self.is_sampled = False
+        self.is_clear = self.looks_clear()
+        told = partial(self._tell, time.perf_counter())
+        if not (self.is_clear and self.takes_short_way(data)):
+            self.feed(data)
+        self.then(told)
+
+    def _tell(self, began_s: float) -> None:
+        if not self.is_deaf:
+            self.tunnel.watch.relayed(self.side, time.perf_counter() - began_s)
 
     def end(self) -> None:
         """Note the end of the source's stream; it comes after everything that was received."""
@@ -184,10 +210,11 @@ class Lane:
             if self.target.has_queued:
                 self.target.flush()
         if self.tunnel.is_watching:
-            self.tunnel.watch()
+            self.tunnel.settle()
 
     def receive(self, event: Event) -> None:
         """Let the session answer something that is no message."""
+        self._listen(event)
         self.do(self.tunnel.session.receive(self.side, event, self.now()))
 
     def do(self, commands: Iterable[Command], raw: bytes = b"") -> None:
@@ -232,11 +259,24 @@ class Lane:
         self.message_count += len(item.audio)
         due = [audio.response_id for audio in item.audio if hear(self.side, audio.chars, audio.response_id)]
         for response_id in dict.fromkeys(due):
-            self.receive(CostLook(response_id))
+            self._look(response_id)
+
+    def _look(self, response_id: str | None) -> None:
+        """Look at a response whose audio was heard: what it costs now, and whether that was the first."""
+        voice = self.tunnel.session.voice
+        self.tunnel.watch.observed(voice.heard(response_id, time.monotonic()))
+        self.receive(CostLook(response_id))
+
+    def _listen(self, event: Event) -> None:
+        """Observe what an event says about the voice, before the session receives it."""
+        if type(event) in TELLING:
+            voice = self.tunnel.session.voice
+            self.tunnel.watch.observed(voice.see(self.side, event, time.monotonic()))
 
     def _message(self, item: Message) -> None:
         self.message_count += 1
         event = parse(self.side, item.payload)
+        self._listen(event)
         self.do(self.tunnel.session.receive(self.side, event, self.now()), item.raw)
 
     def _ping(self, item: Ping) -> None:

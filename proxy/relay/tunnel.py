@@ -21,7 +21,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 
 from proxy.core.commands import Ask, Close, Journal, Send
@@ -31,35 +30,19 @@ from proxy.core.refusal import Refusal
 from proxy.core.session import Session
 from proxy.dialects.bulk import recogniser_for
 from proxy.dialects.openai_realtime import render
+from proxy.observe.listening import Listening
 from proxy.relay.clocks import Clocks
 from proxy.relay.frames import CloseFrame, Scanner, Violation
 from proxy.relay.half import Half
 from proxy.relay.lane import Lane
+from proxy.relay.reason import Reason
 
 log = logging.getLogger(__name__)
 
 GOING_AWAY = 1001
 SERVICE_RESTART = 1012
+SAMPLE_SWEEPS = 4  # of as many, one lets the next read of each side be timed
 TURNS_MAX = 1_000  # billed things that a live session can show
-
-
-class Reason(StrEnum):
-    """Why a session ended: the first of these that came true."""
-
-    CLIENT_CLOSED = "client_closed"
-    CLIENT_LOST = "client_lost"
-    CLIENT_STALLED = "client_stalled"
-    CLIENT_IDLE = "client_idle"
-    CLIENT_VIOLATION = "client_violation"
-    UPSTREAM_CLOSED = "upstream_closed"
-    UPSTREAM_LOST = "upstream_lost"
-    UPSTREAM_STALLED = "upstream_stalled"
-    UPSTREAM_VIOLATION = "upstream_violation"
-    REFUSED = "refused"
-    STOPPED = "stopped"
-    DRAINED = "drained"
-    ABORTED = "aborted"
-    FAILED = "failed"  # a bug of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +68,23 @@ class Tunnel:
         record: Callable[[Record, Callable[[], None] | None], None],
         ask: Callable[[Ask, Callable[[bool], None]], None],
         clock: Callable[[], datetime],
-        on_cut: Callable[[Refusal], None],
+        watch: Listening,
         on_over: "Callable[[Tunnel], None]",
     ) -> None:
-        """`record` keeps a record; `on_cut` hears of a cut; `on_over`, once, that the last one is on disk.
+        """`record` keeps a record; `watch` observes; `on_over` hears, once, that the last one is on disk.
 
         `ask` gets more money into accounts, if there is any, and calls back with whether there was.
         """
         self.session = session
         self.ask = ask
         self.clock = clock
+        self.watch = watch
         self.turns: list[Entry] = []
         self.reason: Reason | None = None
         self.is_failed = False
         self.is_watching = False  # something here waits for the session to be settled
         self._config = config
         self._record = record
-        self._on_cut = on_cut
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         said_by_client, said_by_upstream = self._scanner(Side.CLIENT), self._scanner(Side.UPSTREAM)
@@ -116,6 +99,7 @@ class Tunnel:
         self._is_leaving = False
         self._client_code: int | None = None  # of the close frame that came from the client …
         self._upstream_code: int | None = None  # … and from the upstream
+        self._sweeps = 0
         self._linger_timer: asyncio.TimerHandle | None = None
         self._linger_code: int | None = None
         self._leave_timer: asyncio.TimerHandle | None = None
@@ -145,6 +129,7 @@ class Tunnel:
         """Send a message of our own."""
         half = self.client if command.to is Side.CLIENT else self.upstream
         half.send(render(command.message))
+        self.watch.sent(command.message)
 
     def record(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Keep a record; remember what was billed, to show it."""
@@ -181,7 +166,7 @@ class Tunnel:
     def cut(self, command: Close) -> None:
         """The session refuses to go on; its error event was sent before this."""
         if command.refusal is not None:
-            self._on_cut(command.refusal)
+            self.watch.cut(command.refusal)
         self.dismiss(command.code, command.reason, Reason.REFUSED)
 
     # How the client's side ends
@@ -278,9 +263,9 @@ class Tunnel:
     def _start_watching(self) -> None:
         self.is_watching = True
         self.bar()
-        self.watch()
+        self.settle()
 
-    def watch(self) -> None:
+    def settle(self) -> None:
         """Do what waits for the session to be settled, if it is."""
         if not self.session.is_settled or self.upstream_lane.is_waiting:
             return
@@ -317,7 +302,15 @@ class Tunnel:
         if self.session.wants_ticks and not self.upstream_lane.is_waiting:
             self.upstream_lane.receive(Tick())
         if self.is_watching:
-            self.watch()
+            self.settle()
+        if self._sweeps % SAMPLE_SWEEPS == 0:
+            self._sample()
+        self._sweeps += 1
+
+    def _sample(self) -> None:
+        """Let the next read of each side be timed."""
+        self.client_lane.sample()
+        self.upstream_lane.sample()
 
     def _check_upstream(self, now_s: float) -> None:
         if self._upstream_clocks.stalled_s(self.upstream, now_s) >= self._config.idle_timeout_s:

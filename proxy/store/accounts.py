@@ -108,7 +108,7 @@ class Accounts:
         payer, before = allowance.payer, allowance.accounts
         if payer is None:
             return
-        budgets = book.enclosing(payer)
+        budgets = allowance.budgets = book.enclosing(payer)
         accounts = [self._account(one, payer, allowance, now, now_s) for one in budgets if one.holds]
         allowance.enclose(accounts)
         self.release(before)

@@ -7,6 +7,7 @@ unexplained. A day counts as reconciled once it was compared after the provider'
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
@@ -241,6 +242,25 @@ def worst_rows(connection: Connection, id: str, limit: int) -> list[dict[str, An
     query = select(reconciliation_row).where(of.reconciliation_id == id, of.unexplained_nanousd != 0)
     worst = query.order_by(func.abs(of.unexplained_nanousd).desc(), of.number).limit(limit)
     return [_row_json(row) for row in connection.execute(worst)]
+
+
+def last_variance(connection: Connection) -> float | None:
+    """Return what share of the bill the last comparison could not explain; None if there was none.
+
+    Infinite where they charge nothing for what we have booked.
+    """
+    of, of_day = reconciliation.c, reconciliation_day.c
+    last = connection.execute(select(of.id).order_by(of.at.desc(), of.id.desc()).limit(1)).scalar()
+    if last is None:
+        return None
+    amounts = select(of_day.theirs_nanousd, of_day.unexplained_nanousd).where(
+        of_day.reconciliation_id == last
+    )
+    days = connection.execute(amounts).all()
+    theirs, unexplained = (sum(abs(int(day[at])) for day in days) for at in (0, 1))
+    if not theirs:
+        return inf if unexplained else 0.0
+    return unexplained / theirs
 
 
 def verdicts(connection: Connection, first: date, end: date) -> dict[date, Day]:

@@ -371,3 +371,35 @@ def test_what_is_from_the_user(item: dict[str, str], wanted: bool) -> None:
     response = {"type": "response.create", "response": {"input": [{"type": "item_reference"}, item]}}
     asked = parse(Side.CLIENT, json.dumps(response).encode())
     assert isinstance(asked, events.ResponseAsked) and asked.from_user is wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "event"),
+    [
+        (
+            {"item_id": "item_1", "content_index": 0, "audio_end_ms": 1500},
+            events.TruncateAsked("item_1", 1500),
+        ),
+        ({"item_id": "item_1", "audio_end_ms": -3}, events.TruncateAsked("item_1", 0)),
+        ({"item_id": "item_1"}, Other()),
+        ({"audio_end_ms": 1500}, Other()),
+    ],
+)
+def test_a_client_says_what_was_not_heard(fields: dict[str, object], event: events.Event) -> None:
+    message = {"type": "conversation.item.truncate", "event_id": "event_1", **fields}
+    assert parse(Side.CLIENT, json.dumps(message).encode()) == event
+
+
+@pytest.mark.parametrize(
+    ("fields", "event"),
+    [
+        ({"response_id": "r", "item": {"id": "i", "type": "message"}}, events.OutputItemAdded("r", "i")),
+        ({"response_id": "r", "item": {"id": "i"}}, events.OutputItemAdded("r", "i")),
+        ({"response_id": "r", "item": {"id": "i", "type": "function_call"}}, Other()),  # no audio is of it
+        ({"response_id": "r", "item": {"type": "message"}}, Other()),
+        ({"item": {"id": "i", "type": "message"}}, Other()),
+    ],
+)
+def test_a_message_of_a_response_begins(fields: dict[str, object], event: events.Event) -> None:
+    message = {"type": "response.output_item.added", "output_index": 0, **fields}
+    assert parse(Side.UPSTREAM, json.dumps(message).encode()) == event

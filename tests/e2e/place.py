@@ -217,12 +217,12 @@ class Place:
         async with aiohttp.ClientSession() as http, http.get(url, headers=headers, **tls) as answer:
             return answer.status, await answer.json()
 
-    async def metrics(self) -> str:
-        """Return the text of /metrics."""
+    async def metrics(self, accept: str = "text/plain") -> str:
+        """Return the text of /metrics, as a scraper gets it that accepts such a format."""
         tls: dict[str, Any] = {"ssl": self.home.tls.client} if self.home.tls else {}
         async with (
             aiohttp.ClientSession() as http,
-            http.get(f"{self.app.admin_url}/metrics", **tls) as answer,
+            http.get(f"{self.app.admin_url}/metrics", headers={"Accept": accept}, **tls) as answer,
         ):
             return await answer.text()
 

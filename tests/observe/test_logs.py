@@ -62,8 +62,11 @@ def test_one_json_object_a_line() -> None:
 def test_a_line_for_people() -> None:
     """The console format says the same without braces."""
     output = configured("console")
-    logging.getLogger("proxy.x").warning("disk nearly full", extra={"free": 12})
-    assert output.getvalue().rstrip().endswith("WARNING disk nearly full  free=12")
+    error = OSError("connection failed:\n\tIs the server running?\n")
+    facts = {"free": 12, "project": None, "error": error}
+    logging.getLogger("proxy.x").warning("disk nearly full", extra=facts)
+    said = "WARNING disk nearly full  free=12  error=connection failed: Is the server running?"
+    assert output.getvalue().rstrip().endswith(said)
 
 
 def test_levels_are_ours_and_libraries_speak_from_warning_up() -> None:

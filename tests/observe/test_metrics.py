@@ -1,7 +1,9 @@
 """Metrics: what is counted, and that labels stay few whatever peers send."""
 
+import math
 import platform
 import re
+import time
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,6 +14,7 @@ from proxy.core.rating import Line
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import KEY_MISSING, limit_reached
 from proxy.core.usage import Flag, Meter
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, Metrics
 
 
@@ -145,3 +148,54 @@ def test_cuts_are_counted_by_their_name() -> None:
     metrics.cut(limit_reached("responses", "5"))
     labels = {"refusal": "limit_responses"}
     assert metrics.registry.get_sample_value("talkmeter_cuts_total", labels) == 2
+
+
+def test_what_was_input_to_a_response_and_how_much_of_it_was_cached() -> None:
+    """By the provider's report: not by our estimate, not of a transcription, and not of nothing."""
+    metrics = fresh()
+    counts = {Meter.TEXT_IN: 100, Meter.TEXT_IN_CACHED: 200, Meter.AUDIO_IN: 100, Meter.AUDIO_OUT: 500}
+    lines = tuple(Line(meter=meter, quantity=n, cost_nanousd=1) for meter, n in counts.items())
+    metrics.booked(entry(lines=lines), "acme")
+    metrics.booked(entry(lines=lines, estimated=True), "acme")
+    metrics.booked(entry(lines=lines, kind=Kind.TRANSCRIPTION), "acme")
+    metrics.booked(entry(lines=()), "acme")
+    model = {"model": "gpt-realtime"}
+    assert value(metrics, "talkmeter_response_context_tokens_count", **model) == 1
+    assert value(metrics, "talkmeter_response_context_tokens_sum", **model) == 400
+    assert value(metrics, "talkmeter_response_cached_ratio_count", **model) == 1
+    assert value(metrics, "talkmeter_response_cached_ratio_sum", **model) == 0.5
+    encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
+    assert b'# {session="ses_1"} 400.0' in encode(metrics.registry)
+
+
+def test_budgets_are_shown_while_they_enclose_somebody() -> None:
+    metrics = fresh()
+    metrics.budgets_used({("acme", "tenant month"): 0.5, ("_all", "organisation month"): 0.1})
+    metrics.budgets_used({("acme", "tenant month"): 0.6})
+    assert value(metrics, "talkmeter_budget_used_ratio", tenant="acme", budget="tenant month") == 0.6
+    gone = {"tenant": "_all", "budget": "organisation month"}
+    assert value(metrics, "talkmeter_budget_used_ratio", **gone) is None
+    metrics.budgets_used({})
+    assert "talkmeter_budget_used_ratio{" not in generate_latest(metrics.registry).decode()
+
+
+def test_the_budgets_of_many_tenants_are_one_series() -> None:
+    """The fullest of them."""
+    metrics = fresh()
+    metrics.budgets_used({(f"tenant {n}", "tenant month"): n / 1_000 for n in range(TENANTS_MAX + 5)})
+    others = value(metrics, "talkmeter_budget_used_ratio", tenant="_other", budget="tenant month")
+    assert others == (TENANTS_MAX + 4) / 1_000
+
+
+def test_the_ledger_was_never_written_to_until_it_was() -> None:
+    """Not a number at first: nobody is to be told of a commit in 1970."""
+    metrics = fresh()
+    assert math.isnan(value(metrics, "talkmeter_ledger_last_commit_timestamp_seconds") or 0)
+    metrics.underway.read("a")
+    began = time.time()
+    metrics.wrote_to_ledger(["a", "b"])
+    last = value(metrics, "talkmeter_ledger_last_commit_timestamp_seconds")
+    assert last is not None and began <= last <= time.time()
+    assert value(metrics, "talkmeter_usage_to_ledger_seconds_count") == 1
+    control = ControlMetrics(CollectorRegistry())
+    assert math.isnan(control.registry.get_sample_value("talkmeter_reconciliation_variance_ratio") or 0)

@@ -1,6 +1,7 @@
 """A direction under chaos: whatever both sides do, every session ends once, and nothing is left."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from proxy.core.rating import CardBook, RateCard
 from proxy.core.records import Entry, SessionClosed, SubjectOpened
 from proxy.core.refusal import stopped
 from proxy.relay import half
-from proxy.relay.tunnel import Reason, Tunnel
+from proxy.relay.reason import Reason
+from proxy.relay.tunnel import Tunnel
 from tests.core.accounts import account
 from tests.core.scripts import PRICES
 from tests.relay.conftest import Sides
@@ -292,3 +294,68 @@ async def test_whatever_gets_in_the_way_is_looked_at(put: Callable[[Tunnel], Non
         it.journal.is_slow = False
         it.journal.catch_up()
         live.tunnel.abort()
+
+
+async def test_a_read_is_timed_whichever_way_it_takes() -> None:
+    """The short one, the long one, and the wait for the disk; never two for one sample."""
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        lane = live.tunnel.client_lane
+
+        def timed(side: str = "client") -> float:
+            labels = {"sender": side}
+            return it.metrics.registry.get_sample_value("talkmeter_relay_seconds_count", labels) or 0
+
+        before, audio = timed(), append()
+        for expected in (before + 1, before + 1, before + 2):
+            if expected != timed():
+                lane.sample()
+                assert not lane.is_clear
+            client.write(audio)
+            await upstream.exactly(audio)
+            assert timed() == expected
+        lane.sample()
+        await upstream.exactly(client.say({"type": "x"}))
+        assert timed() == before + 3
+        it.journal.is_slow = True
+        live.tunnel.upstream_lane.sample()
+        before = timed("upstream")
+        started = upstream.say({"type": "response.created", "response": {"id": "r"}})
+        await until(lambda: it.journal.is_waited_for)
+        assert timed("upstream") == before
+        it.journal.is_slow = False
+        it.journal.catch_up()
+        await client.exactly(started)
+        assert timed("upstream") == before + 1
+
+
+async def test_who_is_not_listened_to_any_more_is_not_timed() -> None:
+    async with stage() as it:
+        client, _ = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        lane, count = live.tunnel.client_lane, "talkmeter_relay_seconds_count"
+        lane.deafen()
+        before = it.metrics.registry.get_sample_value(count, {"sender": "client"}) or 0
+        lane.sample()
+        client.write(append())
+        await until(lambda: not lane.is_sampled)
+        assert (it.metrics.registry.get_sample_value(count, {"sender": "client"}) or 0) == before
+
+
+async def test_the_first_audio_of_a_response_is_noticed() -> None:
+    """By whichever way it comes, and in whichever spelling."""
+    beta = {"type": "response.audio.delta", "response_id": "resp_2", "delta": "AAAA"}
+    spellings = [delta(), frame(json.dumps(beta), mask=False)]
+    async with stage() as it:
+        client, upstream = await it.pair()
+        for number, first in enumerate(spellings, 1):
+            started = {"type": "response.created", "response": {"id": f"resp_{number}"}}
+            stopped = {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 900}
+            for message in (stopped, started):
+                await client.exactly(upstream.say(message))
+            for _ in range(2):
+                upstream.write(first)
+                await client.exactly(first)
+            name = "talkmeter_time_to_first_audio_seconds_count"
+            assert it.metrics.registry.get_sample_value(name, {"model": "gpt-realtime-2.1"}) == number

@@ -34,11 +34,22 @@ NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 FILE = "ledger-2026-10.jsonl.gz"
 
 
+def filled(engine: Engine, folder: Path) -> Books:
+    books = year(engine)
+    archive_month(engine, "2026-10", folder)
+    return books
+
+
 @pytest.fixture
 def books(database: Engine, tmp_path: Path) -> Books:
-    books = year(database)
-    archive_month(database, "2026-10", tmp_path)
-    return books
+    return filled(database, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def archived(shared_database: Engine, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """The same, for tests that change nothing."""
+    filled(shared_database, tmp_path_factory.mktemp("archive"))
+    return shared_database
 
 
 def report(*group_by: str, **filters: Any) -> Callable[[Engine], Any]:
@@ -73,9 +84,9 @@ def reconciled(engine: Engine) -> None:
         (reconciled, "a reconciliation"),
     ],
 )
-def test_what_needs_lines_names_the_file(books: Books, ask: Callable[[Engine], Any], what: str) -> None:
+def test_what_needs_lines_names_the_file(archived: Engine, ask: Callable[[Engine], Any], what: str) -> None:
     with pytest.raises(Conflict, match=f"2026-10 is archived in {FILE}, and {what}.* needs the lines"):
-        ask(books.engine)
+        ask(archived)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +102,8 @@ def test_what_needs_lines_names_the_file(books: Books, ask: Callable[[Engine], A
         lambda engine: list(ledger_table(engine, Filters(period="2026-11")).rows),
     ],
 )
-def test_what_needs_others_goes_on(books: Books, ask: Callable[[Engine], Any]) -> None:
-    assert ask(books.engine) is not None
+def test_what_needs_others_goes_on(archived: Engine, ask: Callable[[Engine], Any]) -> None:
+    assert ask(archived) is not None
 
 
 def test_what_was_late_for_another_month_takes_its_lines(books: Books, tmp_path: Path) -> None:
@@ -103,16 +114,16 @@ def test_what_was_late_for_another_month_takes_its_lines(books: Books, tmp_path:
         report("period")(books.engine)
 
 
-def test_entries_stay_and_name_the_file(books: Books) -> None:
-    named = {entry.period: entry.archive for entry in entries(books.engine)}
+def test_entries_stay_and_name_the_file(archived: Engine) -> None:
+    named = {entry.period: entry.archive for entry in entries(archived)}
     assert named == {"2026-10": FILE, "2026-11": None, "2026-12": None}
-    with reading(books.engine) as connection:
+    with reading(archived) as connection:
         entry = find_entry(connection, 1)
         assert (entry.lines, entry.as_json()["archive"]) == ([], FILE)
         months = {one.period: one.archive for one in list_periods(connection, ZONE, LATER)}
         assert [one.file for one in load_archives(connection).values()] == [FILE]
     assert months == named
-    assert report("tenant")(books.engine).total["entries"] == len(list(entries(books.engine)))
+    assert report("tenant")(archived).total["entries"] == len(list(entries(archived)))
 
 
 def test_a_credit_can_still_put_an_archived_entry_right(books: Books) -> None:

@@ -1,6 +1,7 @@
 """Comparisons are kept: what they say of days and rows, what they announce, and how they are found again."""
 
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from proxy.store.reconciliations import (
     check_scope,
     compare_bill,
     find_reconciliation,
+    last_variance,
     list_reconciliations,
     reconciled_since,
     record,
@@ -232,3 +234,19 @@ def test_many_rows_are_kept_in_their_order(books: Books) -> None:
     found = rows(books.engine, made)
     assert made.rows == len(found) == 1_201
     assert [one["number"] for one in found] == list(range(1, 1_202))
+
+
+def test_the_last_comparison_tells_what_share_is_unexplained(books: Books) -> None:
+    """Of all its days; without end where they charge nothing."""
+
+    def last() -> float | None:
+        with reading(books.engine) as connection:
+            return last_variance(connection)
+
+    assert last() is None
+    run(books.engine, said(charge(320_000)))
+    assert last() == 0.0
+    run(books.engine, said(charge(300_000), charge(100_000, "a surprise"), at=READ_AT + timedelta(hours=1)))
+    assert last() == pytest.approx(120_000 / 400_000)
+    run(books.engine, said(at=READ_AT + timedelta(hours=2)))
+    assert last() == inf
