@@ -23,14 +23,14 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 	@$(PY) -m proxy demo $(ARGS)
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff format --check
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix
@@ -49,11 +49,12 @@ faults: venv-dev ## crash and fault tests at length: 600 times kill -9, 100,000 
 
 soak: export TEST_SHARING_RUNS ?= 300
 soak: export TEST_LEDGER_LINES ?= 1000000
-soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; a million lines (two hours)
-	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py $(ARGS)
+soak: export TEST_CONVERSATIONS ?= 200
+soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; 200 conversations while they restart; a million lines (two hours)
+	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py tests/e2e/test_fleet.py $(ARGS)
 
 shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/ (ARGS=--readme: the README's)
-	@sh requirements/chromium.sh
+	@sh requirements/debian.sh chromium
 	@$(PY) -m tests.console.shots $(ARGS)
 
 # Development first, running second and held to the same versions, so that what was tested is what

@@ -1,9 +1,12 @@
 """The compose file: against the Compose Specification's schema, and against what Talkmeter is."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from proxy.settings import PREFIX
 from tests.deploy.files import (
@@ -11,12 +14,14 @@ from tests.deploy.files import (
     SETTINGS,
     compose,
     default,
+    health_check,
     instructions,
     read,
     schema,
     seconds,
     stop_s_max,
 )
+from tests.prometheus import SHIPPED, shipped_config
 
 SERVICES: dict[str, dict[str, Any]] = compose()["services"]
 INSTANCES = {name: one for name, one in SERVICES.items() if name.startswith("talkmeter-")}
@@ -54,12 +59,65 @@ def test_instances_share_all_but_ports_and_journal() -> None:
 
 
 def test_ports_are_the_usual_ones_and_this_machines_alone() -> None:
-    ports = [port for one in INSTANCES.values() for port in one["ports"]]
+    ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
     assert len({port.rpartition(":")[0] for port in ports}) == len(ports)
     assert all(port.startswith("127.0.0.1:") for port in ports)
     usual = [str(default("listen").port), str(default("admin_listen").port)]
     for one in INSTANCES.values():
         assert [port.rpartition(":")[2] for port in one["ports"]] == usual
+
+
+def test_each_service_waits_for_those_that_it_needs() -> None:
+    """Healthy can only be waited for where something says what that is: the service, or our image."""
+    order = {name: one.get("depends_on", {}) for name, one in SERVICES.items()}
+    assert order["grafana"].keys() == {"prometheus"}
+    assert order["prometheus"].keys() == INSTANCES.keys()
+    for needs in order.values():
+        for name, how in needs.items():
+            if how["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[name] or (SERVICES[name]["build"] == "." and health_check())
+
+
+def test_prometheus_asks_every_instance_with_its_token() -> None:
+    (job,) = shipped_config()["scrape_configs"]
+    (targets,) = job["static_configs"]
+    port = default("admin_listen").port
+    assert targets["targets"] == [f"{name}:{port}" for name in INSTANCES]
+    (secret,) = SERVICES["prometheus"]["secrets"]
+    assert job["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}
+    variable = compose()["secrets"][secret]["environment"]
+    for one in INSTANCES.values():
+        assert one["environment"][variable].startswith(f"${{{variable}:?")
+
+
+def test_prometheus_finds_its_files_and_keeps_exemplars() -> None:
+    service = SERVICES["prometheus"]
+    given = dict(option.partition("=")[::2] for option in service["command"])
+    mounts = mounted("prometheus")
+    config = given["--config.file"]
+    assert mounts[config.rpartition("/")[0]] == SHIPPED and (SHIPPED / config.rpartition("/")[2]).exists()
+    assert given["--enable-feature"] == "exemplar-storage"
+    assert given["--storage.tsdb.path"] in {volume.split(":")[1] for volume in service["volumes"]}
+
+
+def test_grafana_finds_its_dashboards_and_prometheus() -> None:
+    mounts = mounted("grafana")
+    provisioning = mounts["/etc/grafana/provisioning"]
+    (dashboards,) = yaml.safe_load(read(provisioning / "dashboards" / "talkmeter.yml"))["providers"]
+    assert mounts[dashboards["options"]["path"]] == SHIPPED.parent
+    source = read(provisioning / "datasources" / "talkmeter.yml")
+    (made,) = yaml.safe_load(source)["datasources"]
+    environment = SERVICES["grafana"]["environment"]
+    assert set(re.findall(r"(?<!\$)\$(\w+)", re.sub(r"#.*", "", source))) <= environment.keys()
+    assert environment[made["url"].removeprefix("$")] == "http://prometheus:9090"
+    (exemplars,) = made["jsonData"]["exemplarTraceIdDestinations"]
+    assert exemplars["url"].endswith("/sessions/$${__value.raw}")
+
+
+def mounted(service: str) -> dict[str, Path]:
+    """Return which folders of the checkout a service has, by where it has them."""
+    pairs = [volume.split(":")[:2] for volume in SERVICES[service]["volumes"]]
+    return {there: (ROOT / here).resolve() for here, there in pairs if here.startswith(".")}
 
 
 def test_images_have_a_version() -> None:
