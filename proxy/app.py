@@ -12,14 +12,15 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from proxy import __version__
+from proxy.addresses import Addresses
 from proxy.admin.child import supervise
+from proxy.journals import warn_of_left_over
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
 from proxy.plane import Plane, Stores, data_plane, open_stores
@@ -27,10 +28,12 @@ from proxy.ports import Ports, open_ports, server_tls
 from proxy.pulse import Pulse
 from proxy.relay.gateway import Gateway
 from proxy.settings import Settings
+from proxy.stopping import Stop
 from proxy.store.catalog import Catalog
 from proxy.store.database import describe
 from proxy.store.journal import Journal, JournalFailed
 from proxy.store.poster import Poster
+from proxy.worker_task import Worker
 
 SWITCH_INTERVAL_S = 0.0005  # other threads must not keep the relay waiting for the usual 5 ms
 EXIT_JOURNAL_FAILED = 70
@@ -78,18 +81,18 @@ class App:
         return self.ports.admin_listen.port
 
     @property
+    def addresses(self) -> Addresses:
+        return Addresses(self.ports.listen, self.ports.admin_listen, self.settings.tls_cert is not None)
+
+    @property
     def url(self) -> str:
         """Return the base URL for apps: what they put where OpenAI's was."""
-        return f"{self._scheme}://{self.ports.listen}/v1"
+        return self.addresses.url
 
     @property
     def admin_url(self) -> str:
         """Return the control plane's URL."""
-        return f"{self._scheme}://{self.ports.admin_listen}"
-
-    @property
-    def _scheme(self) -> str:
-        return "https" if self.settings.tls_cert else "http"
+        return self.addresses.admin_url
 
 
 @dataclass(slots=True)
@@ -115,10 +118,11 @@ async def running(
     *,
     child: bool = False,
     on_journal_failure: Callable[[Exception], None] | None = None,
+    worker: Worker | None = None,
 ) -> AsyncIterator[App]:
     """Run a data plane, and drain it in the end; after an error all sessions are dropped instead.
 
-    The control plane is a process of its own if `child`, else it shares this event loop.
+    The control plane is a process of its own if `child`, else it shares this event loop. A `worker` has none.
 
     Raises:
         SettingsError, StoreError, ListenError: it cannot start; the text says why and what to do.
@@ -129,12 +133,12 @@ async def running(
     async with contextlib.AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings, state.failed))
         plane = await stack.enter_async_context(data_plane(settings, stores))
-        ports = await stack.enter_async_context(open_ports(settings, plane, tls))
+        ports = await stack.enter_async_context(open_ports(settings, plane, tls, worker))
         state.then.append(plane.gateway.abort)
         jobs = _jobs(stores, plane)
-        if child:
-            jobs.append(supervise(ports.control, lambda pid: plane.metrics.control_plane_starts.inc()))
-        else:
+        if ports.control is not None and child:
+            jobs.append(supervise(ports.control))
+        elif ports.control is not None and ports.admin_socket is not None:
             from proxy import control  # only here: a data plane with a child needs none of it
 
             runner = await control.serve(ports.control, ports.admin_socket)
@@ -192,26 +196,6 @@ async def _drained(gateway: Gateway, journal: _Journal) -> AsyncIterator[None]:
             await gateway.drain()
 
 
-class _Stop:
-    """What signals ask for: the first one to stop, the next one to hurry."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.hurry: Callable[[], None] | None = None
-
-    def listen(self) -> None:
-        """Take over SIGTERM and SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._heard)
-
-    def _heard(self) -> None:
-        if not self.asked.is_set():
-            self.asked.set()
-        elif self.hurry is not None:
-            logger.warning("second signal: all sessions are dropped")
-            self.hurry()
-
-
 async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal drops the sessions that are left.
 
@@ -223,31 +207,36 @@ async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
     Raises:
         SettingsError, StoreError, ListenError: it cannot start; the text says why and what to do.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    _raise_file_limit()
     logs.configure(settings.log_format, settings.log_level)
     for warning in warnings:
         logger.warning(warning)
-    stop = _Stop()
+    stop = Stop()
     stop.listen()
-    async with running(settings, child=True, on_journal_failure=_die) as app:
+    await asyncio.to_thread(warn_of_left_over, settings)
+    await serve(settings, stop, lambda app: print(app.addresses.greeting, flush=True))
+
+
+async def serve(
+    settings: Settings, stop: Stop, on_ready: Callable[[App], None], worker: Worker | None = None
+) -> None:
+    """Serve until `stop` is asked for, then drain; a data plane with its control plane, or one worker."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    _raise_file_limit()
+    async with running(settings, child=True, on_journal_failure=_die, worker=worker) as app:
         stop.hurry = app.gateway.abort
         gc.freeze()  # what a start made stays: no collection need look at it again
-        _announce(app)
+        logger.info("serving", extra=_facts(app) | ({"worker": worker.number} if worker else {}))
+        on_ready(app)
         await stop.asked.wait()
         logger.info("draining", extra={"sessions": len(app.gateway.sessions)})
     logger.info("stopped")
 
 
-def _announce(app: App) -> None:
+def _facts(app: App) -> dict[str, object]:
     facts = {"version": __version__, "instance": app.journal.instance_id, "journal": app.journal.path}
     places = {"listen": app.ports.listen, "admin_listen": app.ports.admin_listen}
     stores = {"database": describe(app.settings.database_url), "upstream": app.settings.upstream_url}
-    logger.info("serving", extra=facts | places | stores)
-    print(
-        f"Talkmeter {__version__} serves apps at {app.url}, the API, health and metrics at {app.admin_url}",
-        flush=True,
-    )
+    return facts | places | stores
 
 
 def _die(error: Exception) -> None:

@@ -2,15 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-import aiohttp
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.admin import status
 from proxy.admin.api.access import Door
@@ -19,6 +19,7 @@ from proxy.admin.api.routes import Context
 from proxy.admin.api.server import Api
 from proxy.admin.api.table import ROUTES
 from proxy.admin.config import ControlConfig
+from proxy.admin.data_planes import DataPlanes, Silent
 from proxy.admin.gauges import Gauges
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
@@ -42,12 +43,11 @@ from proxy.observe.metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
 from proxy.store.four_eyes import FourEyes
+from proxy.store.instance_list import count_states
 from proxy.store.instants import parse_zone
 
-DATA_PLANE_TIMEOUT_S = 5
 DATABASE_TIMEOUT_S = 6
-
-_PASSED_ON = ("Content-Type",)
+INSTANCES_TIMEOUT_S = 2  # a scrape waits for it
 
 
 class ControlPlane:
@@ -56,7 +56,7 @@ class ControlPlane:
     def __init__(self, config: ControlConfig) -> None:
         self._config = config
         self._engine: Engine = open_database(config.database_url)
-        self._metrics = ControlMetrics(CollectorRegistry())
+        self._metrics = ControlMetrics(CollectorRegistry(), config.starts)
         self._reconciler = Reconciler(config.bill, config.model_aliases)
         self._zone = parse_zone(config.period_timezone)
         self._verifier = Verifier.of(self._engine, self._zone, utc_now)
@@ -112,28 +112,22 @@ class ControlPlane:
 
     async def not_ready(self) -> Sequence[str]:
         """Return why this installation cannot be relied on now; empty when it can."""
-        answers = await asyncio.gather(self._database_problem(), self._data_plane_problem())
-        return [answer for answer in answers if answer]
+        database, silent = await asyncio.gather(self._database_problem(), self._data_planes.problems())
+        return [*([database] if database else []), *silent]
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """GET /metrics: the data plane's and below them our own, in the format that was asked for."""
+        """GET /metrics: the data planes' and below them our own, in the format that was asked for."""
         accept = request.headers.get("Accept", "")
         try:
-            async with self._data_plane.get(
-                "http://data-plane/metrics", headers={"Accept": accept}
-            ) as answer:
-                body = await answer.read()
-                if answer.status == 200:
-                    body = status.with_metrics_of(body, accept, self._metrics.registry)
-                headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
-                return web.Response(status=answer.status, body=body, headers=headers)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return web.json_response({"error": f"The data plane does not answer: {_name(error)}"}, status=503)
+            body, workers = await self._data_planes.metrics(accept)
+        except Silent as silence:
+            return web.json_response({"error": str(silence)}, status=503)
+        self._metrics.answered(workers)
+        self._metrics.counted_instances(await self._instances())
+        return status.exposition(body, accept, self._metrics.registry)
 
     async def _connected(self, application: web.Application) -> AsyncIterator[None]:
-        connector = aiohttp.UnixConnector(self._config.data_plane_socket)
-        timeout = aiohttp.ClientTimeout(total=DATA_PLANE_TIMEOUT_S)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._data_plane:
+        async with DataPlanes(self._config.data_planes) as self._data_planes:
             yield
         await asyncio.to_thread(self._verifier.stop)
         self._engine.dispose()
@@ -179,16 +173,21 @@ class ControlPlane:
             return f"the database did not answer within {DATABASE_TIMEOUT_S} s"
         return None
 
+    async def _instances(self) -> Mapping[str, int]:
+        """Return how many instances run and how many are dead; nothing while the database does not answer."""
+        try:
+            async with asyncio.timeout(INSTANCES_TIMEOUT_S):
+                return await asyncio.to_thread(self._count_instances)
+        except (SQLAlchemyError, TimeoutError):
+            return {}
+
+    def _count_instances(self) -> Mapping[str, int]:
+        with reading(self._engine) as connection:
+            return count_states(connection, utc_now())
+
     def _ask_database(self) -> None:
         with reachable(self._engine), reading(self._engine) as connection:
             connection.execute(text("SELECT 1"))
-
-    async def _data_plane_problem(self) -> str | None:
-        try:
-            async with self._data_plane.get("http://data-plane/healthz") as answer:
-                return None if answer.status == 200 else f"the data plane answered {answer.status}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return f"the data plane does not answer: {_name(error)}"
 
 
 @cache
@@ -208,10 +207,6 @@ async def _described(request: web.Request) -> web.Response:
 def _broken(status: int) -> web.Response:
     said = "The request could not be understood." if status < 500 else "This failed: the log says why."
     return web.json_response({"error": said}, status=status)
-
-
-def _name(error: Exception) -> str:
-    return type(error).__name__
 
 
 async def serve(config: ControlConfig, listener: socket.socket) -> web.AppRunner:

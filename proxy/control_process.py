@@ -30,7 +30,8 @@ async def run(config: ControlConfig, pipe: BinaryIO) -> None:
         await _end_of(pipe)
     finally:
         await runner.cleanup()
-    _clear_away(Path(config.data_plane_socket))
+    for private in config.data_planes:
+        _clear_away(Path(private))
 
 
 async def _end_of(pipe: BinaryIO) -> None:

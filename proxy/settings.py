@@ -51,6 +51,7 @@ PREFIX = "TALKMETER_"
 PLAIN_UPSTREAM_KEY = "OPENAI_API_KEY"
 JOURNAL_NAME = "talkmeter.journal.db"
 MIB = 1024 * 1024
+WORKERS_MAX = 64
 
 _PASSWORD = re.compile(r"(:)[^:@\s]*@")
 _VALUE_CHARS_MAX = 200
@@ -213,8 +214,13 @@ class Settings(BaseSettings):
     message_bytes_max: Annotated[int, Field(ge=65_536, le=64 * MIB)] = Field(
         default=16 * MIB, description="The largest message, either way"
     )
+    workers: Annotated[int, Field(ge=1, le=WORKERS_MAX)] = Field(
+        default=1,
+        description="How many processes share the apps' port; more than one want PostgreSQL"
+        " ([workers](docs/deploying.md#workers))",
+    )
     sessions_max: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=10_000, description="How many sessions this instance holds at most"
+        default=10_000, description="How many sessions this instance (each worker) holds at most"
     )
     tls_cert: Path | None = Field(
         default=None, description="PEM certificate chain; with `TLS_KEY`: both ports speak TLS"
@@ -260,6 +266,15 @@ class Settings(BaseSettings):
                 " it should be your API key for the voice API"
             )
         return self.upstream_api_key.get_secret_value()
+
+    def need_shared_database(self) -> None:
+        """Raises SettingsError: there are to be several workers, and the database is for one instance."""
+        if self.workers > 1 and self.is_embedded:
+            raise SettingsError(
+                f"{PREFIX}WORKERS is {self.workers}: each is an instance, and SQLite is for one instance. Set"
+                f" {PREFIX}DATABASE_URL to a PostgreSQL database (postgresql://USER:PASSWORD@HOST/DATABASE),"
+                f" or {PREFIX}WORKERS to 1"
+            )
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 def config(tmp_path: Path, **changes: object) -> ControlConfig:
     facts = {
         "listen_fd": 0,
-        "data_plane_socket": str(tmp_path / "dp" / "s"),
+        "data_planes": (str(tmp_path / "dp" / "s"),),
         "database_url": f"sqlite:///{tmp_path / 'x.db'}",
     }
     return ControlConfig(**(facts | changes))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from proxy.admin.listen import bind
 def start(tmp_path: Path, database_url: str, listener: socket.socket) -> subprocess.Popen[bytes]:
     config = ControlConfig(
         listen_fd=listener.fileno(),
-        data_plane_socket=str(tmp_path / "dp" / "s"),
+        data_planes=(str(tmp_path / "dp" / "s"),),
         database_url=database_url,
         metrics_token="canary-token",
     )

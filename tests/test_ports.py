@@ -12,18 +12,24 @@ import pytest
 from pydantic import SecretStr
 
 from proxy.admin.config import ControlConfig, Grant, OidcConfig
-from proxy.app import running
-from proxy.ports import oidc_config
+from proxy.app import App, running
+from proxy.control_config import oidc_config
 from proxy.settings import Address
 from tests.apps import settings_in
 
 NO_UPSTREAM = "http://127.0.0.1:1"
 
 
+def told_to_control(app: App) -> ControlConfig:
+    """Return what the control plane is told."""
+    assert app.ports.control is not None
+    return app.ports.control
+
+
 async def test_the_control_planes_socket_is_private(tmp_path: Path) -> None:
     """Only this user may enter its folder, which is gone in the end."""
     async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
-        private = app.ports.control.data_plane_socket
+        (private,) = told_to_control(app).data_planes
         folder = os.path.dirname(private)
         assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
         connector = aiohttp.UnixConnector(private)
@@ -41,7 +47,8 @@ async def test_a_long_temporary_folder(tmp_path: Path, monkeypatch: pytest.Monke
     long.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(long))
     async with running(settings_in(tmp_path, NO_UPSTREAM)) as app:
-        assert len(app.ports.control.data_plane_socket) < 100
+        (private,) = told_to_control(app).data_planes
+        assert len(private) < 100
     assert os.listdir(long) == []
 
 
@@ -49,7 +56,7 @@ async def test_what_the_control_plane_is_told(tmp_path: Path) -> None:
     """What it needs, and no key of the voice API."""
     settings = settings_in(tmp_path, NO_UPSTREAM, metrics_token=SecretStr("s3cret"), log_format="console")
     async with running(settings) as app, aiohttp.ClientSession() as http:
-        told = app.ports.control
+        told = told_to_control(app)
         assert (told.metrics_token, told.log_format, told.tls_cert) == ("s3cret", "console", None)
         assert "canary" not in repr(told)
         assert (await http.get(f"{app.admin_url}/metrics")).status == 401
@@ -67,7 +74,7 @@ async def test_who_signs_people_in(tmp_path: Path) -> None:
         oidc_grants={"Acme": Grant("viewer", ("acme",))},
     )
     async with running(settings) as app:
-        told = app.ports.control
+        told = told_to_control(app)
         assert told.oidc == OidcConfig(
             issuer="https://login.example.com",
             client_id="talkmeter",

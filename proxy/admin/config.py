@@ -47,7 +47,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a control plane is told by the data plane that starts it. Holds secrets: never log it."""
 
     listen_fd: int
-    data_plane_socket: str
+    data_planes: tuple[str, ...]  # the private socket of each: of the only one, or of worker 1, 2, …
     database_url: str
     metrics_token: str | None = None
     admin_token: str | None = None
@@ -68,3 +68,4 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str | None = None
     log_format: str = "json"
     log_level: str = "info"
+    starts: int = 0  # how many control planes it has started so far, this one too

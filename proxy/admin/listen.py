@@ -14,10 +14,11 @@ class ListenError(Exception):
     """A port that cannot be taken, or TLS files that cannot be used. The text is for people."""
 
 
-def bind(host: str, port: int, setting: str, patience_s: float = 0) -> socket.socket:
+def bind(host: str, port: int, setting: str, patience_s: float = 0, *, shared: bool = False) -> socket.socket:
     """Return a listening socket; `setting` is the variable that asked for it.
 
     For `patience_s` a port that is in use is tried again: the process before us may be on its way out.
+    A `shared` port is for all processes of this user that share it; new connections are spread over them.
 
     Raises:
         ListenError: the port is in use or reserved, or the host is not one of this machine.
@@ -25,7 +26,7 @@ def bind(host: str, port: int, setting: str, patience_s: float = 0) -> socket.so
     deadline = time.monotonic() + patience_s
     while True:
         try:
-            return _bind(host, port)
+            return _listening(host, port, shared=shared)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(RETRY_S)
@@ -33,14 +34,40 @@ def bind(host: str, port: int, setting: str, patience_s: float = 0) -> socket.so
             raise ListenError(_explain(host, port, setting, error)) from None
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def reserve(host: str, port: int, setting: str, patience_s: float = 0) -> socket.socket:
+    """Return a socket that keeps a port to be shared, and takes no connections itself.
+
+    Raises:
+        ListenError: as `bind`; also where somebody listens who would share the port.
+    """
+    alone = bind(host, port, setting, patience_s)
+    with alone:
+        port = alone.getsockname()[1]
+    try:
+        return _bound(host, port, shared=True)
+    except OSError as error:
+        raise ListenError(_explain(host, port, setting, error)) from None
+
+
+def _listening(host: str, port: int, *, shared: bool) -> socket.socket:
+    listener = _bound(host, port, shared=shared)
+    try:
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = infos[0]
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
-        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

@@ -43,10 +43,12 @@ def metrics(registry: CollectorRegistry) -> Handler:
     return handle
 
 
-def with_metrics_of(body: bytes, accept: str, registry: CollectorRegistry) -> bytes:
-    """Return the exposition `body`, made for `accept`, with the metrics of `registry` below it."""
-    encode, _ = choose_encoder(accept)
-    return body.removesuffix(_END) + encode(registry)
+def exposition(body: bytes, accept: str, registry: CollectorRegistry) -> web.Response:
+    """Answer with the exposition `body`, made for `accept`, and the metrics of `registry` below it."""
+    encode, content_type = choose_encoder(accept)
+    return web.Response(
+        body=body.removesuffix(_END) + encode(registry), headers={"Content-Type": content_type}
+    )
 
 
 def guarded(handler: Handler, token: str | None) -> Handler:

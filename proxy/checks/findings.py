@@ -1,7 +1,7 @@
 """What a look came to, and what two clocks that differ mean. Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 CLOCK_S_WARNED = 2.0
@@ -41,6 +41,16 @@ def failed(name: str, found: str, to_do: str) -> Finding:
 
 def not_asked(name: str, found: str) -> Finding:
     return Finding(name, Status.NOT_ASKED, found)
+
+
+_WORSE = (Status.OK, Status.NOT_ASKED, Status.WARNING, Status.FAILED)
+
+
+def of_all(findings: Sequence[Finding]) -> Finding:
+    """Return what several findings of one name come to: as the worst of them, and all that was found."""
+    worst = max(findings, key=lambda one: _WORSE.index(one.status))
+    found = dict.fromkeys(one.found for one in findings if one.status is worst.status)
+    return replace(worst, found="; ".join(found))
 
 
 def is_good(findings: Iterable[Finding]) -> bool:

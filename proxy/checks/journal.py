@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.checks.findings import Finding, failed, not_asked, ok, warning
+from proxy.checks.findings import Finding, failed, not_asked, of_all, ok, warning
 from proxy.checks.places import talkmeter_at
+from proxy.journals import LEFT_OVER_TO_DO, journals, left_over
 from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.store.journal_file import Backlog, Reader
 from proxy.store.journal_lock import holder
-from proxy.store.reserve import Reserve, reserve_path
+from proxy.store.reserve import FREE_BYTES_MIN, Reserve, reserve_path
 
 MIB = 1024 * 1024
 ROOM_BYTES_WARNED = 1024 * MIB  # the journal grows for as long as the database is away
@@ -32,18 +33,32 @@ class Mount(NamedTuple):
 
 
 def ask_journal(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found of "journal", "journal disk" and "journal backlog"."""
-    path = settings.journal.absolute()
-    writable_folder(path, "TALKMETER_JOURNAL_PATH")
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise StoreError(f"TALKMETER_JOURNAL_PATH is {str(path)!r}: this user may not write to it")
-    owner = _owner(path)
-    yield _journal(settings, path, owner)
-    yield disk(path, _mount(path), *Reserve(reserve_path(path)).room)
+    """Yield what is found of "journal", "journal disk" and "journal backlog": of all journals."""
+    paths = [path.absolute() for path in journals(settings)]
+    for path in paths:
+        writable_folder(path, "TALKMETER_JOURNAL_PATH")
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise StoreError(f"TALKMETER_JOURNAL_PATH is {str(path)!r}: this user may not write to it")
+    owners = {path: _owner(path) for path in paths}
+    yield of_all([_journal(settings, path, owner) for path, owner in owners.items()])
+    rooms = [Reserve(reserve_path(path)).room for path in paths]
+    needed = FREE_BYTES_MIN + sum(more - FREE_BYTES_MIN for _, more in rooms)
+    yield disk(paths[0], _mount(paths[0]), rooms[0][0], needed)
+    yield of_all([_backlog(path, owner) for path, owner in owners.items()] + [*_left_over(settings)])
+
+
+def _backlog(path: Path, owner: str | None) -> Finding:
     if not path.exists():
-        yield not_asked("journal backlog", "there is no journal yet: `talkmeter serve` makes it")
-        return
-    yield backlog(_read(path), is_held=owner is not None)
+        return not_asked("journal backlog", "there is no journal yet: `talkmeter serve` makes it")
+    return backlog(_read(path), is_held=owner is not None)
+
+
+def _left_over(settings: Settings) -> Iterator[Finding]:
+    try:
+        for said in left_over(settings):
+            yield warning("journal backlog", f"{said} that are not in the ledger", LEFT_OVER_TO_DO)
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"A journal of another number of workers cannot be read: {error}") from None
 
 
 def writable_folder(path: Path, setting: str) -> None:

@@ -17,6 +17,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "console": ("console",),
     "demo": ("demo",),
     "export": ("exports", "focus"),
+    "instance": ("instances",),
     "key": ("payers",),
     "lease": ("leases",),
     "ledger": ("adjustments", "archiving", "ledger"),

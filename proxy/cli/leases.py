@@ -1,14 +1,12 @@
-"""`talkmeter lease`: what instances hold of budgets, and how to free what a dead one held."""
-
-from typing import Annotated
+"""`talkmeter lease`: what instances hold of budgets."""
 
 import typer
 
-from proxy.cli.output import ID, NUMBER, JsonOption, act, database, print_json, print_table
+from proxy.cli.output import ID, NUMBER, JsonOption, database, print_json, print_table
 from proxy.cli.root import app
 from proxy.core.money import format_usd
 from proxy.store import leases as store
-from proxy.store.database import reading, writing
+from proxy.store.database import reading
 
 lease = typer.Typer(no_args_is_help=True, help="What instances hold of budgets.")
 app.add_typer(lease, name="lease")
@@ -35,18 +33,3 @@ def list_leases(json: JsonOption = False) -> None:
         for one in found
     ]
     print_table(titles, rows, spare=("Subject", "Window from"))
-
-
-@lease.command("write-off")
-def write_off(
-    instance: Annotated[str, typer.Argument(help="Its id, as `lease list` shows it.")],
-    reason: Annotated[str, typer.Option(help="Why: kept in the audit log.")],
-    json: JsonOption = False,
-) -> None:
-    """Free what a dead instance holds. Only for one whose journal is lost: else start it again."""
-    with database() as engine, writing(engine) as connection:
-        freed = store.write_off(connection, instance, act(reason))
-    if json:
-        print_json({"instance_id": instance, "freed_nanousd": freed, "freed_usd": format_usd(freed)})
-    else:
-        typer.echo(f"${format_usd(freed)} that instance {instance} held is free again.")

@@ -1,5 +1,6 @@
 """`talkmeter serve`, `migrate`, `check` and `simulator`: what runs, and what makes ready to run."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -9,26 +10,52 @@ from rich.text import Text
 
 from proxy.cli.output import ID, JsonOption, fail, print_json, print_table, settings
 from proxy.cli.root import app
-from proxy.settings import SettingsError, load, parse_address
+from proxy.settings import WORKERS_MAX, Settings, SettingsError, load, parse_address
 from proxy.store import StoreError
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "not asked": "dim"}
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=WORKERS_MAX,
+            help="So many processes share the apps' port, on PostgreSQL. [TALKMETER_WORKERS]",
+        ),
+    ] = None,
+) -> None:
     """Run both planes: apps connect to LISTEN, health and metrics are at ADMIN_LISTEN."""
-    import uvloop
-
     from proxy.admin.listen import ListenError
-    from proxy.app import run
+    from proxy.worker_task import WorkerFailed
 
     warnings: list[str] = []
     try:
+        settings = load(warnings.append)
+        if workers is not None:
+            settings = settings.model_copy(update={"workers": workers})
         with suppress(KeyboardInterrupt):
-            uvloop.run(run(load(warnings.append), warnings))
-    except (SettingsError, StoreError, ListenError) as problem:
+            _run(settings, warnings)
+    except (SettingsError, StoreError, ListenError, WorkerFailed) as problem:
         fail(problem)
+
+
+def _run(settings: Settings, warnings: Sequence[str]) -> None:
+    """Serve: in this process, or as the parent of workers, which loads none of what they do."""
+    if settings.workers > 1:
+        import asyncio
+
+        from proxy import workers
+
+        asyncio.run(workers.run(settings, warnings))
+    else:
+        import uvloop
+
+        from proxy import app as data_plane
+
+        uvloop.run(data_plane.run(settings, warnings))
 
 
 @app.command()

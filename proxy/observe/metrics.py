@@ -238,9 +238,6 @@ class Metrics:
         self.loop_lag = self._histogram(
             "talkmeter_event_loop_lag_seconds", "How late the event loop woke up a timer", LAG_S
         )
-        self.control_plane_starts = self._counter(
-            "talkmeter_control_plane_starts_total", "Starts of the control plane's process"
-        )
         build = Info("talkmeter_build", "Which Talkmeter this is", registry=self.registry)
         build.info({"version": version, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
@@ -339,8 +336,26 @@ class Metrics:
 class ControlMetrics:
     """The metrics of one control plane, which `/metrics` shows below those of the data plane."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, starts: int = 0) -> None:
+        """`starts`: how many control planes were started, this one too."""
         self.registry = registry
+        Counter(
+            "talkmeter_control_plane_starts_total",
+            "Starts of the control plane's process",
+            registry=registry,
+        ).inc(starts)
+        self.workers_up = Gauge(
+            "talkmeter_worker_up",
+            "1 while a worker answers; none without workers",
+            ("worker",),
+            registry=registry,
+        )
+        self.instances = Gauge(
+            "talkmeter_instances",
+            "Instances: running, or dead (not ended, and not seen for 30 s). None without a database",
+            ("state",),
+            registry=registry,
+        )
         self.announcements = Counter(
             "talkmeter_announcements_total", "Announcements, by kind", ("kind",), registry=registry
         )
@@ -356,6 +371,17 @@ class ControlMetrics:
             registry=registry,
         )
         self.variance.set(float("nan"))
+
+    def counted_instances(self, counts: Mapping[str, int]) -> None:
+        """Note how many instances there are, by state; nothing where nobody knows."""
+        self.instances.clear()
+        for state, count in counts.items():
+            self.instances.labels(state).set(count)
+
+    def answered(self, workers: Mapping[str, bool]) -> None:
+        """Note which workers have answered."""
+        for worker, is_up in workers.items():
+            self.workers_up.labels(worker).set(is_up)
 
     def announced(self, kind: str) -> None:
         """Count an announcement."""

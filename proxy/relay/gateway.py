@@ -35,6 +35,7 @@ from proxy.relay.turnstile import Turnstile
 SWEEPS = 10  # a tenth of the sessions is looked after every tenth of a second
 SWEEP_S = 1.0
 ENDING_S = 10.0  # for the last close frames and records, beyond lingering
+SPREAD_S = 5.0  # over which a drain closes what still runs: not all clients shall connect again at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,18 +345,28 @@ class Gateway:
     async def drain(self) -> None:
         """Let nobody in, give sessions `drain_s` to end, then end them; return when all are over.
 
-        A running response is finished first, for at most `linger_s`; what then still runs is dropped.
+        They end one after the other, over `SPREAD_S`. A running response is finished first, for at most
+        `linger_s`; what then still runs is dropped.
         """
         self.is_draining = True
         config = self.config
         if not await self._emptied(config.drain_s):
-            for live in list(self._sessions.values()):
-                live.tunnel.leave(config.linger_s)
+            await self._send_away(list(self._sessions.values()))
         if not await self._emptied(2 * config.linger_s + ENDING_S):
             self.abort()
             await self._emptied(ENDING_S)
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _send_away(self, sessions: Sequence[LiveSession]) -> None:
+        """Ask session k of n to leave after k/n of `SPREAD_S`; return when all are asked, or over."""
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        for k, live in enumerate(sessions):
+            wait_s = began_at + SPREAD_S * k / len(sessions) - loop.time()
+            if wait_s > 0 and await self._emptied(wait_s):
+                return
+            live.tunnel.leave(self.config.linger_s)
 
     def abort(self) -> None:
         """Drop all connections at once: the journal has failed, or time is up."""

@@ -66,6 +66,7 @@ def register(engine: Engine, instance_id: str, journal_path: Path, version: str,
         "journal_path": str(journal_path),
         "version": version,
         "ended_at": None,
+        "forgotten_at": None,
     }
     with writing(engine) as connection:
         known = connection.execute(update(instance).where(instance.c.id == instance_id).values(**facts))

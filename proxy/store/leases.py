@@ -15,10 +15,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Budget, Pot
-from proxy.core.money import format_usd
-from proxy.store import Conflict, NotFound
 from proxy.store.announcements import announce_thresholds
-from proxy.store.audit import Act
 from proxy.store.chain import lock_chain
 from proxy.store.pages import EVERYTHING, Page
 from proxy.store.schema import instance, lease
@@ -235,7 +232,7 @@ def empty_leases(connection: Connection, instance_id: str) -> int:
     """Let the leases of an instance reserve nothing more, and return what they had reserved.
 
     For the instance itself at its start (once everything in its journal is posted, and before it takes its
-    first lease), and where it is written off. The rows stay, since postings of its journal tell what they
+    first lease), and where it is forgotten. The rows stay, since postings of its journal tell what they
     have taken as a sum, and the instance may hear of one after this.
     """
     freed = _lock_leases(connection, instance_id)
@@ -256,23 +253,3 @@ def _lock_leases(connection: Connection, instance_id: str) -> int:
     held = select(lease).where(lease.c.instance_id == instance_id)
     lock_windows(connection, {pot_in(row) for row in connection.execute(held)})
     return sum(int(row.granted_nanousd - row.taken_nanousd) for row in connection.execute(held))
-
-
-def write_off(connection: Connection, instance_id: str, act: Act) -> int:
-    """Empty the leases of a dead instance whose journal will not be posted; return what that frees.
-
-    Raises:
-        StoreError: there is no such instance, or it runs.
-    """
-    seen_at = connection.execute(select(instance.c.seen_at).where(instance.c.id == instance_id)).scalar()
-    if seen_at is None:
-        raise NotFound(f"There is no instance {instance_id}: the list of leases says which there are.")
-    if seen_at > act.at - LIVE_FOR:
-        raise Conflict(
-            f"Instance {instance_id} still runs, seen less than {LIVE_FOR.seconds} s ago: stop it first."
-            " One that runs gives back by itself what it does not need."
-        )
-    freed = empty_leases(connection, instance_id)
-    if freed:
-        act.note(connection, "lease.write_off", instance_id, after={"freed_usd": format_usd(freed)})
-    return freed

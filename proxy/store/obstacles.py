@@ -15,6 +15,7 @@ from proxy.core.money import format_usd
 from proxy.core.periods import Periods, month_after, month_before, span_of
 from proxy.store.columns import EPOCH
 from proxy.store.corrections import CURRENT
+from proxy.store.instance_list import is_forgotten
 from proxy.store.instants import format_instant
 from proxy.store.leases import LIVE_FOR
 from proxy.store.periods import Closes
@@ -71,6 +72,8 @@ def _journals(closing: Closing) -> Obstacle | None:
     for instance_id in sorted(known.keys() | unfinished.keys()):
         row, (sessions, heard_at) = known.get(instance_id), unfinished.get(instance_id, (0, EPOCH))
         heard_at = row.seen_at if row is not None else heard_at
+        if row is not None and is_forgotten(row):  # whoever forgot it was told what that hides
+            continue
         is_live = row is not None and row.seen_at > closing.now - LIVE_FOR
         if is_live or heard_at > overridden_at:
             problem = _problem(row, sessions, end, is_live=is_live)
@@ -81,7 +84,7 @@ def _journals(closing: Closing) -> Obstacle | None:
         JOURNALS,
         len(found),
         "instances may have usage of this month that is not in the ledger",
-        "start again what did not end well, on its journal; wait for the others",
+        "start again what did not end well, on its journal (if that is lost, forget it); wait for the others",
         found[:EXAMPLES_MAX],
     )
 

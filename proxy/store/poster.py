@@ -95,6 +95,8 @@ class Poster:
         self._halted.set()
         await asyncio.to_thread(self._thread.join, HALT_S)
         self._journal.on_commit = None
+        with contextlib.suppress(JournalFailed):  # so that its depth is what really is left
+            await self._journal.flush()
 
     async def posted_up_to_now(self) -> None:
         """Return when everything that was appended before is posted (or parked) and settled.

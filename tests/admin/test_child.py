@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from proxy import children
 from proxy.admin import child
 from proxy.admin.child import supervise
 from proxy.admin.config import ControlConfig
@@ -22,7 +23,7 @@ from tests.admin.data_plane import data_plane
 def config(tmp_path: Path, listener: socket.socket) -> ControlConfig:
     return ControlConfig(
         listen_fd=listener.fileno(),
-        data_plane_socket=str(tmp_path / "dp" / "s"),
+        data_planes=(str(tmp_path / "dp" / "s"),),
         database_url=f"sqlite:///{tmp_path / 'x.db'}",
     )
 
@@ -108,7 +109,7 @@ async def test_a_child_that_hangs_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Stopping does not wait for it for ever."""
-    monkeypatch.setattr(child, "END_S", 0.2)
+    monkeypatch.setattr(children, "END_S", 0.2)
     async with supervised(tmp_path) as (url, started), aiohttp.ClientSession() as http:
         pid = await started.next()
         assert (await http.get(f"{url}/healthz")).status == 200

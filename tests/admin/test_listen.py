@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.admin.listen import ListenError, bind, tls_context
+from proxy.admin.listen import ListenError, bind, reserve, tls_context
 
 
 def test_port_0_is_any_port() -> None:
@@ -95,3 +95,18 @@ def test_files_that_are_no_pem(files: tuple[Path, Path], tmp_path: Path) -> None
         with pytest.raises(ListenError, match="cannot be used: the first should be a PEM") as caught:
             tls_context(*pair)
         assert "canary" not in str(caught.value)
+
+
+def test_a_shared_port_is_for_those_who_share_it() -> None:
+    """It is kept for workers by a socket that takes no connections; nobody else gets it."""
+    with reserve("127.0.0.1", 0, "LISTEN") as kept:
+        port = kept.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with bind("127.0.0.1", port, "LISTEN", shared=True) as one:
+            socket.create_connection(("127.0.0.1", port)).close()
+            bind("127.0.0.1", port, "LISTEN", shared=True).close()
+            for take in (bind, reserve):
+                with pytest.raises(ListenError, match="this port is in use"):
+                    take("127.0.0.1", port, "LISTEN")
+            assert one.getsockname()[1] == port

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.checks.findings import Status, compared_clock, failed, is_good, not_asked, ok, warning
+from proxy.checks.findings import Status, compared_clock, failed, is_good, not_asked, of_all, ok, warning
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,12 @@ def test_two_clocks(ahead_s: float, status: Status, said: str) -> None:
     finding = compared_clock("clock", "the database's", ahead_s)
     assert finding.status is status and said in finding.found
     assert bool(finding.to_do) is (status is not Status.OK)
+
+
+def test_several_of_one_name_are_as_the_worst_of_them() -> None:
+    both = of_all([ok("a", "one"), warning("a", "two", "do"), warning("a", "three", "do")])
+    assert (both.status, both.found, both.to_do) == (Status.WARNING, "two; three", "do")
+    assert of_all([ok("a", "same"), ok("a", "same")]) == ok("a", "same")
 
 
 def test_warnings_keep_nobody_from_serving() -> None:

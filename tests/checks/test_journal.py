@@ -120,3 +120,18 @@ def test_what_a_folder_lies_on() -> None:
     assert mount_of(TABLE, Path("/run/talkmeter")) == Mount("/run", "tmpfs", "tmpfs")
     assert mount_of(TABLE, Path("/var/lib/talk meter/j")) == Mount("/var/lib/talk meter", "nfs4", "server:/x")
     assert mount_of("", Path("/x")) is None
+
+
+def test_each_worker_has_one(tmp_path: Path) -> None:
+    """All are looked at; the worst of what is found counts. What another number of them has left is said."""
+    path = tmp_path / "j.db"
+    findings = found(tmp_path, ask_journal, journal_path=path, workers=2)
+    assert findings["journal"].status is OK and "j.db.1 can" in findings["journal"].found
+    assert "j.db.2 can" in findings["journal"].found
+    file = JournalFile(path.with_name("j.db.2"))
+    assert found(tmp_path, ask_journal, journal_path=path, workers=2)["journal"].status is WARNING
+    file.commit([lambda it: it.add(pack(opened("s1"), 1))])
+    file.close()
+    assert "1 records" in found(tmp_path, ask_journal, journal_path=path, workers=2)["journal backlog"].found
+    left = found(tmp_path, ask_journal, journal_path=path)["journal backlog"]
+    assert left.status is WARNING and "of another number of workers" in left.found

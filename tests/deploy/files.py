@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from proxy.plane import FLUSH_S
-from proxy.relay.gateway import ENDING_S
+from proxy.relay.gateway import ENDING_S, SPREAD_S
 from proxy.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -145,10 +145,11 @@ def default(name: str) -> Any:
 def stop_s_max() -> float:
     """Return how long a stop can take with the settings that nobody set, in seconds.
 
-    Sessions go on for `drain_s`; their responses for up to twice `linger_s`; then come the last closes, once
-    more if something had to be dropped, and what the journal still holds.
+    Sessions go on for `drain_s`; they are closed over `SPREAD_S`; their responses go on for up to twice
+    `linger_s`; then come the last closes, once more if something had to be dropped, and what the journal
+    still holds.
     """
-    return float(default("drain_s") + 2 * default("linger_s") + 2 * ENDING_S + FLUSH_S)
+    return float(default("drain_s") + SPREAD_S + 2 * default("linger_s") + 2 * ENDING_S + FLUSH_S)
 
 
 def seconds(text: str) -> float:

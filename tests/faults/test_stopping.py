@@ -2,6 +2,7 @@
 
 import signal
 
+import aiohttp
 import pytest
 import websockets
 
@@ -38,6 +39,12 @@ async def test_sigterm_lets_a_running_response_finish(home: Home) -> None:
     ):
         await asked(client, 100)
         instance.signal(signal.SIGTERM)
+        await until(lambda: bool(instance.logged("draining")))
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://{instance.settings.listen}/readyz") as answer,
+        ):
+            assert (answer.status, (await answer.json())["reasons"]) == (503, ["draining"])
         done = await client.until("response.done")
         assert done["response"]["status"] == "completed"
         assert await client.ended() == (1012, "restarting, connect again")

@@ -10,6 +10,7 @@ from proxy.core.limits import Limits
 from proxy.core.models import ModelRule, ModelRules
 from proxy.core.records import Entry, SessionClosed, SessionOpened
 from proxy.core.session import Session
+from proxy.relay import gateway
 from tests.core.accounts import account
 from tests.relay.peers import OTHER_KEY, Stage, stage, until, upgrade
 
@@ -44,6 +45,40 @@ async def test_draining_finishes_the_running_response_then_says_that_it_restarts
         (closed,) = it.journal.of(SessionClosed)
         assert (closed.close_code, closed.reason) == (1012, "drained")
         assert len(it.journal.of(Entry)) == 1
+
+
+async def test_draining_closes_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Session k of n at k/n of the spread. Whose turn has not come goes on, also with a new response."""
+    monkeypatch.setattr(gateway, "SPREAD_S", 1.2)
+    async with stage(drain_s=0) as it:
+        pairs = [await it.pair() for _ in range(4)]
+        began_at = asyncio.get_running_loop().time()
+        draining = asyncio.ensure_future(it.gateway.drain())
+        last, last_upstream = pairs[-1]
+        await last.exactly(last_upstream.say(STARTED))
+        closed_after_s = []
+        for client, upstream in pairs:
+            if client is last:
+                await asyncio.sleep(0.1)  # its turn has come: now it waits for its response alone
+                await last.exactly(last_upstream.say(ENDED))
+            assert (await client.get()).close == (1012, "restarting, connect again")
+            closed_after_s.append(asyncio.get_running_loop().time() - began_at)
+            client.close(1012)
+            assert (await upstream.get()).close == (1001, "")
+            upstream.close(1001)
+        await draining
+        assert all(at >= 0.3 * k - 0.01 for k, at in enumerate(closed_after_s)), closed_after_s
+        assert {closed.reason for closed in it.journal.of(SessionClosed)} == {"drained"}
+        assert [entry.estimated for entry in it.journal.of(Entry)] == [False]
+
+
+async def test_who_hurries_a_drain_does_not_wait_for_the_spread() -> None:
+    async with stage(drain_s=0) as it:
+        pairs = [await it.pair() for _ in range(3)]
+        draining = asyncio.ensure_future(it.gateway.drain())
+        assert (await pairs[0][0].get()).close[0] == 1012
+        it.gateway.abort()
+        await asyncio.wait_for(draining, gateway.SPREAD_S / 3)
 
 
 async def test_draining_does_not_wait_for_ever() -> None:

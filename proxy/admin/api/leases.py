@@ -1,12 +1,10 @@
-"""`/leases`: what instances hold of budgets, and how to free what a dead one held."""
+"""`/leases`: what instances hold of budgets."""
 
 from datetime import datetime
 
 from proxy.admin.api.models import (
     At,
     Dollars,
-    Id,
-    Input,
     Nanousd,
     Nothing,
     Output,
@@ -15,10 +13,7 @@ from proxy.admin.api.models import (
     fields_of,
 )
 from proxy.admin.api.pages import paged
-from proxy.admin.api.problems import invalid
-from proxy.admin.api.requests import REASON
-from proxy.admin.api.routes import ADMINS, READERS, Answer, Call, Route
-from proxy.core.money import format_usd
+from proxy.admin.api.routes import READERS, Answer, Call, Route
 from proxy.store import leases as store
 
 
@@ -34,20 +29,6 @@ class LeaseOut(Output):
     reserved_usd: Dollars
 
 
-class Freed(Output):
-    """What was freed."""
-
-    instance_id: str
-    freed_nanousd: Nanousd
-    freed_usd: Dollars
-
-
-class InstancePath(Input):
-    """Which instance."""
-
-    instance_id: Id
-
-
 def list_leases(call: Call[PageParams, Nothing]) -> Answer:
     """Answer with a page of leases, by instance and budget."""
     return paged(
@@ -56,16 +37,6 @@ def list_leases(call: Call[PageParams, Nothing]) -> Answer:
         key=lambda one: (one.instance_id, one.budget_id, one.subject, one.starts_at),
         kinds=(str, str, str, datetime),
         show=lambda one: LeaseOut.model_validate(fields_of(one)),
-    )
-
-
-def write_off(call: Call[InstancePath, Nothing]) -> Answer:
-    """Free what a dead instance holds."""
-    if not (call.reason or "").strip():
-        raise invalid("header", REASON, "say why it is written off")
-    freed = store.write_off(call.connection, call.params.instance_id, call.act())
-    return Answer(
-        Freed(instance_id=call.params.instance_id, freed_nanousd=freed, freed_usd=format_usd(freed))
     )
 
 
@@ -79,16 +50,5 @@ ROUTES = (
         params=PageParams,
         result=Paged[LeaseOut],
         installation=True,
-    ),
-    Route(
-        method="DELETE",
-        path="/leases/{instance_id}",
-        summary="Free what a dead instance holds whose journal is lost; the reason is needed",
-        roles=ADMINS,
-        handler=write_off,
-        params=InstancePath,
-        result=Freed,
-        installation=True,
-        reasons=True,
     ),
 )

@@ -14,6 +14,7 @@ from proxy.admin.api import (
     exports,
     focus,
     forecasts,
+    instances,
     keys,
     leases,
     limits,
@@ -69,6 +70,7 @@ ROUTES: tuple[AnyRoute, ...] = (
     *alerts.ROUTES,
     *webhooks.ROUTES,
     *audit.ROUTES,
+    *instances.ROUTES,
     *leases.ROUTES,
     *tokens.ROUTES,
 )

@@ -184,7 +184,7 @@ def of_leases(rows: Sequence[Row], now: datetime) -> Iterator[Item]:
             "stale journal",
             f"Instance {instance} does not answer and holds money of budgets",
             "Start it again on its journal. Last seen:",
-            "/budgets",
+            "/instances",
             amount,
             "held",
             at=seen[instance],

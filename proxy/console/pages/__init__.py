@@ -13,6 +13,7 @@ from proxy.console.pages import (
     downloads,
     entries,
     forecasts,
+    instances,
     keys,
     ledger,
     limits,
@@ -45,6 +46,7 @@ MODULES = (
     downloads,
     entries,
     forecasts,
+    instances,
     keys,
     ledger,
     limits,
@@ -96,5 +98,6 @@ NAVIGATION: tuple[tuple[Item, ...], ...] = (
     (
         Item("alerts", "Alerts", "/alerts"),
         Item("audit", "Audit", "/audit"),
+        Item("instances", "Instances", "/instances"),
     ),
 )

@@ -15,6 +15,7 @@ instance = Table(
     Column("ended_at", Instant),  # with everything in the ledger; null: it runs, or did not end well
     Column("unposted_from", Instant),  # when it journalled the first of what is not in the ledger yet
     Column("parked", BigInteger, nullable=False, server_default="0"),  # records that the ledger refused
+    Column("forgotten_at", Instant),  # its journal is lost, people have said; seen after that: it was found
 )
 
 journal_checkpoint = Table(

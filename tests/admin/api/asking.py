@@ -176,7 +176,7 @@ async def asking(folder: Path, database_url: str, **changes: Any) -> AsyncIterat
     """Serve a control plane on a migrated database in this event loop."""
     facts: dict[str, Any] = {
         "listen_fd": 0,
-        "data_plane_socket": str(folder / "s"),
+        "data_planes": (str(folder / "s"),),
         "database_url": database_url,
         "admin_token": ADMIN_TOKEN,
         "key_pepper": PEPPER.decode(),

@@ -19,7 +19,7 @@ from proxy.store.database import reading, writing
 from proxy.store.deliveries import fan_out
 from proxy.store.four_eyes import FourEyes, book_or_ask
 from proxy.store.reconciliations import Scope, Terms, TheirSide, compare_bill, record
-from proxy.store.schema import live_session, outbox
+from proxy.store.schema import instance, live_session, outbox
 from tests.admin.api.asking import UNSAID, Asking
 from tests.closing import close_month
 
@@ -157,7 +157,9 @@ class World:
             "GET /reratings": Ask("/reratings", params={"tenant": of}),
             "POST /reratings": Ask("/reratings", {"tenant": of, "reason": "late"}),
             "GET /leases": Ask("/leases", names_acme=False),
-            "DELETE /leases/{instance_id}": Ask("/leases/i1", names_acme=False),
+            "GET /instances": Ask("/instances", names_acme=False),
+            "GET /instances/{instance_id}": Ask("/instances/i1", names_acme=False),
+            "DELETE /instances/{instance_id}": Ask("/instances/i1", names_acme=False),
             "GET /periods": Ask("/periods", names_acme=False),
             "GET /periods/{period}": Ask("/periods/2026-11", names_acme=False),
             "POST /periods/{period}/close": Ask("/periods/2026-11/close", {}, names_acme=False),
@@ -225,6 +227,8 @@ async def fill(api: Asking) -> World:
         (alert,) = (one for one in fan_out(connection, now) if one.key == facts["key"])
         live = {"session_id": "s1", "instance_id": "i1", "seen_at": now, "cost_nanousd": 5, "responses": 1}
         connection.execute(insert(live_session).values(live))
+        of_old = {"started_at": OCTOBER, "seen_at": OCTOBER, "journal_path": "/data/j.db", "version": "0"}
+        connection.execute(insert(instance).values(id="i1", **of_old))
         credit = Adjustment("large", Kind.CREDIT, "acme", 0, -5, occurred_at=now)
         approval = book_or_ask(connection, credit, Act("api:carol", now, "sorry"), UTC, FourEyes(on=True))
         assert isinstance(approval, Approval)

@@ -1,0 +1,194 @@
+"""`talkmeter serve --workers N`: a parent that looks after N data planes and one control plane.
+
+The parent relays nothing and loads none of that. It takes both ports, and:
+
+* starts the workers. Each is an instance of its own, with journal `JOURNAL_PATH.n`, and listens on the apps'
+  port beside the others; the system spreads new connections over those that listen (`SO_REUSEPORT`);
+* starts a worker that has died again, on its own journal. What that holds is settled before the worker
+  listens, and what it leases of budgets is given back after that;
+* tells all of them to stop when it is told so itself, and ends when all have ended.
+
+A worker that cannot even start once, since something is set wrongly, ends all with its own words.
+"""
+
+import asyncio
+import contextlib
+import logging
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from proxy import __version__, children
+from proxy.addresses import Addresses, address_of, private_folder, reserved, taken
+from proxy.admin.child import supervise
+from proxy.admin.config import ControlConfig
+from proxy.control_config import control_config
+from proxy.journals import journals, warn_of_left_over
+from proxy.observe import logs
+from proxy.settings import Settings
+from proxy.stopping import Stop
+from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
+
+END_S = 30.0  # for a worker that is to end at once: its last records, and what they wait for
+
+logger = logging.getLogger(__name__)
+
+
+class _Child:
+    """One worker, over all its processes."""
+
+    def __init__(self, task: Task, stop: Stop) -> None:
+        self.number = task.worker.number
+        self.is_ready = asyncio.Event()  # once it has served
+        self.bad_end: int | None = None  # how its last process ended, if not well
+        self._task = task
+        self._stop = stop
+        self._process: Process | None = None
+        self._problems: list[str] = []
+
+    async def run(self) -> None:
+        """Keep it running until it is told to stop.
+
+        Raises:
+            WorkerFailed: it cannot start.
+        """
+        await children.keep_running(self._live)
+
+    def tell_to_stop(self) -> bool:
+        """Ask it to drain, the second time to hurry; return False if there is no process to be told."""
+        if self._process is None or self._process.stdin is None:
+            return False
+        if not self._process.stdin.is_closing():
+            self._process.stdin.write(STOP + b"\n")
+        return True
+
+    async def _live(self) -> bool:
+        """Start its process and see it to its end; return whether to start another one."""
+        self._problems.clear()
+        try:
+            process = await children.start("proxy.worker_process", stdout=PIPE)
+        except OSError as error:
+            logger.error("a worker cannot be started", extra={"worker": self.number, "error": str(error)})
+            return True
+        self._process = process
+        logger.info("worker started", extra={"worker": self.number, "child_pid": process.pid})
+        try:
+            await children.tell(process, self._task.packed())
+            await self._hear(process)
+            return self._ended(process.pid, await process.wait())
+        finally:
+            await children.end(process, f"worker {self.number}", END_S)
+            self._process = None
+
+    async def _hear(self, process: Process) -> None:
+        """Take down what it says until it ends."""
+        assert process.stdout is not None
+        async for line in process.stdout:
+            text = line.decode(errors="replace").rstrip("\n")
+            if text == READY:
+                self.is_ready.set()
+                self.bad_end = None
+            elif text.startswith(PROBLEM):
+                self._problems.append(text.removeprefix(PROBLEM))
+
+    def _ended(self, pid: int, code: int) -> bool:
+        facts = {"worker": self.number, "child_pid": pid, "code": code}
+        self.bad_end = code or None
+        if self._stop.asked.is_set():
+            return False
+        if code > 0 and not self.is_ready.is_set():  # it was not killed: it would fail again
+            said = "\n".join(self._problems)
+            raise WorkerFailed(said or f"worker {self.number} ended with {code}: its log says why")
+        logger.error("worker ended: it is started again", extra=facts | {"why": "; ".join(self._problems)})
+        return True
+
+
+async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal drops the sessions that are left.
+
+    Raises:
+        SettingsError, ListenError, WorkerFailed: it cannot start, or a worker did not end well.
+    """
+    settings.need_upstream_key()
+    settings.need_shared_database()
+    logs.configure(settings.log_format, settings.log_level)
+    for warning in warnings:
+        logger.warning(warning)
+    await asyncio.to_thread(warn_of_left_over, settings)
+    stop = Stop()
+    stop.listen()
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(await reserved(settings.listen, "TALKMETER_LISTEN"))
+        admin = stack.enter_context(await taken(settings.admin_listen, "TALKMETER_ADMIN_LISTEN"))
+        folder = stack.enter_context(private_folder())
+        places = Addresses(address_of(kept), address_of(admin), settings.tls_cert is not None)
+        tasks = list(_tasks(settings, places, folder))
+        control = control_config(settings, admin.fileno(), [task.worker.private for task in tasks])
+        workers = [_Child(task, stop) for task in tasks]
+        problem: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                await _serve(group, workers, control, stop, places)
+        except* WorkerFailed as failures:
+            problem = failures.exceptions[0]
+    if problem is not None:
+        raise problem
+    _check_ends(workers)
+    logger.info("stopped")
+
+
+def _tasks(settings: Settings, places: Addresses, folder: Path) -> Iterator[Task]:
+    """Yield the tasks of all workers, from the first one on."""
+    for number, journal in enumerate(journals(settings), 1):
+        own = {"listen": places.listen, "admin_listen": places.admin_listen, "journal_path": journal}
+        yield Task(
+            settings.model_copy(update=own | {"workers": 1}), Worker(number, str(folder / str(number)))
+        )
+
+
+async def _serve(
+    group: asyncio.TaskGroup,
+    workers: Sequence[_Child],
+    control: ControlConfig,
+    stop: Stop,
+    places: Addresses,
+) -> None:
+    """Start all, say that they serve, and see them to their end once `stop` is asked for."""
+    running = {worker: group.create_task(worker.run()) for worker in workers}
+    starting = group.create_task(_all_ready(workers))
+    asked = group.create_task(stop.asked.wait())
+    await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
+    supervising = group.create_task(supervise(control))  # not before: there may be nothing to control
+    if starting.done():
+        logger.info(
+            "serving", extra={"version": __version__, "workers": len(workers), "listen": places.listen}
+        )
+        print(places.greeting, flush=True)
+    await asked
+    starting.cancel()
+    stop.hurry = lambda: _tell_to_hurry(workers)
+    for worker, task in running.items():
+        if not worker.tell_to_stop():
+            task.cancel()  # it waits to be started again
+    await asyncio.wait(running.values())
+    supervising.cancel()
+
+
+def _tell_to_hurry(workers: Sequence[_Child]) -> None:
+    for worker in workers:
+        worker.tell_to_stop()
+
+
+async def _all_ready(workers: Sequence[_Child]) -> None:
+    for worker in workers:
+        await worker.is_ready.wait()
+
+
+def _check_ends(workers: Sequence[_Child]) -> None:
+    """Raises WorkerFailed: the last process of a worker did not end well."""
+    for worker in workers:
+        if worker.bad_end is not None:
+            raise WorkerFailed(
+                f"worker {worker.number} ended with {worker.bad_end}: what its journal holds is posted at the"
+                " next start"
+            )
