@@ -183,7 +183,7 @@ class ControlPlane:
 
     def _count_instances(self) -> Mapping[str, int]:
         with reading(self._engine) as connection:
-            return count_states(connection, utc_now())
+            return {state.value: n for state, n in count_states(connection, utc_now()).items()}
 
     def _ask_database(self) -> None:
         with reachable(self._engine), reading(self._engine) as connection:
