@@ -6,7 +6,7 @@ from datetime import datetime
 
 from proxy.core.allowance import Account, Allowance
 from proxy.core.budgets import EPOCH, Budget, Pot, Scope
-from proxy.core.windows import Span, Window
+from proxy.core.windows import Window
 
 ALL_TENANTS = "_all"  # whose budget the organisation's is
 
@@ -24,27 +24,37 @@ class BudgetUse:
     _of: dict[Pot, tuple[Named, int]] = field(default_factory=dict)  # its name, and its budget's amount
     _accounts: dict[Pot, Account] = field(default_factory=dict)
     _own: dict[Pot, int] = field(default_factory=dict)  # what single sessions have spent of their own
-    _spans: dict[str, Span | None] = field(default_factory=dict)  # by the budget's id
+    _seen: set[tuple[str, str]] = field(default_factory=set)  # a budget's id, and whose spending it counts
+    _starts: dict[str, datetime] = field(default_factory=dict)  # of its window, by the budget's id
 
     def add(self, tenant: str, allowance: Allowance) -> None:
         """Look at what encloses a session of `tenant`."""
         self._accounts.update((one.pot, one) for one in allowance.accounts)
-        for budget, pot, amount in self._pots(allowance):
+        for budget, subject in self._new(allowance):
+            amount = budget.amount_at(self.now)
+            if amount is None:
+                continue
+            pot = Pot(budget.id, subject, self._starts_at(budget))
             self._of[pot] = (_named(budget, tenant), amount)
             if budget.window is Window.SESSION:
                 self._own[pot] = allowance.charged[0 if budget.scope is Scope.ORGANISATION else 1]
 
-    def _pots(self, allowance: Allowance) -> Iterator[tuple[Budget, Pot, int]]:
+    def _new(self, allowance: Allowance) -> Iterator[tuple[Budget, str]]:
+        """Yield what encloses a session and encloses none that was looked at: most share all of it."""
         payer = allowance.payer
         if payer is None:
             return
         for budget in allowance.budgets:
-            amount = budget.amount_at(self.now)
-            if amount is not None:
-                if budget.id not in self._spans:
-                    self._spans[budget.id] = budget.span(self.now)
-                span = self._spans[budget.id]
-                yield budget, Pot(budget.id, budget.subject(payer), span.start if span else EPOCH), amount
+            key = (budget.id, budget.subject(payer))
+            if key not in self._seen:
+                self._seen.add(key)
+                yield budget, key[1]
+
+    def _starts_at(self, budget: Budget) -> datetime:
+        if budget.id not in self._starts:
+            span = budget.span(self.now)
+            self._starts[budget.id] = span.start if span else EPOCH
+        return self._starts[budget.id]
 
     @property
     def shared(self) -> Collection[Pot]:

@@ -12,13 +12,13 @@ from proxy.observe.metrics import Metrics
 class Listening:
     """Puts what one session shows into the metrics. Exemplars name the session."""
 
-    __slots__ = ("_exemplar", "_metrics", "_tenant")
+    __slots__ = ("_metrics", "_session_id", "_tenant")
 
     def __init__(self, metrics: Metrics, tenant: str, session_id: str) -> None:
         """`tenant` is the name that people know."""
         self._metrics = metrics
         self._tenant = tenant
-        self._exemplar = {"session": session_id}
+        self._session_id = session_id
 
     def observed(self, observations: Iterable[Observation]) -> None:
         """Count what the conversation's voice has shown."""
@@ -29,15 +29,24 @@ class Listening:
         metrics, model = self._metrics, self._metrics.models.of(one.model)
         match one:
             case FirstAudio(seconds=seconds):
-                metrics.first_audio.labels(model).observe(seconds, self._exemplar)
+                metrics.series(metrics.first_audio, model).observe(seconds, {"session": self._session_id})
             case Answered(seconds=seconds):
-                metrics.response_seconds.labels(model).observe(seconds, self._exemplar)
+                metrics.series(metrics.response_seconds, model).observe(
+                    seconds, {"session": self._session_id}
+                )
             case Spoken(ms=ms):
-                metrics.output_audio.labels(self._who, model).inc(ms / 1_000)
+                self._spoken(model, ms)
             case Unheard(ms=ms):
-                metrics.unheard_audio.labels(self._who, model).inc(ms / 1_000)
+                metrics.series(metrics.unheard_audio, self._who, model).inc(ms / 1_000)
             case Interrupted():
-                metrics.interruptions.labels(self._who, model).inc()
+                metrics.series(metrics.interruptions, self._who, model).inc()
+
+    def _spoken(self, model: str, ms: int) -> None:
+        """Count audio; let begin at 0 what may be counted of it, since nobody sees a counter begin at 1."""
+        metrics, who = self._metrics, self._who
+        metrics.series(metrics.output_audio, who, model).inc(ms / 1_000)
+        metrics.series(metrics.unheard_audio, who, model)
+        metrics.series(metrics.interruptions, who, model)
 
     @property
     def _who(self) -> str:
@@ -45,7 +54,8 @@ class Listening:
 
     def relayed(self, sender: Side, seconds: float) -> None:
         """Count how long a read of one side's bytes took until they were written on."""
-        self._metrics.relay_seconds.labels(sender.value).observe(seconds)
+        metrics = self._metrics
+        metrics.series(metrics.relay_seconds, sender.value).observe(seconds)
 
     def sent(self, message: Message) -> None:
         """Look at a message of our own: it may say no."""

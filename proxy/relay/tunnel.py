@@ -304,9 +304,13 @@ class Tunnel:
         if self.is_watching:
             self.settle()
         if self._sweeps % SAMPLE_SWEEPS == 0:
-            self.client_lane.sample()
-            self.upstream_lane.sample()
+            self._sample()
         self._sweeps += 1
+
+    def _sample(self) -> None:
+        """Let the next read of each side be timed."""
+        self.client_lane.sample()
+        self.upstream_lane.sample()
 
     def _check_upstream(self, now_s: float) -> None:
         if self._upstream_clocks.stalled_s(self.upstream, now_s) >= self._config.idle_timeout_s:

@@ -53,9 +53,9 @@ async def test_it_is_saved_opened_changed_and_forgotten(api: Asking) -> None:
     await finance.post(edit, sent)
     stale = await finance.post(edit, sent | {"name": "other"}, 412)
     assert "Name audio other" in stale.text and "About" not in stale.text.partition("Is now")[2][:30]
-    again = pairs_of(stale, edit)
-    assert dict(again)["name"] == "other"
-    await finance.post(edit, dict(again) | {"name": "audio", "q-group_by": "model"})
+    kept = dict(pairs_of(stale, edit))
+    assert kept["name"] == "other"
+    await finance.post(edit, kept | {"name": "audio", "q-group_by": "model"})
     assert (await finance.post(edit, sent)).place == edit, "it is so already"
     now = await api.done("GET", f"/saved-reports/{saved['id']}")
     assert (now["name"], now["span"], now["group_by"]) == ("audio", "last-45-days", ["model"])

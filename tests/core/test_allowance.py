@@ -65,6 +65,8 @@ def test_the_refusal_names_scope_and_window_only() -> None:
         assert "day" in refusal.message
         assert "12" not in refusal.message
     assert (spent.refusal.http_status, replace(spent, is_unknown=True).refusal.http_status) == (402, 503)
+    assert spent.refusal.budget == ("key", "day")
+    assert replace(spent, is_unknown=True).refusal.budget is None  # it is the database that says nothing
 
 
 def test_what_is_settled_stays_taken_from_a_lease_until_it_is_posted() -> None:

@@ -110,6 +110,11 @@ async def test_speaking_over_the_answer_interrupts_it(home: Home) -> None:
             events = await turn(session)
             assert "audio_interrupted" in [event.type for event in events]
         booked = await place.over()
+        who = {"tenant": "acme", "model": "gpt-realtime-2.1"}
+        value = place.app.metrics.registry.get_sample_value
+        assert value("talkmeter_interruptions_total", who) == 1
+        spoken = value("talkmeter_output_audio_seconds_total", who) or 0
+        assert 0 < (value("talkmeter_unheard_audio_seconds_total", who) or 0) <= spoken  # the package says so
     assert [entry.status for entry in responses(booked)] == ["cancelled"]
 
 

@@ -20,9 +20,10 @@ def listening() -> tuple[Metrics, Listening]:
 
 def test_what_the_voice_shows_is_counted() -> None:
     metrics, one = listening()
-    one.observed(
-        [FirstAudio("talk", 0.4), Answered("talk", 3.0), Spoken("talk", 2_500), Unheard("talk", 500)]
-    )
+    one.observed([FirstAudio("talk", 0.4), Answered("talk", 3.0), Spoken("talk", 2_500)])
+    assert metrics.registry.get_sample_value("talkmeter_interruptions_total", WHO) == 0
+    assert metrics.registry.get_sample_value("talkmeter_unheard_audio_seconds_total", WHO) == 0
+    one.observed([Unheard("talk", 500)])
     one.observed([Interrupted("talk"), FirstAudio(None, 1.0)])
     value = metrics.registry.get_sample_value
     assert value("talkmeter_time_to_first_audio_seconds_sum", {"model": "talk"}) == 0.4
