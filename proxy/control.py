@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.admin import status
 from proxy.admin.api.access import Door
@@ -39,15 +38,13 @@ from proxy.core.anomaly import Sensitivity
 from proxy.core.attempts import Attempts
 from proxy.core.mail_relay import parse_relay
 from proxy.core.money import NANOUSD_PER_USD
-from proxy.observe.metrics import ControlMetrics
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
 from proxy.store.four_eyes import FourEyes
-from proxy.store.instance_list import count_states
 from proxy.store.instants import parse_zone
 
 DATABASE_TIMEOUT_S = 6
-INSTANCES_TIMEOUT_S = 2  # a scrape waits for it
 
 
 class ControlPlane:
@@ -123,7 +120,6 @@ class ControlPlane:
         except Silent as silence:
             return web.json_response({"error": str(silence)}, status=503)
         self._metrics.answered(workers)
-        self._metrics.counted_instances(await self._instances())
         return status.exposition(body, accept, self._metrics.registry)
 
     async def _connected(self, application: web.Application) -> AsyncIterator[None]:
@@ -172,18 +168,6 @@ class ControlPlane:
         except TimeoutError:
             return f"the database did not answer within {DATABASE_TIMEOUT_S} s"
         return None
-
-    async def _instances(self) -> Mapping[str, int]:
-        """Return how many instances run and how many are dead; nothing while the database does not answer."""
-        try:
-            async with asyncio.timeout(INSTANCES_TIMEOUT_S):
-                return await asyncio.to_thread(self._count_instances)
-        except (SQLAlchemyError, TimeoutError):
-            return {}
-
-    def _count_instances(self) -> Mapping[str, int]:
-        with reading(self._engine) as connection:
-            return {state.value: n for state, n in count_states(connection, utc_now()).items()}
 
     def _ask_database(self) -> None:
         with reachable(self._engine), reading(self._engine) as connection:

@@ -52,10 +52,11 @@ class Plain:
         if meant is not None:
             entries = [entry for entry in entries if any(map(meant, entry["lines"]))]
         by_line = meant is not None or bool({"meter", "modality"} & set(names))
+        at_home = ZoneInfo(zone)
         groups: dict[str, tuple[Row, list[tuple[Entry, list[Line] | None]]]] = {}
         for entry in entries:
             for lines in self._split(entry, names, meant) if by_line else [None]:
-                values = self._values(entry, lines, names, ZoneInfo(zone))
+                values = self._values(entry, lines, names, at_home) if names else {}
                 groups.setdefault(repr(values), (values, []))[1].append((entry, lines))
         rows = [values | figures(parts) for values, parts in groups.values()]
         whole = [
@@ -77,8 +78,9 @@ class Plain:
 
     def _values(self, entry: Entry, lines: list[Line] | None, names: Sequence[str], zone: ZoneInfo) -> Row:
         values: Row = {}
+        wall = entry["at"].astimezone(zone)
         for name in names:
-            values |= self._value(name, entry, lines or [], entry["at"].astimezone(zone))
+            values |= self._value(name, entry, lines or [], wall)
         return values
 
     def _value(self, name: str, entry: Entry, lines: list[Line], wall: datetime) -> Row:
@@ -128,10 +130,11 @@ def figures(parts: Sequence[tuple[Entry, list[Line] | None]]) -> Row:
             unrated += -1 if entry["role"] == "reversal" else 1
             continue
         source: Sequence[Mapping[str, Any]] = lines if lines else [entry]
-        for name in ("list", "cost", "billed"):
-            sums[name] += sum(one[f"{name}_nanousd"] for one in source)
-        if entry["estimated"]:
-            sums["estimated"] += sum(one["cost_nanousd"] for one in source)
+        for one in source:
+            sums["list"] += one["list_nanousd"]
+            sums["cost"] += one["cost_nanousd"]
+            sums["billed"] += one["billed_nanousd"]
+            sums["estimated"] += one["cost_nanousd"] if entry["estimated"] else 0
     sessions = len({entry["session_id"] for entry, _ in parts} - {None})
     tokens = sum(quantities[meter] for meter in INPUT)
     cached = sum(quantities[meter] for meter in METERS if meter.endswith("_cached"))

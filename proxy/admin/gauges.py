@@ -6,12 +6,14 @@ import logging
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.observe.metrics import ControlMetrics
+from proxy.admin.webhooks import utc_now
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import reachable, reading
+from proxy.store.instance_list import count_states
 from proxy.store.reconciliations import last_variance
 
-LOOK_S = 10.0
+LOOK_S = 5.0
 UNKNOWN = float("nan")
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ def look(engine: Engine, metrics: ControlMetrics) -> None:
     """Read the gauges once. Raises StoreError, SQLAlchemyError."""
     with reachable(engine), reading(engine) as connection:
         variance = last_variance(connection)
+        states = count_states(connection, utc_now())
+    metrics.counted_instances({state.value: count for state, count in states.items()})
     metrics.variance.set(UNKNOWN if variance is None else variance)
 
 
@@ -44,6 +48,7 @@ class Gauges:
                 await asyncio.to_thread(look, self._engine, self._metrics)
             except (StoreError, SQLAlchemyError) as error:
                 self._metrics.variance.set(UNKNOWN)
+                self._metrics.counted_instances({})
                 self._note(error)
             else:
                 self._note(None)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.admin.channels import attempt, new_http
 from proxy.admin.mail import Mailer
 from proxy.core.announced import REPORT, Announced, Announcement
-from proxy.observe.metrics import ControlMetrics
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.store import StoreError, deliveries
 from proxy.store.database import reachable, reading, writing
 from proxy.store.deliveries import Claim, Outcome

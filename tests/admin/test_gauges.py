@@ -13,9 +13,10 @@ from proxy.admin import gauges
 from proxy.admin.gauges import Gauges, look
 from proxy.core.bill import Charge
 from proxy.core.reconcile import Threshold
-from proxy.observe.metrics import ControlMetrics
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.store.audit import Act
 from proxy.store.database import migrate, open_database, reading, writing
+from proxy.store.instances import register
 from proxy.store.reconciliations import Scope, Terms, TheirSide, compare_bill, record
 from tests.announcements import until
 
@@ -24,6 +25,10 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 def variance(metrics: ControlMetrics) -> float | None:
     return metrics.registry.get_sample_value("talkmeter_reconciliation_variance_ratio")
+
+
+def running(metrics: ControlMetrics) -> float | None:
+    return metrics.registry.get_sample_value("talkmeter_instances", {"state": "running"})
 
 
 async def test_they_are_unknown_until_the_database_tells(
@@ -37,7 +42,7 @@ async def test_they_are_unknown_until_the_database_tells(
     async with asyncio.TaskGroup() as group:
         group.create_task(keeping.run())
         await until(lambda: bool(caplog.records))  # there are no tables yet
-        assert math.isnan(variance(metrics) or 0)
+        assert math.isnan(variance(metrics) or 0) and running(metrics) is None
         migrate(engine)
         said = TheirSide([Charge(NOW.date() - timedelta(days=2), None, None, "a surprise", 500)], [], NOW)
         scope = Scope(NOW.date() - timedelta(days=2), NOW.date() - timedelta(days=1))
@@ -47,6 +52,9 @@ async def test_they_are_unknown_until_the_database_tells(
         with writing(engine) as connection:
             record(connection, scope, terms, said, rows, Act("test", NOW))
         await until(lambda: variance(metrics) == 1.0)
+        assert running(metrics) == 0
+        register(engine, "i1", tmp_path / "journal.db", "1.0", datetime.now(UTC))
+        await until(lambda: running(metrics) == 1)
         keeping.stop()
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     look(engine, metrics)

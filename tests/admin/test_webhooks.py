@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from proxy.admin import channels, webhooks
 from proxy.admin.webhooks import Deliverer
-from proxy.observe.metrics import ControlMetrics
+from proxy.observe.control_metrics import ControlMetrics
 from proxy.store.audit import Act
 from proxy.store.database import open_database, reading, writing
 from proxy.store.deliveries import CLAIM_LASTS, DeliveryRow, list_deliveries

@@ -9,7 +9,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from proxy.observe.metrics import ControlMetrics, Metrics
+from proxy.observe.control_metrics import ControlMetrics
+from proxy.observe.metrics import Metrics
 
 FOLDER = Path(__file__).parents[2] / "dashboards"
 DASHBOARDS = sorted(FOLDER.glob("*.json"))

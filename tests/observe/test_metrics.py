@@ -14,7 +14,8 @@ from proxy.core.rating import Line
 from proxy.core.records import Entry, Kind
 from proxy.core.refusal import KEY_MISSING, limit_reached
 from proxy.core.usage import Flag, Meter
-from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, ControlMetrics, Metrics
+from proxy.observe.control_metrics import ControlMetrics
+from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, Metrics
 
 
 def fresh() -> Metrics:

@@ -8,7 +8,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from proxy.core.budgets import Scope
 from proxy.core.windows import Window
-from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, ControlMetrics, Metrics
+from proxy.observe.control_metrics import ControlMetrics
+from proxy.observe.metrics import MODELS_MAX, TENANTS_MAX, Metrics
 from proxy.observe.underway import UNDERWAY_MAX
 from proxy.relay.tunnel import SAMPLE_SWEEPS
 
