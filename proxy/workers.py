@@ -29,7 +29,9 @@ from proxy.settings import Settings
 from proxy.stopping import Stop
 from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 
-END_S = 30.0  # for a worker that is to end at once: its last records, and what they wait for
+END_S = (
+    30.0  # for a worker that is to end at once: its last records, and what they wait for; then it is killed
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,18 @@ class _Child:
         if not self._process.stdin.is_closing():
             self._process.stdin.write(STOP + b"\n")
         return True
+
+    def hurry(self) -> None:
+        """Ask it to end at once, and kill it if it has not within `END_S`: it hangs, and would keep us."""
+        if self.tell_to_stop() and self._process is not None:
+            asyncio.get_running_loop().call_later(END_S, self._kill, self._process)
+
+    def _kill(self, process: Process) -> None:
+        if process.returncode is None:
+            logger.warning(
+                "a worker does not end: it is killed", extra={"worker": self.number, "child_pid": process.pid}
+            )
+            process.kill()
 
     async def _live(self) -> bool:
         """Start its process and see it to its end; return whether to start another one."""
@@ -154,7 +168,7 @@ async def _serve(
     places: Addresses,
 ) -> None:
     """Start all, say that they serve, and see them to their end once `stop` is asked for."""
-    stop.hurry = lambda: _tell_to_stop(workers)
+    stop.hurry = lambda: _hurry(workers)
     running = {worker: group.create_task(worker.run()) for worker in workers}
     starting = group.create_task(_all_ready(workers))
     asked = group.create_task(stop.asked.wait())
@@ -176,9 +190,9 @@ async def _serve(
         supervising.cancel()
 
 
-def _tell_to_stop(workers: Sequence[_Child]) -> None:
+def _hurry(workers: Sequence[_Child]) -> None:
     for worker in workers:
-        worker.tell_to_stop()
+        worker.hurry()
 
 
 async def _all_ready(workers: Sequence[_Child]) -> None:
