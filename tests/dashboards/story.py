@@ -21,7 +21,7 @@ from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, writing
 from proxy.store.webhooks import create_webhook
 from tests.e2e.place import Home, Place, add_key
-from tests.prometheus import Prometheus, running_prometheus
+from tests.prometheus import Prometheus, running_prometheus, wait_for
 from tests.provider import ADMIN_KEY, Provider
 from tests.relay.peers import until
 
@@ -29,6 +29,7 @@ TOKEN = "a token that only tests have"
 CENT = 10_000_000
 NOBODY = "http://127.0.0.1:9/"  # takes no webhook
 SPEED = 100.0  # of ten minutes of speech six seconds are left: time enough to interrupt
+COMPARED = "talkmeter_reconciliation_variance_ratio >= 0"  # the control plane looks every few seconds
 HEARING = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
 VAD = {"input": {"turn_detection": {"type": "server_vad"}}}
 
@@ -78,6 +79,7 @@ async def told(home: Home, folder: Path) -> AsyncIterator[Story]:
                     await _others(place, wasteful)
                     await _compare(place, provider)
                     await asyncio.to_thread(prometheus.caught_up)
+                await asyncio.to_thread(wait_for, lambda: prometheus.query(COMPARED) != [])
                 exposition = await _metrics(place)
                 at = await asyncio.to_thread(prometheus.caught_up)
         yield Story(home, prometheus, exposition, began_at, at)
