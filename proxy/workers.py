@@ -154,27 +154,29 @@ async def _serve(
     places: Addresses,
 ) -> None:
     """Start all, say that they serve, and see them to their end once `stop` is asked for."""
+    stop.hurry = lambda: _tell_to_stop(workers)
     running = {worker: group.create_task(worker.run()) for worker in workers}
     starting = group.create_task(_all_ready(workers))
     asked = group.create_task(stop.asked.wait())
     await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
-    supervising = group.create_task(supervise(control))  # not before: there may be nothing to control
+    supervising = None
     if starting.done():
+        supervising = group.create_task(supervise(control))
         logger.info(
             "serving", extra={"version": __version__, "workers": len(workers), "listen": places.listen}
         )
         print(places.greeting, flush=True)
     await asked
     starting.cancel()
-    stop.hurry = lambda: _tell_to_hurry(workers)
     for worker, task in running.items():
         if not worker.tell_to_stop():
             task.cancel()  # it waits to be started again
     await asyncio.wait(running.values())
-    supervising.cancel()
+    if supervising is not None:
+        supervising.cancel()
 
 
-def _tell_to_hurry(workers: Sequence[_Child]) -> None:
+def _tell_to_stop(workers: Sequence[_Child]) -> None:
     for worker in workers:
         worker.tell_to_stop()
 

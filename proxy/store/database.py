@@ -46,6 +46,7 @@ POOL_CONNECTIONS = 5
 _WRITES = "talkmeter_writes"
 _MIGRATION_LOCK = 0x7A1C_3E7E  # an advisory lock of PostgreSQL: any number, the same for all
 _version = table("alembic_version", column("version_num"))
+_floor = table("schema_floor", column("revision"))
 _URL_SHAPE = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -284,14 +285,14 @@ def _alone(engine: Engine) -> Iterator[Connection]:
 
 
 def check_version(engine: Engine) -> None:
-    """Check that the database has the schema that this version works with.
+    """Check that the database has the schema that this version works with, or a newer one that only adds.
 
     Raises:
         NotMigrated: it has an older one.
-        StoreError: unreachable, or written by a newer version.
+        StoreError: unreachable, or written by a newer version that has taken something away.
     """
     with reachable(engine), reading(engine) as connection:
-        if _current(connection) == _head():
+        if _has_all(connection):
             return
         _refuse_newer(connection)
     where = _shown(engine.url)
@@ -319,7 +320,16 @@ def ready_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
 def _is_current(engine: Engine) -> bool:
     """Look before locking: a command that only reads must not wait for those that write."""
     with reachable(engine), reading(engine) as connection:
-        return _current(connection) == _head() and not unseeded_cards(connection)
+        return _has_all(connection) and not unseeded_cards(connection)
+
+
+def _has_all(connection: Connection) -> bool:
+    """Tell whether the database has all that this version uses: its schema, or a newer one that only adds."""
+    current = _current(connection)
+    if current is None or current in revisions():
+        return current == _head()
+    floor = connection.execute(select(_floor.c.revision)).scalar_one_or_none()
+    return floor in revisions()
 
 
 def _current(connection: Connection) -> str | None:
