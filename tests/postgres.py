@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,10 @@ DECLARE
     name text;
 BEGIN
     IF (SELECT digest FROM kept.shape) <> (SELECT digest FROM kept.shape_then)
-        OR EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relpages > 500)
+        OR EXISTS (
+            SELECT FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 2000000
+        )
     THEN
         RETURN false;
     END IF;
@@ -187,8 +190,8 @@ def as_text(url: URL) -> str:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
-    """A server for as long as the block runs.
+def running_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server for as long as the block runs; one of our own has these settings beside those for all tests.
 
     Raises:
         NoPostgres: none is given, on the machine or installed as a wheel.
@@ -197,7 +200,7 @@ def running_server() -> Iterator[Server]:
     if given:
         yield Server(make_url(given))
         return
-    with own_server(find_programs()) as server:
+    with own_server(find_programs(), settings) as server:
         yield server
 
 
@@ -245,7 +248,7 @@ def _complete(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def own_server(programs: Path) -> Iterator[Server]:
+def own_server(programs: Path, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server in a temporary folder, stopped and removed afterwards (when we are killed, stopped)."""
     folder = _short_folder()
     user = "nobody" if os.geteuid() == 0 else None
@@ -253,7 +256,7 @@ def own_server(programs: Path) -> Iterator[Server]:
         if user:
             shutil.chown(folder, user)
             programs = _readable(programs, folder)
-        process = _start(programs, folder, user)
+        process = _start(programs, folder, user, {**_SETTINGS, **(settings or {})})
         try:
             yield Server(_await(process, folder), folder)
         finally:
@@ -284,7 +287,9 @@ def _readable(programs: Path, folder: Path) -> Path:
     return folder / "wheel" / install.name / programs.name
 
 
-def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[bytes]:
+def _start(
+    programs: Path, folder: Path, user: str | None, wanted: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     data = folder / "data"
     initdb: list[str | Path] = [
         programs / "initdb",
@@ -301,7 +306,7 @@ def _start(programs: Path, folder: Path, user: str | None) -> subprocess.Popen[b
     made = _run_as(user, [*initdb, "--locale=C"], folder)
     if made.returncode:
         raise RuntimeError(f"initdb failed:\n{made.stdout.decode(errors='replace')}")
-    settings = [part for key, value in _SETTINGS.items() for part in ("-c", f"{key}={value}")]
+    settings = [part for key, value in wanted.items() for part in ("-c", f"{key}={value}")]
     server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *settings]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
