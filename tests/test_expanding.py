@@ -6,7 +6,9 @@ using it, and raises `schema_floor` to its own revision: older code then refuses
 """
 
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,48 @@ def test_the_version_before_starts_on_what_only_adds(empty: Engine, monkeypatch:
     monkeypatch.setattr(database, "revisions", lambda: ("0001", "0099", "0100"))
     with pytest.raises(database.NotMigrated):
         check_version(empty)
+
+
+def test_a_migration_that_waits_for_a_table_does_not_keep_others_from_it(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL lets everybody wait behind it. A backup takes an hour, and budgets read the same table."""
+    monkeypatch.setattr(database, "LOCK_PAUSE_S", 0.5)
+    engine = open_database(postgres_url)
+    with writing(engine) as connection:
+        upgrade(connection, RULED_AFTER)
+    with ThreadPoolExecutor(1) as pool:
+        with engine.connect() as backup:
+            backup.execute(text("SELECT id FROM instance"))
+            migrating = pool.submit(migrate, engine)
+            with engine.connect() as looking:
+                waits = text(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'instance'::regclass"
+                )
+                while not looking.execute(waits).scalar_one():
+                    assert not migrating.done()
+                    time.sleep(0.01)
+            with engine.connect() as serving:
+                serving.execute(text("SET statement_timeout = '10s'"))
+                serving.execute(text("SELECT id FROM instance"))
+            assert not migrating.done()
+        migrating.result(60)
+    check_version(engine)
+    engine.dispose()
+
+
+def test_a_migration_gives_up_on_a_table_that_stays_in_use(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says what to do; nothing of it stays."""
+    monkeypatch.setattr(database, "MIGRATION_WAIT_S", 0)
+    engine = open_database(postgres_url)
+    with writing(engine) as connection:
+        before = upgrade(connection, RULED_AFTER)
+    with engine.connect() as backup:
+        backup.execute(text("SELECT id FROM instance"))
+        with pytest.raises(StoreError, match="is in use: .* migrate again"):
+            migrate(engine)
+    with engine.connect() as connection:
+        assert shapes(connection) == before
+    engine.dispose()
