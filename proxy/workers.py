@@ -31,7 +31,7 @@ from proxy.stopping import Stop
 from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 
 END_S = (
-    30.0  # for a worker that is to end at once: its last records, and what they wait for; then it is killed
+    30.0  # for a worker that is to end at once, its last records and what they wait for; then it is killed
 )
 
 logger = logging.getLogger(__name__)

@@ -38,9 +38,7 @@ if TYPE_CHECKING:  # Alembic is loaded by who migrates: it takes longer than ope
     from alembic.config import Config
 
 BUSY_TIMEOUT_S = 5
-MIGRATION_WAIT_S = (
-    120  # for another process that migrates: a large ledger takes its time; and for tables in use
-)
+MIGRATION_WAIT_S = 120  # for another process that migrates (a large ledger takes its time); for tables in use
 LOCK_WAIT_S = 1  # of a migration for one table: whoever comes after it waits behind it
 LOCK_PAUSE_S = 3.0  # in which those can go on
 CONNECT_TIMEOUT_S = 5
