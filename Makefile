@@ -51,7 +51,7 @@ soak: export TEST_SHARING_RUNS ?= 300
 soak: export TEST_LEDGER_LINES ?= 1000000
 soak: export TEST_CONVERSATIONS ?= 200
 soak: venv-dev ## instances share a budget, are killed and cut off: 300 runs; 200 conversations while they restart; a million lines (two hours)
-	@$(PY) -m pytest -q -s --timeout 1800 tests/store/test_generated_ledger.py tests/faults/test_sharing.py tests/e2e/test_fleet.py $(ARGS)
+	@$(PY) -m pytest -q -s --timeout 7200 tests/store/test_generated_ledger.py tests/faults/test_sharing.py tests/e2e/test_fleet.py $(ARGS)
 
 shots: venv-dev ## pictures of every page of the console, light and dark, at three widths, in shots/ (ARGS=--readme: the README's)
 	@sh requirements/debian.sh chromium

@@ -15,6 +15,7 @@ import resource
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from proxy import __version__
@@ -28,7 +29,7 @@ from proxy.ports import Ports, open_ports, server_tls
 from proxy.pulse import Pulse
 from proxy.relay.gateway import Gateway
 from proxy.settings import Settings
-from proxy.stopping import Stop
+from proxy.stopping import Stop, give_up_later
 from proxy.store.catalog import Catalog
 from proxy.store.database import describe
 from proxy.store.journal import Journal, JournalFailed
@@ -222,14 +223,20 @@ async def serve(
     """Serve until `stop` is asked for, then drain; a data plane with its control plane, or one worker."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_file_limit()
+    stop.hurry = give_up_later
     async with running(settings, child=True, on_journal_failure=_die, worker=worker) as app:
-        stop.hurry = app.gateway.abort
+        stop.hurry = partial(_hurry, app.gateway)
         gc.freeze()  # what a start made stays: no collection need look at it again
         logger.info("serving", extra=_facts(app) | ({"worker": worker.number} if worker else {}))
         on_ready(app)
         await stop.asked.wait()
         logger.info("draining", extra={"sessions": len(app.gateway.sessions)})
     logger.info("stopped")
+
+
+def _hurry(gateway: Gateway) -> None:
+    gateway.abort()
+    give_up_later()
 
 
 def _facts(app: App) -> dict[str, object]:

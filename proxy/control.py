@@ -19,7 +19,7 @@ from proxy.admin.api.server import Api
 from proxy.admin.api.table import ROUTES
 from proxy.admin.config import ControlConfig
 from proxy.admin.data_planes import DataPlanes, Silent
-from proxy.admin.gauges import Gauges
+from proxy.admin.gauges import gauges
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
 from proxy.admin.mail import Mailer
@@ -153,11 +153,11 @@ class ControlPlane:
             scheduler.stop()
 
     async def _looking(self, application: web.Application) -> AsyncIterator[None]:
-        gauges = Gauges(self._engine, self._metrics)
+        looking = gauges(self._engine, self._metrics)
         async with asyncio.TaskGroup() as group:
-            group.create_task(gauges.run())
+            group.create_task(looking.run())
             yield
-            gauges.stop()
+            looking.stop()
 
     async def _database_problem(self) -> str | None:
         try:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ SEEN_S = 5.0
 LAG_PROBE_S = 0.1
 MINUTE_S = 60.0
 SAMPLE_S = 5.0
+POTS_MAX = 1_000  # whose spending is asked for in one beat: stop orders wait for no more of them
 
 T = TypeVar("T")
 
@@ -167,10 +168,21 @@ class Pulse:
         use = BudgetUse(now)
         for tenant, allowance in allowances:
             use.add(tenant, allowance)
-        if pots := use.shared:
+        pots = use.shared
+        due = self._due(pots)
+        heard: Mapping[Pot, int] = {}
+        if due:
             with reading(self._engine) as connection:
-                self._spent = counted(connection, pots)
+                heard = counted(connection, due)
+        asked = {pot: heard.get(pot, 0) for pot in due}
+        kept = {pot: spent for pot, spent in self._spent.items() if pot in pots and pot not in asked}
+        self._spent = kept | asked
         self._metrics.budgets_used(use.ratios(self._spent))
+
+    def _due(self, pots: Collection[Pot]) -> Sequence[Pot]:
+        """Return what to ask about now: what nobody has asked about, then what was longest ago."""
+        new = [pot for pot in pots if pot not in self._spent]
+        return [*new, *(pot for pot in self._spent if pot in pots)][:POTS_MAX]
 
     def _count_holds(self) -> None:
         """Sum up what is held; here on the loop, since that is where holds change."""

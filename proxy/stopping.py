@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable
+
+GIVE_UP_S = 30.0  # since somebody hurries
+EXIT_GIVEN_UP = 1
 
 logger = logging.getLogger(__name__)
 
@@ -27,3 +31,16 @@ class Stop:
         elif self.hurry is not None:
             logger.warning("second signal: all sessions are dropped")
             self.hurry()
+
+
+def give_up_later() -> None:
+    """End this process in `GIVE_UP_S` if it still is there: a lock in the database may be held for hours.
+
+    Nothing is lost: what its journal holds is posted at the next start.
+    """
+    asyncio.get_running_loop().call_later(GIVE_UP_S, _give_up)
+
+
+def _give_up() -> None:
+    logger.critical("this does not end: it is given up. The next start posts what its journal holds")
+    os._exit(EXIT_GIVEN_UP)

@@ -8,7 +8,8 @@ The parent relays nothing and loads none of that. It takes both ports, and:
   listens, and what it leases of budgets is given back after that;
 * tells all of them to stop when it is told so itself, and ends when all have ended.
 
-A worker that cannot even start once, since something is set wrongly, ends all with its own words.
+If no worker can start, since something is set wrongly, all ends with the words of the first. If only some
+can, they serve, and the others are tried again and again: one damaged journal must not end all conversations.
 """
 
 import asyncio
@@ -29,7 +30,9 @@ from proxy.settings import Settings
 from proxy.stopping import Stop
 from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 
-END_S = 30.0  # for a worker that is to end at once: its last records, and what they wait for
+END_S = (
+    30.0  # for a worker that is to end at once, its last records and what they wait for; then it is killed
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,9 @@ class _Child:
 
     def __init__(self, task: Task, stop: Stop) -> None:
         self.number = task.worker.number
-        self.is_ready = asyncio.Event()  # once it has served
+        self.is_ready = False  # it has served
+        self.has_tried = asyncio.Event()  # to start: it is ready, or it failed and waits for …
+        self.may_go_on = asyncio.Event()  # … this: others serve, or all are to stop
         self.bad_end: int | None = None  # how its last process ended, if not well
         self._task = task
         self._stop = stop
@@ -47,11 +52,7 @@ class _Child:
         self._problems: list[str] = []
 
     async def run(self) -> None:
-        """Keep it running until it is told to stop.
-
-        Raises:
-            WorkerFailed: it cannot start.
-        """
+        """Keep it running until it is told to stop."""
         await children.keep_running(self._live)
 
     def tell_to_stop(self) -> bool:
@@ -61,6 +62,25 @@ class _Child:
         if not self._process.stdin.is_closing():
             self._process.stdin.write(STOP + b"\n")
         return True
+
+    @property
+    def problem(self) -> str:
+        """Return why its last process ended, in its own words if it had some."""
+        return (
+            "\n".join(self._problems) or f"worker {self.number} ended with {self.bad_end}: its log says why"
+        )
+
+    def hurry(self) -> None:
+        """Ask it to end at once, and kill it if it has not within `END_S`: it hangs, and would keep us."""
+        if self.tell_to_stop() and self._process is not None:
+            asyncio.get_running_loop().call_later(END_S, self._kill, self._process)
+
+    def _kill(self, process: Process) -> None:
+        if process.returncode is None:
+            logger.warning(
+                "a worker does not end: it is killed", extra={"worker": self.number, "child_pid": process.pid}
+            )
+            process.kill()
 
     async def _live(self) -> bool:
         """Start its process and see it to its end; return whether to start another one."""
@@ -75,7 +95,7 @@ class _Child:
         try:
             await children.tell(process, self._task.packed())
             await self._hear(process)
-            return self._ended(process.pid, await process.wait())
+            return await self._ended(process.pid, await process.wait())
         finally:
             await children.end(process, f"worker {self.number}", END_S)
             self._process = None
@@ -86,19 +106,19 @@ class _Child:
         async for line in process.stdout:
             text = line.decode(errors="replace").rstrip("\n")
             if text == READY:
-                self.is_ready.set()
-                self.bad_end = None
+                self.is_ready, self.bad_end = True, None
+                self.has_tried.set()
             elif text.startswith(PROBLEM):
                 self._problems.append(text.removeprefix(PROBLEM))
 
-    def _ended(self, pid: int, code: int) -> bool:
+    async def _ended(self, pid: int, code: int) -> bool:
         facts = {"worker": self.number, "child_pid": pid, "code": code}
         self.bad_end = code or None
+        if code > 0 and not self.is_ready:  # it was not killed: it may be that nobody can start
+            self.has_tried.set()
+            await self.may_go_on.wait()
         if self._stop.asked.is_set():
             return False
-        if code > 0 and not self.is_ready.is_set():  # it was not killed: it would fail again
-            said = "\n".join(self._problems)
-            raise WorkerFailed(said or f"worker {self.number} ended with {code}: its log says why")
         logger.error("worker ended: it is started again", extra=facts | {"why": "; ".join(self._problems)})
         return True
 
@@ -153,35 +173,45 @@ async def _serve(
     stop: Stop,
     places: Addresses,
 ) -> None:
-    """Start all, say that they serve, and see them to their end once `stop` is asked for."""
+    """Start all, say that they serve, and see them to their end once `stop` is asked for.
+
+    Raises:
+        WorkerFailed: none of them can start.
+    """
+    stop.hurry = lambda: _hurry(workers)
     running = {worker: group.create_task(worker.run()) for worker in workers}
-    starting = group.create_task(_all_ready(workers))
+    starting = group.create_task(_all_tried(workers))
     asked = group.create_task(stop.asked.wait())
     await asyncio.wait([starting, asked], return_when=asyncio.FIRST_COMPLETED)
-    supervising = group.create_task(supervise(control))  # not before: there may be nothing to control
+    if starting.done() and not any(worker.is_ready for worker in workers):
+        raise WorkerFailed(workers[0].problem)
+    for worker in workers:
+        worker.may_go_on.set()
+    supervising = None
     if starting.done():
+        supervising = group.create_task(supervise(control))
         logger.info(
             "serving", extra={"version": __version__, "workers": len(workers), "listen": places.listen}
         )
         print(places.greeting, flush=True)
     await asked
     starting.cancel()
-    stop.hurry = lambda: _tell_to_hurry(workers)
     for worker, task in running.items():
         if not worker.tell_to_stop():
             task.cancel()  # it waits to be started again
     await asyncio.wait(running.values())
-    supervising.cancel()
+    if supervising is not None:
+        supervising.cancel()
 
 
-def _tell_to_hurry(workers: Sequence[_Child]) -> None:
+def _hurry(workers: Sequence[_Child]) -> None:
     for worker in workers:
-        worker.tell_to_stop()
+        worker.hurry()
 
 
-async def _all_ready(workers: Sequence[_Child]) -> None:
+async def _all_tried(workers: Sequence[_Child]) -> None:
     for worker in workers:
-        await worker.is_ready.wait()
+        await worker.has_tried.wait()
 
 
 def _check_ends(workers: Sequence[_Child]) -> None:

@@ -1,6 +1,7 @@
 """Ledgers for tests, written the way the data plane writes them: records through a posting."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -28,6 +29,7 @@ class Books:
         self.engine = engine
         self._zone = zone
         self._seq = 0
+        self._gathered: list[Record] | None = None
         self._upstream: dict[str, str] = {}
         self._payers: dict[str, str] = {}
         self._keys: dict[tuple[str, str | None], tenants.Key] = {}
@@ -143,7 +145,18 @@ class Books:
     def close(self, session_id: str, at: datetime = NOW) -> None:
         self.post(SessionClosed(session_id=session_id, closed_at=at, close_code=1000, reason="client_closed"))
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Post what the block opens, bills and closes in one transaction, at its end."""
+        self._gathered = gathered = list[Record]()
+        yield
+        self._gathered = None
+        self.post(*gathered)
+
     def post(self, *records: Record) -> None:
+        if self._gathered is not None:
+            self._gathered += records
+            return
         self._seq += len(records)
         with writing(self.engine) as connection:
             post(connection, records, instance_id="i1", upto=self._seq, zone=self._zone, now=NOW)

@@ -136,7 +136,10 @@ DECLARE
     name text;
 BEGIN
     IF (SELECT digest FROM kept.shape) <> (SELECT digest FROM kept.shape_then)
-        OR EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relpages > 500)
+        OR EXISTS (
+            SELECT FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 2000000
+        )
     THEN
         RETURN false;
     END IF;
@@ -194,8 +197,8 @@ def as_text(url: URL) -> str:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[Server]:
-    """A server for as long as the block runs.
+def running_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """A server for as long as the block runs; one of our own has these settings beside those for all tests.
 
     Raises:
         NoPostgres: none is given, on the machine or installed as a wheel.
@@ -204,7 +207,7 @@ def running_server() -> Iterator[Server]:
     if given:
         yield Server(make_url(given))
         return
-    with own_server(find_programs()) as server:
+    with own_server(find_programs(), settings) as server:
         yield server
 
 
@@ -295,7 +298,7 @@ def _readable(programs: Path, folder: Path) -> Path:
 
 
 def _start(
-    programs: Path, folder: Path, user: str | None, settings: Mapping[str, str]
+    programs: Path, folder: Path, user: str | None, wanted: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     data = folder / "data"
     initdb: list[str | Path] = [
@@ -313,8 +316,8 @@ def _start(
     made = _run_as(user, [*initdb, "--locale=C"], folder)
     if made.returncode:
         raise RuntimeError(f"initdb failed:\n{made.stdout.decode(errors='replace')}")
-    given = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
-    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *given]
+    settings = [part for key, value in wanted.items() for part in ("-c", f"{key}={value}")]
+    server: list[str | Path] = [programs / "postgres", "-D", data, "-k", folder, "-p", "5432", *settings]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             ["/bin/sh", "-c", _UNTIL_INPUT_ENDS, folder, *server],

@@ -260,3 +260,40 @@ async def test_budgets_and_holds_are_shown_while_a_session_lives(app: App) -> No
     await beating.beat()
     assert value(ratio, {"tenant": "acme", "budget": "tenant month"}) is None
     assert value("talkmeter_holds_usd") == 0
+
+
+async def test_of_very_many_budgets_some_are_asked_about_in_each_beat(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In turn, so that a beat does not take longer than stop orders may: each user may have one."""
+    monkeypatch.setattr("proxy.pulse.POTS_MAX", 2)
+    beating, secret = pulse(app), make_key(app)
+    windows = (Window.HOUR, Window.DAY, Window.MONTH)
+    with writing(app.stores.engine) as connection:
+        for window in windows:
+            act, terms = Act("test", utc_now(), "a test"), Terms(on_exhausted=OnExhausted.NOTIFY)
+            set_budget(
+                connection,
+                act,
+                scope=Scope.TENANT,
+                window=window,
+                amount_nanousd=10,
+                tenant="acme",
+                terms=terms,
+            )
+    while len(app.catalog.budgets.budgets) < len(windows):  # noqa: ASYNC110  the catalogue polls
+        await asyncio.sleep(0.05)
+    async with call(app.url, secret) as socket:
+        await answer(socket)
+        await app.poster.posted_up_to_now()
+        counts = []
+        for _ in range(3):
+            await beating.beat()
+            counts.append(len([spent for spent in beating._spent.values() if spent]))
+        assert counts == [2, 3, 3]
+        await answer(socket)
+        await app.poster.posted_up_to_now()
+        before = set(beating._spent.values())
+        await beating.beat()
+        await beating.beat()
+        assert min(beating._spent.values()) > max(before)

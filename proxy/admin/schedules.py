@@ -4,18 +4,16 @@ All that it knows is in the database: which occurrence of a schedule comes next,
 announced already. So it can die at any moment and be started again, and several may run on one database.
 """
 
-import asyncio
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.admin.polling import Polling
 from proxy.admin.webhooks import utc_now
 from proxy.core.anomaly import Sensitivity, full_hours
 from proxy.core.windows import Span
-from proxy.store import StoreError
 from proxy.store.anomalies import find_anomalies
 from proxy.store.database import reachable, reading, writing
 from proxy.store.forecast_alerts import find_forecasts
@@ -27,8 +25,6 @@ POLL_S = 5.0
 HOUR_SETTLES = timedelta(minutes=10)  # what is posted late is counted in its hour all the same
 FORECASTS_EVERY = timedelta(minutes=5)
 HOURS_LOOKED_BACK = timedelta(hours=24)  # after a start
-
-logger = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -49,30 +45,20 @@ class Scheduler:
         self._reconcile = reconcile
         self._looked_until: datetime | None = None
         self._forecast_at: datetime | None = None
-        self._wake = asyncio.Event()
-        self._is_down = False
+        self._polling = Polling(
+            self._look,
+            every_s=POLL_S,
+            lost="database lost: what is scheduled waits",
+            back="database is back: what is scheduled goes on",
+        )
 
     def stop(self) -> None:
         """Make nothing more; `run` ends when what is being made is done."""
-        self._wake.set()
+        self._polling.stop()
 
     async def run(self) -> None:
         """Make what is due until `stop`."""
-        while not self._wake.is_set():
-            try:
-                await asyncio.to_thread(self._look)
-            except (StoreError, SQLAlchemyError) as error:
-                self._note(error)
-            else:
-                self._note(None)
-            await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(POLL_S):
-                await self._wake.wait()
-        except TimeoutError:
-            pass  # it is time to look again
+        await self._polling.run()
 
     def _look(self) -> None:
         """In a thread: look at the hours that are over, then make what is due, one after the other."""
@@ -87,7 +73,7 @@ class Scheduler:
             due = due_schedules(connection, now)
         problem: SQLAlchemyError | None = None
         for one in due:
-            if self._wake.is_set():
+            if self._polling.is_stopped:
                 return
             try:
                 make_due(self._engine, one, now, self._reconcile)
@@ -102,7 +88,7 @@ class Scheduler:
             return
         until = self._clock() - HOUR_SETTLES
         for hour in full_hours(self._looked_until or until - HOURS_LOOKED_BACK, until, self._zone):
-            if self._wake.is_set():
+            if self._polling.is_stopped:
                 return
             self._look_at(hour)
             self._looked_until = hour.end
@@ -126,11 +112,3 @@ class Scheduler:
             with writing(self._engine) as connection:
                 announce(connection, found)
         self._forecast_at = now
-
-    def _note(self, error: Exception | None) -> None:
-        """Say when the database is lost and when it is back, not at every look in between."""
-        if error is not None and not self._is_down:
-            logger.warning("database lost: what is scheduled waits", extra={"error": error})
-        if error is None and self._is_down:
-            logger.info("database is back: what is scheduled goes on")
-        self._is_down = error is not None

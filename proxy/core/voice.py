@@ -9,7 +9,7 @@ which is over is still among the open ones.
 | speech has stopped, client commits, or asks       | the wait for an answer begins; the last one counts   |
 | turn detection has waited for the user in vain    | nobody waits                                         |
 | upstream starts a response in the conversation    | it is the answer that was waited for                 |
-| its first audio, if ever                          | FirstAudio                                           |
+| its first audio, if ever, unless we cancelled it  | FirstAudio                                           |
 | it is over                                        | Answered, Spoken; Interrupted if speech has ended it |
 | client truncates an item before that, or after it | Unheard and Interrupted, once all audio is known     |
 | upstream is gone, or the linger has passed        | as when it is over, without Answered                 |
@@ -23,7 +23,7 @@ from proxy.core import events
 from proxy.core.estimate import audio_ms
 from proxy.core.events import Event, Side
 from proxy.core.opened import OPEN_MAX, Opened
-from proxy.core.subjects import Response
+from proxy.core.subjects import Response, State
 
 ITEMS_MAX = 8  # of which a client may still say that they were not heard
 TURN_DETECTED = "turn_detected"  # the reason of a response that ended since the user spoke
@@ -117,6 +117,8 @@ class Voice:
         response = self._opened.find(response_id)
         answer = self._answers.get(response.id) if response else None
         if response is None or answer is None or answer.asked_s is None:
+            return _NOTHING
+        if response.state is not State.RUNNING:  # cancelled by us: nobody hears it
             return _NOTHING
         waited_s, answer.asked_s = now_s - answer.asked_s, None
         return (FirstAudio(response.model, waited_s),)

@@ -19,6 +19,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from proxy.core.budget_use import ALL_TENANTS
 from proxy.core.events import Side
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import Entry, Kind
@@ -268,7 +269,7 @@ class Metrics:
         """Show the used share of budgets, by tenant and name; those that are not among them disappear."""
         shown: dict[tuple[str, str], float] = {}
         for (tenant, budget), ratio in ratios.items():
-            labels = (self.tenants.of(tenant), budget)
+            labels = (tenant if tenant == ALL_TENANTS else self.tenants.of(tenant), budget)
             shown[labels] = max(ratio, shown.get(labels, 0.0))
         for gone in self._budgets_shown - shown.keys():
             self.budget_used.remove(*gone)

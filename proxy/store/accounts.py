@@ -265,6 +265,8 @@ class Accounts:
                     account.unposted_nanousd -= charged[account.basis]
         for pot, charge in posting.charged.items():
             for kept in self._those_of([pot]):
+                if charge.taken_nanousd - kept.taken_nanousd < charge.amount_nanousd:
+                    kept.is_stale = True  # there is less in its lease than is known of here: it was forgotten
                 kept.take(charge.taken_nanousd)
                 kept.account.spent_nanousd = charge.spent_nanousd
         for pot, taken in posting.taken.items():

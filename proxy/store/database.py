@@ -38,14 +38,18 @@ if TYPE_CHECKING:  # Alembic is loaded by who migrates: it takes longer than ope
     from alembic.config import Config
 
 BUSY_TIMEOUT_S = 5
-MIGRATION_WAIT_S = 120  # for another process that migrates: a large ledger takes its time
+MIGRATION_WAIT_S = 120  # for another process that migrates (a large ledger takes its time); for tables in use
+LOCK_WAIT_S = 1  # of a migration for one table: whoever comes after it waits behind it
+LOCK_PAUSE_S = 3.0  # in which those can go on
 CONNECT_TIMEOUT_S = 5
 SENT_UNANSWERED_MS = 10_000  # after this long without an acknowledgement the server is gone
 POOL_CONNECTIONS = 5
 
 _WRITES = "talkmeter_writes"
 _MIGRATION_LOCK = 0x7A1C_3E7E  # an advisory lock of PostgreSQL: any number, the same for all
+_LOCK_NOT_AVAILABLE = "55P03"  # what PostgreSQL says when a wait for a lock took too long
 _version = table("alembic_version", column("version_num"))
+_floor = table("schema_floor", column("revision"))
 _URL_SHAPE = "it should be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -253,20 +257,40 @@ def migrate(engine: Engine, app_role: str | None = None) -> None:
 
     `app_role` is the PostgreSQL role that everything else is to connect as: it gets what it needs.
 
-    Two processes may do it at once: the second waits, and then finds nothing to do.
+    Two processes may do it at once: the second waits, and then finds nothing to do. On PostgreSQL a table
+    that somebody reads for long is tried again and again: instances serve meanwhile.
 
     Raises:
-        StoreError: unreachable, written by a newer version, or `app_role` is none to serve as.
+        StoreError: unreachable, written by a newer version, in use, or `app_role` is none to serve as.
     """
-    with reachable(engine), _alone(engine) as connection:
-        if _current(connection) != _head():
-            _refuse_newer(connection)
-            from alembic import command
+    deadline = time.monotonic() + MIGRATION_WAIT_S
+    with reachable(engine):
+        while not _migrated(engine, app_role):
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"A table of {_shown(engine.url)} is in use: by a backup, or by a transaction that lasts."
+                    " Nothing was changed. When that has ended, migrate again."
+                )
+            time.sleep(LOCK_PAUSE_S)
 
-            command.upgrade(_config(connection), "head")
-        seed_cards(connection, datetime.now(UTC))
-        if app_role is not None:
-            grant(connection, app_role)
+
+def _migrated(engine: Engine, app_role: str | None) -> bool:
+    """Migrate; return False, with nothing done, if a table is in use."""
+    try:
+        with _alone(engine) as connection:
+            if _current(connection) != _head():
+                _refuse_newer(connection)
+                from alembic import command
+
+                command.upgrade(_config(connection), "head")
+            seed_cards(connection, datetime.now(UTC))
+            if app_role is not None:
+                grant(connection, app_role)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -280,18 +304,19 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         with connection.execution_options(**{_WRITES: True}).begin():
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_S}s'"))
             yield connection
 
 
 def check_version(engine: Engine) -> None:
-    """Check that the database has the schema that this version works with.
+    """Check that the database has the schema that this version works with, or a newer one that only adds.
 
     Raises:
         NotMigrated: it has an older one.
-        StoreError: unreachable, or written by a newer version.
+        StoreError: unreachable, or written by a newer version that has taken something away.
     """
     with reachable(engine), reading(engine) as connection:
-        if _current(connection) == _head():
+        if _has_all(connection):
             return
         _refuse_newer(connection)
     where = _shown(engine.url)
@@ -319,7 +344,16 @@ def ready_database(url: str | URL, *, checkpoints: bool = False) -> Engine:
 def _is_current(engine: Engine) -> bool:
     """Look before locking: a command that only reads must not wait for those that write."""
     with reachable(engine), reading(engine) as connection:
-        return _current(connection) == _head() and not unseeded_cards(connection)
+        return _has_all(connection) and not unseeded_cards(connection)
+
+
+def _has_all(connection: Connection) -> bool:
+    """Tell whether the database has all that this version uses: its schema, or a newer one that only adds."""
+    current = _current(connection)
+    if current is None or current in revisions():
+        return current == _head()
+    floor = connection.execute(select(_floor.c.revision)).scalar_one_or_none()
+    return floor in revisions()
 
 
 def _current(connection: Connection) -> str | None:

@@ -27,6 +27,7 @@ from proxy.store.schema import (
     reconciliation,
     reconciliation_day,
     reconciliation_row,
+    schema_floor,
     statement,
     statement_line,
 )
@@ -90,7 +91,7 @@ def missing_rights(connection: Connection) -> list[str]:
 
 
 def _rights(one: Table) -> str:
-    if one in ARCHIVES:
+    if one in ARCHIVES or one is schema_floor:
         return "SELECT"
     return "SELECT, INSERT" if one in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from proxy.admin import gauges
-from proxy.admin.gauges import Gauges, look
+from proxy.admin.gauges import look
 from proxy.core.bill import Charge
 from proxy.core.reconcile import Threshold
 from proxy.observe.control_metrics import ControlMetrics
@@ -35,10 +35,10 @@ async def test_they_are_unknown_until_the_database_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What they are charged for and we have nothing of is unexplained: all of it."""
-    caplog.set_level(logging.INFO, "proxy.admin.gauges")
+    caplog.set_level(logging.INFO, "proxy.admin.polling")
     monkeypatch.setattr(gauges, "LOOK_S", 0.02)
     engine, metrics = open_database(f"sqlite:///{tmp_path / 'x.db'}"), ControlMetrics(CollectorRegistry())
-    keeping = Gauges(engine, metrics)
+    keeping = gauges.gauges(engine, metrics)
     async with asyncio.TaskGroup() as group:
         group.create_task(keeping.run())
         await until(lambda: bool(caplog.records))  # there are no tables yet

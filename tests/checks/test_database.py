@@ -59,6 +59,7 @@ def test_one_of_a_newer_version(tmp_path: Path, sqlite_url: str) -> None:
     engine = open_database(sqlite_url)
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE schema_floor SET revision = '9999'"))
     engine.dispose()
     finding = found(tmp_path, ask_database, database_url=sqlite_url)["database"]
     assert finding.status is FAILED and "newer Talkmeter" in finding.found

@@ -25,6 +25,14 @@ def fill(api: Asking) -> None:
     with writing(api.engine) as connection:
         set_markup(connection, "acme", 2_500, OCTOBER, ACT)
     books = Books(api.engine)  # with the prices that there are now
+    with books.at_once():
+        _talk(books)
+    close_month(api.engine, "2026-10", {"journals": "a test"})
+    with books.at_once():
+        _go_on(books)
+
+
+def _talk(books: Books) -> None:
     for number, (tenant, project) in enumerate((("acme", "web"), ("acme", None), ("globex", "web"))):
         at = NOVEMBER + timedelta(days=number, hours=number)
         user = HOSTILE if number == 0 else None
@@ -33,7 +41,9 @@ def fill(api: Asking) -> None:
         books.bill(f"s{number}", f"c{number}", {Meter.AUDIO_IN_CACHED: 70, Meter.AUDIO_IN: 7}, at=at)
     books.open("old", "acme", "web", at=OCTOBER)
     books.bill("old", "r-old", {Meter.TEXT_OUT: 91}, at=OCTOBER)
-    close_month(api.engine, "2026-10", {"journals": "a test"})
+
+
+def _go_on(books: Books) -> None:
     books.bill("old", "late", {Meter.TEXT_IN: 13}, at=OCTOBER)
     books.bill("s0", "guess", {Meter.TEXT_IN: 17}, at=NOVEMBER, estimated=True)
     books.bill("s1", "who", {Meter.TEXT_IN: 5}, at=NOVEMBER, model="unheard-of")

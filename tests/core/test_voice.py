@@ -52,6 +52,9 @@ class Listener:
             if response := self.opened.find(first):
                 response.audio_chars += int(words[1]) * CHARS_PER_MS
             return list(self.voice.heard(first, now_s))
+        if name == "doomed":
+            self.opened.responses[first].state = State.DOOMED
+            return []
         shown = list(self.voice.see(side, event(name, words), now_s))
         if name == "started":  # the session receives it afterwards
             self.opened.add(Response(first, "talk", NOW, FREE, {}, BYTES_PER_S, "oob" in words))
@@ -132,6 +135,17 @@ def test_a_wait_begins_when_the_client_asks() -> None:
         4.0 client   commit       ->
         4.5 upstream started r2   ->
         4.5 upstream audio r2 100 -> first:0.5
+    """)
+
+
+def test_an_answer_that_we_have_cancelled_is_heard_by_nobody() -> None:
+    """A budget said no, or the client is gone. What is on its way still comes, and is paid."""
+    Listener().run("""
+        1.0 client   ask          ->
+        1.2 upstream started r1   ->
+        1.2 upstream doomed r1    ->
+        1.5 upstream audio r1 100 ->
+        1.6 upstream done r1      -> answered:0.4 spoken:100
     """)
 
 

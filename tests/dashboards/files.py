@@ -77,5 +77,4 @@ SERIES = OF_PROMETHEUS | {
     for names, labels in _families().values()
     for name in names
 }
-SERIES |= {"talkmeter_instances": {"state"}, "talkmeter_worker_up": {"worker"}}  # awaited
 SERIES["talkmeter_build_info"] = {"version", "python"}

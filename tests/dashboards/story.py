@@ -21,7 +21,7 @@ from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, writing
 from proxy.store.webhooks import create_webhook
 from tests.e2e.place import Home, Place, add_key
-from tests.prometheus import Prometheus, running_prometheus
+from tests.prometheus import Prometheus, running_prometheus, wait_for
 from tests.provider import ADMIN_KEY, Provider
 from tests.relay.peers import until
 
@@ -29,6 +29,10 @@ TOKEN = "a token that only tests have"
 CENT = 10_000_000
 NOBODY = "http://127.0.0.1:9/"  # takes no webhook
 SPEED = 100.0  # of ten minutes of speech six seconds are left: time enough to interrupt
+COMPARED = "talkmeter_reconciliation_variance_ratio >= 0"  # the control plane looks every few seconds
+# Of each side a message is timed every few seconds; a rate wants two such, some time apart.
+SAMPLED = "sum by (sender) (rate(talkmeter_relay_seconds_count[1m])) > 0"
+SAMPLED_S = 60
 HEARING = {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}
 VAD = {"input": {"turn_detection": {"type": "server_vad"}}}
 
@@ -78,6 +82,12 @@ async def told(home: Home, folder: Path) -> AsyncIterator[Story]:
                     await _others(place, wasteful)
                     await _compare(place, provider)
                     await asyncio.to_thread(prometheus.caught_up)
+                await asyncio.to_thread(wait_for, lambda: prometheus.query(COMPARED) != [])
+                async with asyncio.timeout(SAMPLED_S):
+                    while len(await asyncio.to_thread(prometheus.query, SAMPLED)) < 2:
+                        await client.say("Are you there?")
+                        await client.respond()
+                        await asyncio.to_thread(prometheus.caught_up)
                 exposition = await _metrics(place)
                 at = await asyncio.to_thread(prometheus.caught_up)
         yield Story(home, prometheus, exposition, began_at, at)

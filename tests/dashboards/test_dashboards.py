@@ -138,6 +138,14 @@ def test_every_label_exists(path: Path) -> None:
 
 
 @EVERY
+def test_what_other_programs_have_too_is_asked_of_our_jobs(path: Path) -> None:
+    """Every exporter shows `process_…`: with all instances chosen, theirs would stand among ours."""
+    for query in queries(load(path)):
+        for labels in re.findall(r"\b(?:process_\w+|up)({[^}]*})?", query):
+            assert 'job=~"talkmeter.*"' in labels, query
+
+
+@EVERY
 def test_workers_are_added_up(path: Path) -> None:
     """`serve --workers` gives every series a label more: what is not aggregated would be shown for each."""
     for query in queries(load(path)):

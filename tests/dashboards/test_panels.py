@@ -4,25 +4,16 @@ import asyncio
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import uvloop
 
-from tests.dashboards.files import ALERTS, DASHBOARDS, WITH_EXEMPLARS, filled, load, names_in, panels
+from tests.dashboards.files import ALERTS, DASHBOARDS, WITH_EXEMPLARS, filled, load, panels
 from tests.dashboards.story import Story, told
 from tests.e2e.place import furnish
 from tests.prometheus import promtool
 
 pytestmark = pytest.mark.slow
-AWAITED = {"talkmeter_instances", "talkmeter_worker_up"}  # measured by what is not merged yet
-
-
-def asked(expr: str, id: str = "") -> Any:
-    marks = [pytest.mark.skip("awaited")] if AWAITED & names_in(expr) else []
-    return pytest.param(expr, id=id or expr, marks=marks)
-
-
 HAPPENED = [
     "sum(talkmeter_interruptions_total)",
     "sum(talkmeter_unheard_audio_seconds_total)",
@@ -36,7 +27,7 @@ HAPPENED = [
     "sum(talkmeter_cut_overshoot_usd_count)",
 ]
 QUERIES = [
-    asked(target["expr"], id=f"{path.stem}-{panel['id']}-{target['refId']}-{panel['title']}")
+    pytest.param(target["expr"], id=f"{path.stem}-{panel['id']}-{target['refId']}-{panel['title']}")
     for path in DASHBOARDS
     for panel in panels(load(path))
     for target in panel["targets"]
@@ -75,14 +66,14 @@ def test_a_variable_has_values(story: Story, variable: str) -> None:
     assert story.prometheus.ask(f"label/{label}/values", **{"match[]": metric})
 
 
-@pytest.mark.parametrize("expr", [asked(expr) for expr in HAPPENED])
+@pytest.mark.parametrize("expr", HAPPENED)
 def test_what_happened_is_shown_as_more_than_nothing(story: Story, expr: str) -> None:
     """Panels of rare things show zeros when nothing happens: here it did."""
     value = story.prometheus.value(expr, story.at)
     assert value is not None and value > 0
 
 
-@pytest.mark.parametrize("name", [asked(name) for name in sorted(WITH_EXEMPLARS)])
+@pytest.mark.parametrize("name", sorted(WITH_EXEMPLARS))
 def test_exemplars_lead_to_conversations(story: Story, name: str) -> None:
     found = {one["session"] for one in story.prometheus.exemplars(name, story.began_at, story.at)}
     assert found and found <= {one.id for one in story.home.sessions()}

@@ -97,6 +97,12 @@ def test_panels_that_the_runbook_names_are_there() -> None:
     assert named and named <= titles
 
 
+def test_a_worker_that_hangs_is_ended_by_what_it_cannot_ignore() -> None:
+    """All other signals are its parent's business: see tests/test_worker_process.py."""
+    section = RUNBOOK.partition("\n### TalkmeterWorkerDown\n")[2].partition("\n#")[0]
+    assert "`kill -9`" in section and "`child_pid`" in section
+
+
 def test_refusals_that_page_are_those_of_500_and_above() -> None:
     """But for a drain, which sends apps to another instance."""
     known = [value for value in vars(refusal).values() if isinstance(value, Refusal)]

@@ -9,9 +9,12 @@ from typing import Any
 
 import yaml
 
+from proxy.children import END_S
 from proxy.plane import FLUSH_S
+from proxy.ports import SHUTDOWN_S
 from proxy.relay.gateway import ENDING_S, SPREAD_S
 from proxy.settings import PREFIX, Settings
+from proxy.store.poster import HALT_S
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -146,10 +149,11 @@ def stop_s_max() -> float:
     """Return how long a stop can take with the settings that nobody set, in seconds.
 
     Sessions go on for `drain_s`; they are closed over `SPREAD_S`; their responses go on for up to twice
-    `linger_s`; then come the last closes, once more if something had to be dropped, and what the journal
-    still holds.
+    `linger_s`; then come the last closes, once more if something had to be dropped. After that the control
+    plane and what asks over HTTP are ended, and what the journal still holds is posted, or given up.
     """
-    return float(default("drain_s") + SPREAD_S + 2 * default("linger_s") + 2 * ENDING_S + FLUSH_S)
+    sessions_s = default("drain_s") + SPREAD_S + 2 * default("linger_s") + 2 * ENDING_S
+    return float(sessions_s + END_S + 2 * SHUTDOWN_S + FLUSH_S + HALT_S)
 
 
 def seconds(text: str) -> float:

@@ -60,6 +60,7 @@ async def test_a_postgres_database_that_was_not_migrated(home: Home, postgres_ur
 async def test_a_database_of_a_newer_version(kind: str, request: pytest.FixtureRequest) -> None:
     home: Home = request.getfixturevalue(kind)
     run_sql(home.database_url, "UPDATE alembic_version SET version_num = '9999'")
+    run_sql(home.database_url, "UPDATE schema_floor SET revision = '9999'")
     assert "written by a newer Talkmeter (revision 9999)" in await refusal(home)
 
 

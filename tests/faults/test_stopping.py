@@ -1,11 +1,15 @@
 """SIGTERM with a response running: it is finished and billed; a second SIGTERM does not wait for that."""
 
+import asyncio
 import signal
 
 import aiohttp
 import pytest
 import websockets
+from sqlalchemy import select, text
 
+from proxy.store import schema
+from proxy.store.database import open_database, writing
 from tests.e2e.place import Home
 from tests.faults.checks import left_in, wrong
 from tests.faults.instance import Instance, instance_of, started
@@ -69,3 +73,24 @@ async def test_a_second_sigterm_drops_it_and_books_what_was_heard(home: Home) ->
         (entry,) = home.booked()
         assert entry.cost_nanousd
         assert instance.logged("second signal")
+
+
+async def test_a_second_sigterm_does_not_wait_for_a_lock_that_somebody_holds(postgres_home: Home) -> None:
+    """In the database: nobody knows for how long. The journal has everything."""
+    hasty = "import proxy.stopping; proxy.stopping.GIVE_UP_S = 1.0; from proxy.cli import main; main()"
+    instance = instance_of(postgres_home)
+    instance.arguments = ("-c", hasty, "serve")
+    engine = open_database(postgres_home.database_url)
+    async with started(instance):
+        with writing(engine) as connection:
+            connection.execute(select(schema.instance).with_for_update())
+            ours = "pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+            waits = text(f"SELECT count(*) FROM pg_locks WHERE NOT granted AND {ours}")
+            while not connection.execute(waits).scalar_one():  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(0.1)
+            instance.signal(signal.SIGTERM)
+            await until(lambda: bool(instance.logged("draining")))
+            instance.signal(signal.SIGTERM)
+            assert await instance.ended() == 1
+        assert instance.logged("this does not end")
+    engine.dispose()

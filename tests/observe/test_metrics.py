@@ -187,6 +187,19 @@ def test_the_budgets_of_many_tenants_are_one_series() -> None:
     assert others == (TENANTS_MAX + 4) / 1_000
 
 
+def test_the_budgets_of_all_tenants_are_shown_after_however_many_tenants() -> None:
+    """They are nobody's: their name takes no tenant's place, and is not `_other`."""
+    metrics, whole = fresh(), ("_all", "organisation month")
+    metrics.budgets_used({whole: 0.1})
+    metrics.budgets_used({(f"tenant {n}", "tenant month"): 0.5 for n in range(TENANTS_MAX)} | {whole: 0.2})
+    assert value(metrics, "talkmeter_budget_used_ratio", tenant="_other", budget="tenant month") is None
+    metrics = fresh()
+    for n in range(TENANTS_MAX):
+        metrics.tenants.of(f"tenant {n}")
+    metrics.budgets_used({whole: 0.3})
+    assert value(metrics, "talkmeter_budget_used_ratio", tenant=whole[0], budget=whole[1]) == 0.3
+
+
 def test_the_ledger_was_never_written_to_until_it_was() -> None:
     """Not a number at first: nobody is to be told of a commit in 1970."""
     metrics = fresh()

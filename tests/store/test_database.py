@@ -109,6 +109,7 @@ def test_postgres_is_migrated_by_the_operator(postgres_url: str) -> None:
 def test_a_database_of_a_newer_version_is_not_touched(database: Engine, database_url: str) -> None:
     with owning(database) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE schema_floor SET revision = '9999'"))
     for action in (migrate, check_version):
         with pytest.raises(StoreError, match=r"newer Talkmeter \(revision 9999\)"):
             action(database)

@@ -33,6 +33,12 @@ RICH = 9 * 10**9
 def books(database: Engine) -> Books:
     """Acme has talked for nine weeks, more on some weekdays than on others; globex began three days ago."""
     books = Books(database)
+    with books.at_once():
+        _talk(books)
+    return books
+
+
+def _talk(books: Books) -> None:
     for session, tenant, project in (("s1", "acme", "web"), ("s2", "acme", "phone"), ("s3", "globex", None)):
         books.open(session, tenant, project, end_user="ann", at=NOW - timedelta(days=70))
     for ago in range(63):
@@ -43,7 +49,6 @@ def books(database: Engine) -> Books:
     for ago in range(3):
         books.bill("s3", f"g{ago}", {Meter.TEXT_OUT: 50}, at=NOW - timedelta(days=ago, hours=6))
     books.bill("s1", "unrated", at=NOW - timedelta(days=3))
-    return books
 
 
 def budget(

@@ -309,6 +309,29 @@ async def test_an_instance_that_was_written_off_and_lives_finds_what_it_has_lost
         await soon(lambda: leased(database) == 0)
 
 
+async def test_an_instance_that_was_forgotten_and_goes_on_hears_of_it_with_its_next_bill(
+    database: Engine,
+) -> None:
+    """It was only cut off. Bills take nothing from its lease any more: it would spend it again and again."""
+    large = replace(TENANT, amount_nanousd=1_000_000)
+    add_budget(database, amount_nanousd=1_000_000)
+    book(database, made.opened("s_1", tenant_id="t_1", api_key_id="k_1"))
+    async with keeping(database, large) as keeper:
+        allowance = await admitted(keeper)
+        (account,) = allowance.accounts
+        await answered(keeper, allowance, 700)
+        with writing(database) as connection:
+            assert empty_leases(connection, "i_1") == account.leased_nanousd
+        for n in range(3):
+            bill = priced(f"r{n}", 300, "s_1", occurred_at=NOW)
+            assert allowance.hold(f"r{n}", Amounts.same(300)) is None
+            allowance.settle(f"r{n}", Amounts.same(300), bill.entry_key)
+            keeper.posted(book(database, bill))
+            await soon(lambda: account.unposted_nanousd == 0)
+        await asyncio.sleep(1)  # well before what is idle goes back
+        assert account.leased_nanousd == leased(database)
+
+
 async def test_a_book_that_is_another_one_is_looked_at_at_once(database: Engine) -> None:
     async with keeping(database, TENANT) as keeper:
         allowance = await admitted(keeper)

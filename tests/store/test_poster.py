@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -90,6 +91,20 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  seen from outside, nothing rings
             await asyncio.sleep(0.01)
+
+
+async def test_a_stop_waits_until_what_was_posted_is_settled(journal: Journal, database: Engine) -> None:
+    """Else the journal would seem to hold something, and its instance not to have ended well."""
+
+    def clock() -> datetime:  # asked while a posting is made: what settles it will have to wait its turn
+        journal._request(lambda file: time.sleep(0.5))
+        return datetime.now(UTC)
+
+    poster = Poster(journal, database, zone=UTC, clock=clock)
+    poster.start()
+    say(journal, made.opened(), made.closed())
+    await poster.stop(10)
+    assert journal.depth == 0
 
 
 async def test_what_is_journalled_is_booked_in_order_and_forgotten(

@@ -61,7 +61,10 @@ def changes(engine: Engine, filters: Filters = EVERYTHING, act: Act | None = Non
 
 def entries(engine: Engine) -> list[dict[str, Any]]:
     with reading(engine) as connection:
-        return [dict(row) for row in connection.execute(select(ledger_entry)).mappings()]
+        return [
+            dict(row)
+            for row in connection.execute(select(ledger_entry).order_by(ledger_entry.c.id)).mappings()
+        ]
 
 
 def test_nothing_differs_where_every_card_was_there(books: Books) -> None:

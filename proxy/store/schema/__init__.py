@@ -19,6 +19,7 @@ from proxy.store.schema.instances import (
     instance,
     journal_checkpoint,
     live_session,
+    schema_floor,
     stop_order,
 )
 from proxy.store.schema.ledger import (
@@ -94,6 +95,7 @@ __all__ = [
     "saved_report",
     "schedule",
     "schedule_receiver",
+    "schema_floor",
     "session",
     "sign_in",
     "sign_in_link",

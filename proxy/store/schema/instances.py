@@ -48,6 +48,14 @@ stop_order = Table(
     Column("at", Instant, nullable=False),
 )
 
+# The oldest revision whose code may use the database: a newer schema has everything that it knows.
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="single"), primary_key=True, autoincrement=False),
+    Column("revision", Words, nullable=False),
+)
+
 # Every change to the catalogue adds one; instances poll it instead of the catalogue.
 change_counter = Table(
     "change_counter",
