@@ -181,7 +181,10 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
     live = (
         row.closed_at is None and row.seen_at is not None and row.seen_at >= now - timedelta(seconds=LIVE_S)
     )
+    cost = max(sums.cost_nanousd, row.live_cost) if live else sums.cost_nanousd
     now_it_is = {name: getattr(row, name) for name in _LIVE_FIGURES} if live else {}
+    if live:  # what was booked since it told us how it is does not run any more
+        now_it_is["running_nanousd"] = max(0, row.running_nanousd - (cost - row.live_cost))
     return SessionRow(
         **{name: getattr(row, name) for name in _COLUMNS if name != "model"},
         model=(live and row.live_model) or row.model,
@@ -193,7 +196,7 @@ def _session_row(row: Row[Any], sums: _Sums, now: datetime) -> SessionRow:
         end_user=row.end_user,
         live=live,
         responses=max(sums.responses, row.live_responses) if live else sums.responses,
-        cost_nanousd=max(sums.cost_nanousd, row.live_cost) if live else sums.cost_nanousd,
+        cost_nanousd=cost,
         billed_nanousd=sums.billed_nanousd,
         unrated_entries=sums.unrated,
     )

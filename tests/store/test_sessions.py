@@ -66,6 +66,16 @@ def test_a_live_session_shows_what_it_cost_so_far(books: Books) -> None:
     assert dead is not None and (dead.live, dead.cost_nanousd, dead.responses) == (False, 40_000, 1)
 
 
+@pytest.mark.parametrize(("running", "left"), [(38_000, 0), (45_000, 5_000)])
+def test_what_the_ledger_has_already_does_not_run_any_more(books: Books, running: int, left: int) -> None:
+    """Live figures are up to a second old: a response that was booked since then is not counted twice."""
+    books.open("s1")
+    publish(books.engine, "i1", [Live("s1", 0, 0, running_nanousd=running)], NOW)
+    books.bill("s1", "r1", {Meter.TEXT_IN: 10})
+    found = find_session(books.engine, "s1", NOW)
+    assert found is not None and (found.cost_nanousd, found.running_nanousd) == (40_000, left)
+
+
 def test_the_newest_come_first(books: Books) -> None:
     for number, tenant in enumerate(("acme", "acme", "globex")):
         books.open(f"s{number}", tenant, at=NOW + timedelta(seconds=number))
