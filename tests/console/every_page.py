@@ -30,6 +30,7 @@ def ids_of(world: World) -> Mapping[str, str]:
         "reconciliation_id": world.reconciliation,
         "id": world.reconciliation,
         "session_id": "s1",
+        "instance_id": "i1",
         "entry_id": "1",
         "period": "2026-11",
         "number": "2026-10-0001",
