@@ -9,6 +9,8 @@ from typer import testing
 
 from proxy.cli import load
 
+load()  # now: a test that changes the clock would change it for ever in what it is the first to load
+
 
 @cache
 def root_command() -> Any:
