@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from proxy.core import events
 from proxy.core.events import Event, Side
 from proxy.core.opened import OPEN_MAX, Opened
@@ -324,3 +327,41 @@ def test_a_session_tells_of_the_first_audio_and_of_none_before() -> None:
     assert not play.session.hear(Side.UPSTREAM, 10 * CHARS_PER_MS, "r1")
     (response,) = play.session.voice._opened.responses.values()
     assert response.state is State.RUNNING
+
+
+# Whatever comes, in whatever order
+
+IDS = st.sampled_from(["r1", "r2", "r3"])
+ITEMS = st.sampled_from(["i1", "i2", "i3", "i4"])
+MS = st.integers(0, 60_000).map(str)
+STEPS = st.one_of(
+    st.tuples(st.sampled_from(["speech stopped", "speech", "commit", "ask", "ask oob", "timed_out"])),
+    st.tuples(st.just("started"), IDS),
+    st.tuples(st.just("started"), IDS, st.just("oob")),
+    st.tuples(st.just("item"), IDS, ITEMS),
+    st.tuples(st.sampled_from(["audio"]), IDS, MS),
+    st.tuples(st.sampled_from(["odd_audio", "text", "doomed"]), IDS),
+    st.tuples(st.just("done"), IDS),
+    st.tuples(st.just("done"), IDS, st.just("turn_detected")),
+    st.tuples(st.just("truncate"), ITEMS, MS),
+    st.tuples(st.sampled_from(["gone", "linger_passed"])),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Side), STEPS), max_size=60))
+def test_no_order_breaks_it_or_leaves_more_unheard_than_was_spoken(
+    steps: list[tuple[Side, tuple[str, ...]]],
+) -> None:
+    """It looks at a bill before that is on disk: if it broke, the bill would be lost with the session."""
+    listener, shown = Listener(), list[Observation]()
+    for now_s, (side, words) in enumerate(steps):
+        name, *rest = " ".join(words).split()
+        if name == "doomed" and rest[0] not in listener.opened.responses:
+            continue
+        if name == "started" and rest[0] in listener.opened.responses:
+            continue  # a session refuses a second response of that name
+        shown += listener.step(float(now_s), side, name, rest)
+    spoken = sum(one.ms for one in shown if isinstance(one, Spoken))
+    unheard = [one.ms for one in shown if isinstance(one, Unheard)]
+    assert sum(unheard) <= spoken and all(ms > 0 for ms in unheard)
+    assert all(one.seconds >= 0 for one in shown if isinstance(one, FirstAudio | Answered))
