@@ -7,13 +7,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select
 
+from proxy.core.budgets import Payer, Scope, pot_of
+from proxy.core.usage import Meter
+from proxy.core.windows import Window
 from proxy.store import Conflict, NotFound
 from proxy.store.audit import Act, list_audit
+from proxy.store.budgets import set_budget
 from proxy.store.database import reading, writing
 from proxy.store.instance_list import InstanceState, count_states, find_instance, forget, list_instances
 from proxy.store.instances import Unposted, ended, register, seen
+from proxy.store.leases import Order, exchange
 from proxy.store.pages import Page
-from proxy.store.schema import instance, lease, live_session
+from proxy.store.schema import instance, lease, ledger_entry, live_session
+from proxy.store.spend import counted
 from tests.ledgers import NOW, Books
 
 HOUR = timedelta(hours=1)
@@ -119,6 +125,28 @@ def test_only_what_is_dead_is_forgotten(books: Books) -> None:
         forget(connection, "i_dead", ACT)
         with pytest.raises(Conflict, match="forgotten before"):
             forget(connection, "i_dead", ACT)
+
+
+def test_what_a_journal_that_is_found_again_holds_is_booked_once_and_spent(books: Books) -> None:
+    """Its lease is empty, and stays so: what it books comes on top of what others were given meanwhile."""
+    key = books.key("acme")
+    payer = Payer("s1", key.tenant_id, key.project_id, key.id)
+    with writing(books.engine) as connection:
+        budget = set_budget(
+            connection, ACT, scope=Scope.TENANT, window=Window.LIFETIME, amount_nanousd=10**9, tenant="acme"
+        ).rule
+        order = Order(pot_of(budget, payer, NOW), budget, need_nanousd=90_000)
+        exchange(connection, "i1", [order], now=NOW, live_instances=1)
+    books.open("s1")
+    known(books, "i1")
+    with writing(books.engine) as connection:
+        assert forget(connection, "i1", ACT).reserved_nanousd == 90_000
+    for _ in range(2):  # what its journal holds may be posted again
+        books.bill("s1", "r1", {Meter.TEXT_IN: 10})
+    with reading(books.engine) as connection:
+        booked = connection.execute(select(ledger_entry.c.cost_nanousd)).scalars().all()
+        assert (booked, counted(connection, [order.pot])) == ([40_000], {order.pot: 40_000})
+        assert find_instance(connection, "i1", NOW).reserved_nanousd == 0
 
 
 def test_one_that_comes_back_is_as_it_was(books: Books) -> None:
