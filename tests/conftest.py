@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
+from proxy.store import lease_keeper
 from proxy.store.database import migrate, open_database
 from tests.compiled import share_compiled_statements
 from tests.postgres import APP_ROLE, Copies, NoPostgres, Server, as_app, as_text, running_server
@@ -19,6 +20,8 @@ settings.register_profile("talkmeter", deadline=None, suppress_health_check=[Hea
 settings.load_profile("talkmeter")
 
 share_compiled_statements()
+
+PATIENCE_S = 20.0
 
 # Tests sync thousands of small databases. In memory that takes no time, and what they kill are processes,
 # whose writes the kernel keeps; a disk that fails is a test of its own.
@@ -54,6 +57,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "figure":
                 terminalreporter.write_line(f"{report.nodeid.split('::')[-1]}: {value}")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let who asks for money wait for the database however busy this machine is.
+
+    In production that has 250 ms; beside browsers and other tests it may take longer, and then a budget
+    decides without it. Tests of amounts are none of that.
+    """
+    for name in ("ASK_S", "ADMIT_S", "GIVEN_BACK_S"):
+        monkeypatch.setattr(lease_keeper, name, PATIENCE_S)
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,8 @@ async def test_a_worker_that_cannot_start_keeps_no_other_from_serving(
             async with aiohttp.ClientSession() as http:
                 assert (await http.get(f"http://{places.listen}/healthz")).status == 200
                 assert 'talkmeter_worker_up{worker="' in await scraped(http, places)
+            assert sorted(one.is_ready for one in both) == [False, True]
             stop.heard()
-    assert sorted(one.bad_end is None for one in both) == [False, True]
 
 
 async def scraped(http: aiohttp.ClientSession, places: Addresses) -> str:

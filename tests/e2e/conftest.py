@@ -40,7 +40,7 @@ def tls(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+def home(request: pytest.FixtureRequest, tmp_path: Path, patient: None) -> Home:
     """A home on an embedded database, in plain text; parametrise it with "tls" or "postgres" instead."""
     kind = getattr(request, "param", "plain")
     database = "migrated_postgres_url" if kind == "postgres" else "sqlite_url"

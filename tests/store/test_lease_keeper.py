@@ -17,12 +17,15 @@ from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
+from proxy.store import lease_keeper
 from proxy.store.database import reading, writing
-from proxy.store.lease_keeper import ASK_S, LeaseKeeper
+from proxy.store.lease_keeper import ADMIT_S, ASK_S, LeaseKeeper
 from proxy.store.leases import Order, empty_leases, exchange
 from proxy.store.schema import instance, lease
 from tests.store import made
 from tests.store.budgeting import add_budget, book, priced
+
+pytestmark = pytest.mark.usefixtures("patient")
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TENANT = Budget("b_1", Scope.TENANT, Window.DAY, 1_000, tenant_id="t_1")
@@ -87,9 +90,18 @@ async def answered(keeper: LeaseKeeper, allowance: Allowance, amount: int) -> No
 
 
 @contextmanager
+def in_time() -> Iterator[None]:
+    """Let nobody wait for longer than in production."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease_keeper, "ASK_S", ASK_S)
+        patch.setattr(lease_keeper, "ADMIT_S", ADMIT_S)
+        yield
+
+
+@contextmanager
 def away(engine: Engine) -> Iterator[None]:
     """Let the database answer nobody: somebody holds its chain, its windows and its write lock."""
-    with writing(engine) as connection:
+    with writing(engine) as connection, in_time():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE lease, budget_window IN ACCESS EXCLUSIVE MODE")
         yield
@@ -376,8 +388,9 @@ async def test_what_others_give_back_is_waited_for_where_nothing_runs_meanwhile(
             ):
                 exchange(connection, "i_2", [order], now=NOW, live_instances=2)
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        keeper.ask(Ask(allowance.needs(Amounts.same(900)), again), answer.set_result)
-        await asyncio.sleep(2 * ASK_S)
+        with in_time():
+            keeper.ask(Ask(allowance.needs(Amounts.same(900)), again), answer.set_result)
+            await asyncio.sleep(2 * ASK_S)
         assert answer.done() is not is_granted
         with writing(database) as connection:
             exchange(connection, "i_2", [Order(pot, TENANT, give_nanousd=650)], now=NOW, live_instances=2)
