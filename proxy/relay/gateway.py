@@ -8,10 +8,11 @@ tasks: sessions live in their sockets' callbacks, and one timer looks after all 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from proxy.clock import utc_now
 from proxy.core.allowance import Allowance
 from proxy.core.events import Side
 from proxy.core.identity import Principal
@@ -136,7 +137,7 @@ class Gateway:
         budgets: Budgets,
         metrics: Metrics,
         watch: SessionWatch,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.config = config
         self.clock = clock
