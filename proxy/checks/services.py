@@ -12,8 +12,8 @@ from proxy.clock import utc_now
 from proxy.console.asking import new_http
 from proxy.console.oidc import Provider, Refused
 from proxy.console.signing_in import CALLBACK
-from proxy.control_config import bill_config, oidc_config
 from proxy.core.mail_relay import parse_relay
+from proxy.processes.control_config import bill_config, oidc_config
 from proxy.settings import Settings
 
 OIDC_ANSWER_S = 4.0  # for each of two

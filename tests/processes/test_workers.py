@@ -9,12 +9,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy import children, workers
-from proxy.addresses import Addresses, address_of
+from proxy import children
 from proxy.admin.listen import bind, reserve
-from proxy.control_config import control_config
-from proxy.stopping import Stop
-from proxy.worker_task import Task, Worker, WorkerFailed
+from proxy.processes import workers
+from proxy.processes.addresses import Addresses, address_of
+from proxy.processes.control_config import control_config
+from proxy.processes.stopping import Stop
+from proxy.processes.worker_task import Task, Worker, WorkerFailed
 from tests.apps import settings_in
 
 START_S = 60

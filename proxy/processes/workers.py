@@ -20,15 +20,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxy import __version__, children
-from proxy.addresses import Addresses, address_of, private_folder, reserved, taken
 from proxy.admin.child import supervise
 from proxy.admin.config import ControlConfig
-from proxy.control_config import control_config
-from proxy.journals import journals, warn_of_left_over
 from proxy.observe import logs
+from proxy.processes.addresses import Addresses, address_of, private_folder, reserved, taken
+from proxy.processes.control_config import control_config
+from proxy.processes.journals import journals, warn_of_left_over
+from proxy.processes.stopping import Stop
+from proxy.processes.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 from proxy.settings import Settings
-from proxy.stopping import Stop
-from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 
 END_S = (
     30.0  # for a worker that is to end at once, its last records and what they wait for; then it is killed
@@ -87,7 +87,7 @@ class _Child:
         """Start its process and see it to its end; return whether to start another one."""
         self._problems.clear()
         try:
-            process = await children.start("proxy.worker_process", stdout=PIPE)
+            process = await children.start("proxy.processes.worker_process", stdout=PIPE)
         except OSError as error:
             logger.error("a worker cannot be started", extra={"worker": self.number, "error": str(error)})
             self._problems.append(f"worker {self.number} cannot be started: {error}")
