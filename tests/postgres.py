@@ -38,7 +38,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
-    "max_connections": "60",
+    "max_connections": "200",  # of eight instances, whose last lives it may not have noticed to be over
     "logging_collector": "off",
     "timezone": "UTC",
 }
