@@ -6,6 +6,7 @@ Imported by the tests that make them, when they do: it takes a second to load, i
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.core.result import Ok
@@ -39,13 +40,15 @@ SETTINGS = settings(
 )
 
 
-def look(case: schemathesis.Case[Any], served: str) -> None:
-    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-    case.call_and_validate(base_url=served, headers=headers, checks=list(CHECKS))
-
-
 def tests_by_route() -> Mapping[str, Callable[..., None]]:
     """Return a test of schemathesis for each route, by method and path."""
+    http = requests.Session()  # thousands of requests: they share connections,
+    http.trust_env = False  # and nobody looks for a proxy in the environment each time
+    http.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
+
+    def look(case: schemathesis.Case[Any], served: str) -> None:
+        case.call_and_validate(base_url=served, session=http, checks=list(CHECKS))
+
     schema = schemathesis.openapi.from_dict(document(ROUTES))
     made = get_all_tests(schema=schema, test_func=look, settings=SETTINGS, given_kwargs={})
     return {operation.label: test for operation, test in (one.ok() for one in made if isinstance(one, Ok))}
