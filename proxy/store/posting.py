@@ -9,7 +9,7 @@ place need not be known: done again, the same records are all found to be known.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
@@ -195,6 +195,14 @@ def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
 # --- Entries
 
 
+class _Keyed(NamedTuple):
+    """An entry, and what tells it from others: worked out once."""
+
+    entry: Entry
+    key: str
+    digest: str
+
+
 class _Entries:
     """The entries of one posting."""
 
@@ -208,20 +216,21 @@ class _Entries:
 
         Returns with the posting the new rows of the ledger.
         """
-        known = self._known({storable(entry.entry_key) for entry in entries})
-        new: list[Entry] = []
-        conflicting: list[Entry] = []
-        for entry in entries:
-            key = storable(entry.entry_key)
+        keyed = [_Keyed(entry, entry.entry_key, entry.digest) for entry in entries]
+        known = self._known({storable(one.key) for one in keyed})
+        new: list[_Keyed] = []
+        conflicting: list[_Keyed] = []
+        for one in keyed:
+            key = storable(one.key)
             if key not in known:
-                known[key] = entry.digest
-                new.append(entry)
-            elif known[key] != entry.digest:
-                conflicting.append(entry)
+                known[key] = one.digest
+                new.append(one)
+            elif known[key] != one.digest:
+                conflicting.append(one)
         posted, rows = self._insert(new, head)
         self._raise_alarm(conflicting)
         duplicates = len(entries) - len(new) - len(conflicting)
-        handled = tuple(dict.fromkeys(entry.entry_key for entry in entries))
+        handled = tuple(dict.fromkeys(one.key for one in keyed))
         return Posting(posted, duplicates, len(conflicting), handled), rows
 
     def _known(self, keys: Collection[str]) -> dict[str, str]:
@@ -235,16 +244,18 @@ class _Entries:
         return {row.entry_key: row.digest for row in found}
 
     def _insert(
-        self, entries: Sequence[Entry], head: Head
+        self, entries: Sequence[_Keyed], head: Head
     ) -> tuple[tuple[Posted, ...], Sequence[Mapping[str, Any]]]:
         if not entries:
             return (), ()
-        owners = self._owners({entry.session_id for entry in entries})
+        owners = self._owners({one.entry.session_id for one in entries})
         numbered = list(enumerate(entries, head.entries + 1))
-        rows = [self._row(number, entry, owners) for number, entry in numbered]
-        lines = [line_row(number, line) for number, entry in numbered for line in entry.lines]
+        rows = [self._row(number, one, owners) for number, one in numbered]
+        lines = [line_row(number, line) for number, one in numbered for line in one.entry.lines]
         append(self._connection, head, rows, lines, self._now)
-        posted = (Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered)
+        posted = (
+            Posted(number, owners[one.entry.session_id]["tenant_id"], one.entry) for number, one in numbered
+        )
         return tuple(posted), rows
 
     def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
@@ -266,12 +277,13 @@ class _Entries:
             raise Unpostable(f"the ledger does not know session {missing[0]}, so nobody pays for its entries")
         return owners
 
-    def _row(self, number: int, entry: Entry, owners: Mapping[str, RowMapping]) -> dict[str, Any]:
+    def _row(self, number: int, one: _Keyed, owners: Mapping[str, RowMapping]) -> dict[str, Any]:
+        entry = one.entry
         owner = owners[entry.session_id]
         return {
             "id": number,
-            "entry_key": entry.entry_key,
-            "digest": entry.digest,
+            "entry_key": one.key,
+            "digest": one.digest,
             "session_id": entry.session_id,
             "tenant_id": owner["tenant_id"],
             "project_id": owner["project_id"],
@@ -300,11 +312,10 @@ class _Entries:
             **billing_columns(entry.billing),
         }
 
-    def _raise_alarm(self, entries: Sequence[Entry]) -> None:
+    def _raise_alarm(self, entries: Sequence[_Keyed]) -> None:
         """List payloads that differ from what is booked under their key, each once."""
         columns = entry_conflict.c
-        for entry in entries:
-            key, digest = entry.entry_key, entry.digest
+        for entry, key, digest in entries:
             listed = select(columns.id).where(columns.entry_key == key, columns.digest == digest)
             if self._connection.execute(listed).first() is None:
                 payload = msgspec.json.encode(entry).decode()
