@@ -63,9 +63,11 @@ class Response:
     look_at_chars: int = 0  # so much audio has to pass before its cost can matter again
     reported_chars: int = -1  # how much had passed when its progress was last journalled
     second: Amounts = field(init=False)  # what a second of speech costs
+    _input: Amounts | None = field(init=False)  # what `predicted` comes to: asked at every look
 
     def __post_init__(self) -> None:
         self.second = amounts(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.terms) or NO_AMOUNTS
+        self._input = amounts(Usage(self.predicted), self.terms)
 
     @property
     def audio_ms(self) -> int:
@@ -81,6 +83,11 @@ class Response:
 
     def rated(self) -> Rated:
         return rate(self.usage(), self.terms)
+
+    def amounts(self) -> Amounts | None:
+        """Return what `usage` comes to, None where it has no price. What is predicted was priced before."""
+        output = amounts(Usage(estimate.output(self.audio_ms, self.text_chars)), self.terms)
+        return None if output is None or self._input is None else self._input.plus(output)
 
     def growth(self, spent: Amounts, held: Amounts) -> Amounts:
         """Return how much more to hold: for two seconds of speech once one or less is left."""
@@ -172,6 +179,8 @@ class Booker:
 
     def charge_of(self, one: "Response | Transcription") -> Amounts:
         """Return what budgets are charged for something open, if it ended now."""
+        if isinstance(one, Response) and (priced := one.amounts()) is not None:
+            return priced
         return self.charge(one.usage(), one.terms, one.opened_at)
 
     def billed_of(self, one: "Response | Transcription") -> int:
