@@ -111,9 +111,18 @@ def chain(connection: Connection) -> Head:
 
 
 def _head(connection: Connection, *, lock: bool) -> Head:
-    c = chain_head.c
-    query = select(c.entries, c.blocks, c.digest, c.closed_through, c.period_zone).where(c.id == 1)
-    return Head(*connection.execute(query.with_for_update() if lock else query).one())
+    return Head(*connection.execute(_LOCKED_HEAD if lock else _HEAD).one())
+
+
+_BLOCK, _MOVE = insert(ledger_block), update(chain_head)
+_HEAD = select(
+    chain_head.c.entries,
+    chain_head.c.blocks,
+    chain_head.c.digest,
+    chain_head.c.closed_through,
+    chain_head.c.period_zone,
+).where(chain_head.c.id == 1)
+_LOCKED_HEAD = _HEAD.with_for_update()
 
 
 def append(
@@ -141,9 +150,9 @@ def append(
     _LINES.insert(connection, kept_lines)
     after = replace(head, entries=last, blocks=number, digest=block.digest)
     row = {"id": number, "first_entry": head.entries + 1, "last_entry": last, "posted_at": now}
-    connection.execute(insert(ledger_block), {**row, "digest": after.digest})
+    connection.execute(_BLOCK, {**row, "digest": after.digest})
     moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}
-    connection.execute(update(chain_head).values(moved))
+    connection.execute(_MOVE, moved)
     rollups.add(connection, entries, lines)
     return after
 

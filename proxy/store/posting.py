@@ -6,13 +6,14 @@ up there, and what the lookup of known keys says still holds when the new entrie
 place need not be known: done again, the same records are all found to be known.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Executable, RowMapping, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Pot
@@ -152,38 +153,39 @@ def _open_sessions(connection: Connection, opened: Sequence[SessionOpened], inst
 
 def _bind_sessions(connection: Connection, bound: Sequence[SessionBound]) -> None:
     """Note what the upstream called its session and model; the last word counts, silence does not."""
-    changes = (
-        update(session)
-        .where(session.c.id == bindparam("of"))
-        .values(
-            upstream_session_id=func.coalesce(
-                bindparam("upstream", type_=Words), session.c.upstream_session_id
-            ),
-            model=func.coalesce(bindparam("named", type_=Words), session.c.model),
-        )
-    )
     values = [
         {"of": one.session_id, "upstream": one.upstream_session_id, "named": one.model} for one in bound
     ]
     if values:
-        connection.execute(changes, values)
+        connection.execute(_BIND, values)
 
 
 def _close_sessions(connection: Connection, closed: Sequence[SessionClosed], now: datetime) -> int:
     """Note how sessions ended; return how many of the ends were announced."""
     wanted = announcements.sessions_to_announce(connection, closed)
-    changes = (
-        update(session)
-        .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
-        .values(closed_at=bindparam("at"), close_code=bindparam("code"), reason=bindparam("why"))
-    )
     values = [
         {"of": one.session_id, "at": one.closed_at, "code": one.close_code, "why": one.reason}
         for one in closed
     ]
     if values:
-        connection.execute(changes, values)
+        connection.execute(_CLOSE, values)
     return announcements.announce_ends(connection, wanted, now)
+
+
+# Made once: the poster shares its interpreter with the relay.
+_BIND = (
+    update(session)
+    .where(session.c.id == bindparam("of"))
+    .values(
+        upstream_session_id=func.coalesce(bindparam("upstream", type_=Words), session.c.upstream_session_id),
+        model=func.coalesce(bindparam("named", type_=Words), session.c.model),
+    )
+)
+_CLOSE = (
+    update(session)
+    .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
+    .values(closed_at=bindparam("at"), close_code=bindparam("code"), reason=bindparam("why"))
+)
 
 
 def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
@@ -237,10 +239,7 @@ class _Entries:
         """Return the digests of those entries that are in the ledger, by key."""
         if not keys:
             return {}
-        columns = ledger_entry.c
-        found = self._connection.execute(
-            select(columns.entry_key, columns.digest).where(columns.entry_key.in_(keys))
-        )
+        found = self._connection.execute(_KNOWN, {"keys": list(keys)})
         return {row.entry_key: row.digest for row in found}
 
     def _insert(
@@ -260,18 +259,7 @@ class _Entries:
 
     def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
         """Return who pays for each of these sessions."""
-        columns = session.c
-        found = self._connection.execute(
-            select(
-                columns.id,
-                columns.tenant_id,
-                columns.project_id,
-                columns.api_key_id,
-                columns.end_user_id,
-                columns.tags,
-                columns.account,
-            ).where(columns.id.in_(session_ids))
-        )
+        found = self._connection.execute(_OWNERS, {"ids": list(session_ids)})
         owners = {row["id"]: row for row in found.mappings()}
         if missing := sorted(set(session_ids) - owners.keys()):
             raise Unpostable(f"the ledger does not know session {missing[0]}, so nobody pays for its entries")
@@ -323,6 +311,20 @@ class _Entries:
                 self._connection.execute(insert(entry_conflict), row)
 
 
+_KNOWN = select(ledger_entry.c.entry_key, ledger_entry.c.digest).where(
+    ledger_entry.c.entry_key.in_(bindparam("keys", expanding=True))
+)
+_OWNERS = select(
+    session.c.id,
+    session.c.tenant_id,
+    session.c.project_id,
+    session.c.api_key_id,
+    session.c.end_user_id,
+    session.c.tags,
+    session.c.account,
+).where(session.c.id.in_(bindparam("ids", expanding=True)))
+
+
 def line_row(number: int, line: Line) -> dict[str, Any]:
     """Return the row of one line of entry `number`."""
     unit = "ms" if line.meter is Meter.DURATION_MS else "token"
@@ -349,9 +351,15 @@ def _sum(amounts: Sequence[int | None]) -> int | None:
 
 def _set_checkpoint(connection: Connection, instance_id: str, upto: int, now: datetime) -> None:
     """Note how far this journal is posted; never backwards, since a start posts what was kept again."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = dialect.insert(journal_checkpoint).values(instance_id=instance_id, seq=upto, at=now)
+    values = {"instance_id": instance_id, "seq": upto, "at": now}
+    connection.execute(_checkpoint(connection.dialect.name), values)
+
+
+@functools.cache
+def _checkpoint(dialect: str) -> Executable:
+    row = (postgresql if dialect == "postgresql" else sqlite).insert(journal_checkpoint)
     reached = journal_checkpoint.c.seq
     further = case((row.excluded.seq > reached, row.excluded.seq), else_=reached)
     changes = {"seq": further, "at": row.excluded.at}
-    connection.execute(row.on_conflict_do_update(index_elements=["instance_id"], set_=changes))
+    kept: Executable = row.on_conflict_do_update(index_elements=["instance_id"], set_=changes)
+    return kept
