@@ -268,6 +268,8 @@ class CardBook:
 
     def _markup_bp(self, tenant_id: str, at: datetime) -> int:
         _, markups, _ = self._prices
+        if not markups:
+            return 0
         found = _last(markups.get(tenant_id, ()), at) or _last(markups.get(None, ()), at)
         return found.basis_points if found else 0
 

@@ -147,13 +147,13 @@ class Settled:
 
     model: str | None
     opened_at: datetime
-    digests: set[str]
+    fingerprints: set[int]
 
-    def is_news(self, digest: str) -> bool:
-        """Say whether a bill with `digest` was not seen yet, and remember it."""
-        if digest in self.digests or len(self.digests) >= BILLS_MAX:
+    def is_news(self, fingerprint: int) -> bool:
+        """Say whether a bill with `fingerprint` was not seen yet, and remember it."""
+        if fingerprint in self.fingerprints or len(self.fingerprints) >= BILLS_MAX:
             return False
-        self.digests.add(digest)
+        self.fingerprints.add(fingerprint)
         return True
 
 
@@ -333,7 +333,9 @@ class Booker:
 
     def settle(self, entry: Entry) -> None:
         """Remember `entry`, so that its bill is recognised when the upstream repeats it."""
-        self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, {entry.digest})
+        self._settled[entry.kind, entry.subject_id] = Settled(
+            entry.model, entry.occurred_at, {entry.fingerprint}
+        )
         if len(self._settled) > SETTLED_MAX:  # the ledger's unique key remembers for ever
             del self._settled[next(iter(self._settled))]
 
