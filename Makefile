@@ -7,7 +7,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # More than there are cores: many tests wait for sockets and processes.
-JOBS ?= 4
+JOBS ?= 6
 # In the order of files as tests/conftest.py has it, not the largest files first.
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
@@ -24,6 +24,7 @@ run: venv-run ## a demonstration that needs nothing: conversations through the p
 
 test: venv-dev ## all tests (ARGS="-k money" for some, JOBS=0 for one after the other)
 	@sh requirements/debian.sh
+	@sh requirements/compile.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 check: venv-dev ## format, lint, types, tests
@@ -31,6 +32,7 @@ check: venv-dev ## format, lint, types, tests
 	@$(PY) -m ruff check
 	@$(PY) -m mypy --strict
 	@sh requirements/debian.sh
+	@sh requirements/compile.sh
 	@$(PY) $(TESTS) $(ARGS)
 
 format: venv-dev ## format and fix what ruff can fix

@@ -19,22 +19,22 @@ from functools import partial
 from typing import Any
 
 from proxy import __version__
-from proxy.addresses import Addresses
 from proxy.admin.child import supervise
-from proxy.journals import warn_of_left_over
 from proxy.observe import logs
 from proxy.observe.metrics import Metrics
 from proxy.plane import Plane, Stores, data_plane, open_stores
 from proxy.ports import Ports, open_ports, server_tls
+from proxy.processes.addresses import Addresses
+from proxy.processes.journals import warn_of_left_over
+from proxy.processes.stopping import Stop, give_up_later
+from proxy.processes.worker_task import Worker
 from proxy.pulse import Pulse
 from proxy.relay.gateway import Gateway
 from proxy.settings import Settings
-from proxy.stopping import Stop, give_up_later
 from proxy.store.catalog import Catalog
 from proxy.store.database import describe
 from proxy.store.journal import Journal, JournalFailed
 from proxy.store.poster import Poster
-from proxy.worker_task import Worker
 
 SWITCH_INTERVAL_S = 0.0005  # other threads must not keep the relay waiting for the usual 5 ms
 EXIT_JOURNAL_FAILED = 70

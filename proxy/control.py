@@ -27,7 +27,8 @@ from proxy.admin.provider_bill import ALL_S
 from proxy.admin.reconciling import Reconciler
 from proxy.admin.schedules import Scheduler
 from proxy.admin.verifying import Verifier
-from proxy.admin.webhooks import Deliverer, utc_now
+from proxy.admin.webhooks import Deliverer
+from proxy.clock import utc_now
 from proxy.console.asking import new_http
 from proxy.console.channel import Channel
 from proxy.console.oidc import Provider

@@ -5,7 +5,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
@@ -13,6 +12,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy import __version__
+from proxy.clock import utc_now
 from proxy.core.budget_use import overshoot
 from proxy.core.money import NANOUSD_PER_USD
 from proxy.core.records import SessionOpened
@@ -40,11 +40,6 @@ from proxy.store.rollups import use_zone
 FLUSH_S = 10  # for what the journal holds to reach the database at the end
 
 logger = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """Return the instant: the only clock of a data plane."""
-    return datetime.now(UTC)
 
 
 # --- What it keeps

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy.addresses import address_of, private_folder, taken
 from proxy.admin import status
 from proxy.admin.config import ControlConfig
 from proxy.admin.http import serve_http
 from proxy.admin.listen import tls_context
-from proxy.control_config import control_config
 from proxy.plane import Plane
+from proxy.processes.addresses import address_of, private_folder, taken
+from proxy.processes.control_config import control_config
+from proxy.processes.worker_task import Worker
 from proxy.settings import Address, Settings
-from proxy.worker_task import Worker
 
 KEEPALIVE_S = 75  # for a connection without a request; load balancers give up idle ones after 60 s
 SHUTDOWN_S = 1  # for plain HTTP requests; sessions are not aiohttp's any more

@@ -10,7 +10,7 @@ from sqlalchemy import URL
 from websockets.asyncio.client import ClientConnection, connect
 
 from proxy.app import App
-from proxy.plane import utc_now
+from proxy.clock import utc_now
 from proxy.settings import Address, Settings
 from proxy.store.audit import Act
 from proxy.store.database import sqlite_path, writing

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
-from proxy.store import lease_keeper
+from proxy.store import lease_keeper, local_admin
 from proxy.store.database import migrate, open_database
 from tests.compiled import share_compiled_statements
 from tests.postgres import APP_ROLE, Copies, NoPostgres, Server, as_app, as_text, running_server
@@ -57,6 +58,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "figure":
                 terminalreporter.write_line(f"{report.nodeid.split('::')[-1]}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Let passwords be hashed in no time, but where tests say how they are: 0.3 s each are a minute a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_admin, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(local_admin, "DUMMY", local_admin.DUMMY.replace("m=65536,t=3,p=4", "m=8,t=1,p=1"))
+        yield
 
 
 @pytest.fixture

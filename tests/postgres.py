@@ -38,7 +38,7 @@ _SETTINGS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
-    "max_connections": "60",
+    "max_connections": "200",  # of eight instances, whose last lives it may not have noticed to be over
     "logging_collector": "off",
     "timezone": "UTC",
 }
@@ -82,13 +82,15 @@ class Copies:
     """Copies of one migrated database. One that is given back is made as it was, and taken again.
 
     A new copy takes ten times as long. What a test has done to tables, triggers or rights is not undone: such
-    a copy is dropped.
+    a copy is dropped. The connection that makes one as it was stays open: a new one would first have to read
+    what it knows about each table, which takes longer than all the rest.
     """
 
     def __init__(self, server: Server, template: URL) -> None:
         self._server = server
         self._template = str(template.database)
         self._ready: list[URL] = []
+        self._keepers: dict[URL, psycopg.Connection[Any]] = {}
         with connect(template) as connection:
             connection.execute(_KEEP)
 
@@ -96,17 +98,22 @@ class Copies:
         return self._ready.pop() if self._ready else self._server.create(self._template)
 
     def give_back(self, url: URL) -> None:
-        with connect(url) as connection:
-            connection.execute(_ALONE, (BACKEND_MS_MAX,))
-            row = connection.execute("SELECT kept.restore()").fetchone()
-        if row == (True,):
+        keeper = self._keepers.get(url)
+        if keeper is None:
+            keeper = self._keepers[url] = connect(url)
+        keeper.execute(_ALONE, (BACKEND_MS_MAX,))
+        if keeper.execute("SELECT kept.restore()").fetchone() == (True,):
             self._ready.append(url)
         else:
-            self._server.drop(url)
+            self._drop(url)
 
     def drop(self) -> None:
         for url in self._ready:
-            self._server.drop(url)
+            self._drop(url)
+
+    def _drop(self, url: URL) -> None:
+        self._keepers.pop(url).close()
+        self._server.drop(url)
 
 
 BACKEND_MS_MAX = 10_000

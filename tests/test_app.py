@@ -195,7 +195,7 @@ async def test_a_second_instance_on_a_journal_is_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["listen", "admin_listen"])
 async def test_a_port_in_use(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting is named, and everything that was opened is closed again."""
-    monkeypatch.setattr("proxy.addresses.PORT_PATIENCE_S", 0)
+    monkeypatch.setattr("proxy.processes.addresses.PORT_PATIENCE_S", 0)
     with bind("127.0.0.1", 0, "x") as taken:
         address = Address("127.0.0.1", taken.getsockname()[1])
         settings = settings_in(tmp_path, "http://127.0.0.1:1", **{name: address})

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.clock import utc_now
 from proxy.past import PastSessions
-from proxy.plane import utc_now
 from proxy.store.database import open_database
 from tests.apps import UPSTREAM_KEY, answer, call, make_key, settings_in
 from tests.archiving import archive_month, year

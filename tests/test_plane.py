@@ -10,8 +10,9 @@ from pydantic import SecretStr
 
 from proxy import simulator
 from proxy.app import running
+from proxy.clock import utc_now
 from proxy.core.records import Entry, Kind, SessionOpened, SubjectOpened
-from proxy.plane import data_plane, open_stores, utc_now
+from proxy.plane import data_plane, open_stores
 from proxy.settings import SettingsError
 from proxy.store import StoreError
 from proxy.store.database import reading

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from proxy.admin.config import ControlConfig, Grant, OidcConfig
 from proxy.app import App, running
-from proxy.control_config import oidc_config
+from proxy.processes.control_config import oidc_config
 from proxy.settings import Address
 from tests.apps import settings_in
 

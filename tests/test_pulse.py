@@ -11,11 +11,11 @@ from websockets.exceptions import ConnectionClosed
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.clock import utc_now
 from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.limits import LimitName
 from proxy.core.rating import Amounts
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.pulse import Burn, Pulse
 from proxy.store.audit import Act
 from proxy.store.budgets import Terms, set_budget

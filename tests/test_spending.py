@@ -7,9 +7,9 @@ import aiohttp
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import writing

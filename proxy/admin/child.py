@@ -25,7 +25,7 @@ async def supervise(config: ControlConfig, on_start: Callable[[int], None] | Non
 async def _live(config: ControlConfig, starts: Iterator[int], on_start: Callable[[int], None] | None) -> bool:
     """Start one child and wait until it ends, or end it when cancelled."""
     try:
-        process = await children.start("proxy.control_process", pass_fds=(config.listen_fd,))
+        process = await children.start("proxy.processes.control_process", pass_fds=(config.listen_fd,))
     except OSError as error:
         logger.error("the control plane cannot be started", extra={"error": str(error)})
         return True

@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.admin.polling import Polling
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.observe.control_metrics import ControlMetrics
 from proxy.store import StoreError
 from proxy.store.database import reachable, reading

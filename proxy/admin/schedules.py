@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.admin.polling import Polling
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.core.anomaly import Sensitivity, full_hours
 from proxy.core.windows import Span
 from proxy.store.anomalies import find_anomalies

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import aiohttp
 from sqlalchemy import Engine
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.admin.channels import attempt, new_http
 from proxy.admin.mail import Mailer
+from proxy.clock import utc_now
 from proxy.core.announced import REPORT, Announced, Announcement
 from proxy.observe.control_metrics import ControlMetrics
 from proxy.store import StoreError, deliveries
@@ -40,11 +41,6 @@ UNEXPLAINED_FACTS = ("reconciliation_id", "on", "ours_usd", "theirs_usd", "unexp
 REPORT_FACTS = ("schedule", "content", "due_at", "skipped", "problem")
 
 logger = logging.getLogger(__name__)
-
-
-def utc_now() -> datetime:
-    """Return this instant."""
-    return datetime.now(UTC)
 
 
 class Deliverer:

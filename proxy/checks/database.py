@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, select
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 from proxy.checks.findings import Finding, compared_clock, failed, not_asked, ok, warning
 from proxy.checks.journal import writable_folder
 from proxy.checks.prices import LATELY, models, rate_cards
+from proxy.clock import utc_now
 from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.store.chain import chain
@@ -108,9 +109,9 @@ def _clock(connection: Connection) -> Finding:
     """Return how far the server's clock is from ours: leases and periods stand on both."""
     if connection.dialect.name != "postgresql":
         return not_asked("database clock", "an embedded database has this machine's clock")
-    before = datetime.now(UTC)
+    before = utc_now()
     theirs: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    ours = before + (datetime.now(UTC) - before) / 2
+    ours = before + (utc_now() - before) / 2
     return compared_clock("database clock", "the database's", (ours - theirs).total_seconds())
 
 
@@ -150,7 +151,7 @@ def _periods(connection: Connection, settings: Settings) -> Finding:
 
 
 def _prices(connection: Connection, settings: Settings) -> Iterator[Finding]:
-    now = datetime.now(UTC)
+    now = utc_now()
     cards = load_cards(connection)
     yield rate_cards(cards, now)
     used, allowed = used_models(connection, now - LATELY), allowed_models(connection)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from proxy.checks.findings import Finding, failed, not_asked, of_all, ok, warning
 from proxy.checks.places import talkmeter_at
-from proxy.journals import LEFT_OVER_TO_DO, journals, left_over
+from proxy.processes.journals import LEFT_OVER_TO_DO, journals, left_over
 from proxy.settings import Settings
 from proxy.store import StoreError
 from proxy.store.journal_file import Backlog, Reader

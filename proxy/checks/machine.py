@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from proxy.checks.findings import Finding, failed, ok, warning
+from proxy.clock import utc_now
 from proxy.settings import Settings
 
 BUILT_AFTER = datetime(2026, 1, 1, tzinfo=UTC)  # no Talkmeter is older, so no right clock says less
@@ -14,7 +15,7 @@ FILES_BESIDE = 256  # databases, the journal, pages, what is on its way
 
 def ask_machine(settings: Settings) -> Iterator[Finding]:
     """Yield what is found of "clock" and "files"."""
-    yield clock(datetime.now(UTC))
+    yield clock(utc_now())
     yield files(resource.getrlimit(resource.RLIMIT_NOFILE)[1], settings.sessions_max)
 
 

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from proxy.admin.config import OidcConfig
 from proxy.admin.mail import greet
 from proxy.admin.provider_bill import BillSource, check_bill
 from proxy.checks.findings import Finding, failed, not_asked, ok
 from proxy.checks.names import look_up
+from proxy.clock import utc_now
 from proxy.console.asking import new_http
 from proxy.console.oidc import Provider, Refused
 from proxy.console.signing_in import CALLBACK
-from proxy.control_config import bill_config, oidc_config
 from proxy.core.mail_relay import parse_relay
+from proxy.processes.control_config import bill_config, oidc_config
 from proxy.settings import Settings
 
 OIDC_ANSWER_S = 4.0  # for each of two
@@ -26,7 +26,7 @@ def ask_bill(settings: Settings) -> Iterator[Finding]:
         yield not_asked("provider's bill", "TALKMETER_UPSTREAM_ADMIN_KEY is not set: it is not compared")
         return
     look_up(bill.url)
-    check_bill(BillSource(bill.url, bill.admin_key, bill.organization), datetime.now(UTC))
+    check_bill(BillSource(bill.url, bill.admin_key, bill.organization), utc_now())
     yield ok("provider's bill", f"{bill.url} lets TALKMETER_UPSTREAM_ADMIN_KEY read its costs")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from proxy.admin.listen import ListenError, tls_context
 from proxy.checks.findings import Finding, failed, not_asked, ok, warning
+from proxy.clock import utc_now
 from proxy.settings import Settings
 
 DAYS_WARNED = 21
@@ -34,7 +35,7 @@ def ask_tls(settings: Settings) -> Iterator[Finding]:
     server = tls_context(settings.tls_cert, settings.tls_key)
     certificate = _shown(server, settings.tls_cert, None)
     yield ok("TLS", f"{settings.tls_cert} and its key belong together; issued by {_issuer(certificate)}")
-    yield expiry(certificate, datetime.now(UTC))
+    yield expiry(certificate, utc_now())
     yield _names(server, settings.tls_cert, certificate, settings.public_url)
 
 

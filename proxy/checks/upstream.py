@@ -15,8 +15,8 @@ import aiohttp
 from proxy.checks.findings import Finding, compared_clock, failed, not_asked, ok, warning
 from proxy.checks.names import look_up
 from proxy.console.asking import new_http
-from proxy.control_config import bill_config
 from proxy.plane import upstream_config
+from proxy.processes.control_config import bill_config
 from proxy.settings import Settings, SettingsError
 from proxy.store import StoreError
 

@@ -23,12 +23,12 @@ from proxy.cli.output import (
     settings,
 )
 from proxy.cli.root import app
-from proxy.control_config import bill_config
 from proxy.core.line_items import Rule
 from proxy.core.money import format_usd
 from proxy.core.reconcile import Cause, complete_until
 from proxy.core.usage import Meter
 from proxy.exports.texts import json_text
+from proxy.processes.control_config import bill_config
 from proxy.store import line_items, reconciliations
 from proxy.store.csv_text import to_csv
 from proxy.store.database import reading, writing

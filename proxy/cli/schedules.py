@@ -22,9 +22,9 @@ from proxy.cli.output import (
 )
 from proxy.cli.payers import AnyTenantOption
 from proxy.cli.root import app
-from proxy.control_config import bill_config
 from proxy.core.announced import Channel
 from proxy.core.timetable import Every, Timetable, parse_on, parse_time
+from proxy.processes.control_config import bill_config
 from proxy.settings import PREFIX
 from proxy.store import schedules
 from proxy.store.database import reading, writing

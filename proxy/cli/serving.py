@@ -29,7 +29,7 @@ def serve(
 ) -> None:
     """Run both planes: apps connect to LISTEN, health and metrics are at ADMIN_LISTEN."""
     from proxy.admin.listen import ListenError
-    from proxy.worker_task import WorkerFailed
+    from proxy.processes.worker_task import WorkerFailed
 
     warnings: list[str] = []
     try:
@@ -47,7 +47,7 @@ def _run(settings: Settings, warnings: Sequence[str]) -> None:
     if settings.workers > 1:
         import asyncio
 
-        from proxy import workers
+        from proxy.processes import workers
 
         asyncio.run(workers.run(settings, warnings))
     else:

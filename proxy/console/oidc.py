@@ -11,7 +11,7 @@ import base64
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus, urlencode, urlsplit
 
@@ -19,6 +19,7 @@ import aiohttp
 from joserfc.jwk import Key
 
 from proxy.admin.config import Grant, OidcConfig
+from proxy.clock import utc_now
 from proxy.console.asking import (
     ANSWER_S,
     ASK,
@@ -78,7 +79,7 @@ class Provider:
         self,
         config: OidcConfig,
         http: aiohttp.ClientSession,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         answer_s: float = ANSWER_S,
     ) -> None:
         self._config = config

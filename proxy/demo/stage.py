@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from proxy import simulator
 from proxy.app import App, running
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
 from proxy.core.money import parse_usd
 from proxy.core.windows import Window
@@ -45,7 +46,7 @@ class Stage:
 
     def sign_in_link(self) -> str:
         """Return where the console lets somebody in, once."""
-        now = datetime.now(UTC)
+        now = utc_now()
         with writing(self.app.stores.engine) as connection:
             secret = make_link(connection, self.pepper, Act("demo", now), now, LINK_LASTS_MAX)
         return f"{self.app.admin_url}/sign-in/link/{secret}"
@@ -60,7 +61,7 @@ async def set_up(tenants: Iterable[str], budgets_usd: Mapping[str, str]) -> Asyn
         try:
             settings = demo_settings(folder, upstream.url)
             pepper = load_pepper(None, folder / "talkmeter.db", keys_exist=False)
-            now = datetime.now(UTC)
+            now = utc_now()
             day = datetime.combine(now.date(), time(), UTC)
             secrets = furnish(settings, pepper, tenants, budgets_usd, now)
             async with running(settings) as app:

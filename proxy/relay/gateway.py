@@ -8,10 +8,11 @@ tasks: sessions live in their sockets' callbacks, and one timer looks after all 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from proxy.clock import utc_now
 from proxy.core.allowance import Allowance
 from proxy.core.events import Side
 from proxy.core.identity import Principal
@@ -136,7 +137,7 @@ class Gateway:
         budgets: Budgets,
         metrics: Metrics,
         watch: SessionWatch,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -290,10 +291,7 @@ class Gateway:
         share = list(self._shares[self._turn].values())
         self._count(share)
         for live in share:
-            try:
-                self._look_after(live, loop.time())
-            except Exception:  # noqa: BLE001  it is logged, and that session is dropped
-                live.tunnel.fail()
+            _alone(live, self._look_after, live, loop.time())
 
     def _look_after(self, live: LiveSession, now_s: float) -> None:
         if self._budgets.refresh(live.tunnel.session.allowance, self.clock()):
@@ -366,7 +364,7 @@ class Gateway:
             wait_s = began_at + SPREAD_S * k / len(sessions) - loop.time()
             if wait_s > 0 and await self._emptied(wait_s):
                 return
-            live.tunnel.leave(self.config.linger_s)
+            _alone(live, live.tunnel.leave, self.config.linger_s)
 
     def abort(self) -> None:
         """Drop all connections at once: the journal has failed, or time is up."""
@@ -380,3 +378,11 @@ class Gateway:
         except TimeoutError:
             return False
         return True
+
+
+def _alone(live: LiveSession, call: Callable[..., None], *arguments: object) -> None:
+    """Call that for a session; a bug ends this session, and keeps no other from its turn."""
+    try:
+        call(*arguments)
+    except Exception:  # noqa: BLE001  it is logged, and that session is dropped
+        live.tunnel.fail()

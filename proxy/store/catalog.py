@@ -17,13 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.clock import utc_now
 from proxy.core.budgets import BudgetBook
 from proxy.core.identity import Principal
 from proxy.core.limits import NO_LIMITS, Limits, narrowest
@@ -129,7 +130,7 @@ class Catalog:
     def key_ok(self, api_key_id: str, now: datetime | None = None) -> Refusal | None:
         """Return why a key that has opened a session may not keep it, or None while it may."""
         known = self._snapshot.by_id.get(api_key_id)
-        return known.refusal(now or datetime.now(UTC)) if known else KEY_REVOKED
+        return known.refusal(now or utc_now()) if known else KEY_REVOKED
 
     @property
     def version(self) -> int:

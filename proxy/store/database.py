@@ -11,7 +11,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from proxy.clock import utc_now
 from proxy.store import StoreError
 from proxy.store.prices import seed_cards, unseeded_cards
 from proxy.store.roles import grant
@@ -283,7 +283,7 @@ def _migrated(engine: Engine, app_role: str | None) -> bool:
                 from alembic import command
 
                 command.upgrade(_config(connection), "head")
-            seed_cards(connection, datetime.now(UTC))
+            seed_cards(connection, utc_now())
             if app_role is not None:
                 grant(connection, app_role)
     except DBAPIError as error:

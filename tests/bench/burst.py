@@ -16,9 +16,9 @@ from typing import Any
 
 import websockets
 
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import migrate, open_database, writing

@@ -12,7 +12,7 @@ from tests.bench.meters import cpu_s, private_bytes
 
 DATA, CONTROL, POSTGRES = "data plane", "control plane", "PostgreSQL"
 ROLES = (DATA, CONTROL, POSTGRES)
-_CONTROL_PLANE = b"proxy.control_process"
+_CONTROL_PLANE = b"proxy.processes.control_process"
 _TICKS_HZ = 100  # of /proc
 
 Reading = Mapping[str, float]  # what grows, by name; two of them are subtracted with `between`

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console.budget_forms import instant_text
 from proxy.console.pages import budgets
 from proxy.core.budgets import EPOCH

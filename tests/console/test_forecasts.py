@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console.figures import usd_exact
 from proxy.console.pages.forecasts import _line
 from proxy.core.usage import Meter

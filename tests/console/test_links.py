@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
 from tests.admin.api.world import World, fill

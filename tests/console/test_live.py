@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from sqlalchemy import Engine, delete, event, insert, update
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console import feeds
 from proxy.console.visitors import COOKIE
 from proxy.store.database import writing

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console.figures import usd_exact
 from proxy.core.usage import Meter
 from proxy.store.tokens import TokenRole

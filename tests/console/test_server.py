@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console import pages
 from proxy.console.pages import NAVIGATION, PAGES
 from proxy.store import sign_ins

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.admin.config import Grant, OidcConfig
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console.signing_in import _page_of_ours
 from proxy.core.attempts import OF_ADDRESS_MAX
 from proxy.store.audit import Act

@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 from playwright.async_api import Browser, expect
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.core.money import parse_usd
 from proxy.core.usage import Meter
 from tests.admin.api.asking import Asking

@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from proxy.admin.config import Grant, OidcConfig
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.store.audit import Act
 from proxy.store.database import writing
 from proxy.store.local_admin import set_password

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.console.visitors import COOKIE
 from proxy.store import sign_ins
 from proxy.store.database import writing

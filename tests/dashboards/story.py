@@ -13,9 +13,9 @@ import aiohttp
 import websockets
 from pydantic import SecretStr
 
+from proxy.clock import utc_now
 from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, writing

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from proxy.app import App, running
-from proxy.plane import utc_now
+from proxy.clock import utc_now
 from proxy.settings import Address, Settings
 from proxy.simulator import Simulator, read, serve
 from proxy.simulator.truth import Truth, total_usd

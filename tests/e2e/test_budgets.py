@@ -9,10 +9,10 @@ import pytest
 import websockets
 from sqlalchemy import select
 
+from proxy.clock import utc_now
 from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.money import format_usd
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import Terms, delete_budget, set_budget
 from proxy.store.database import open_database, reading, writing

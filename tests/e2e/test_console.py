@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from proxy.plane import utc_now
+from proxy.clock import utc_now
 from proxy.store import sign_ins
 from proxy.store.database import open_database, writing
 from proxy.store.sign_ins import Person, Way

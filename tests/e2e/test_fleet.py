@@ -27,9 +27,9 @@ import websockets
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import open_database, reading, writing

@@ -10,10 +10,10 @@ import pytest
 
 from proxy.admin.config import BillConfig
 from proxy.admin.reconciling import Reconciler
+from proxy.clock import utc_now
 from proxy.core.rating import CONTRACT, Price
 from proxy.core.reconcile import Cause
 from proxy.core.usage import Meter
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.card_files import NewCard
 from proxy.store.database import open_database, reading, writing

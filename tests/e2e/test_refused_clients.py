@@ -22,8 +22,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.frames import Close
 
+from proxy.clock import utc_now
 from proxy.core.limits import LimitName
-from proxy.plane import utc_now
 from proxy.store import StoreError
 from proxy.store.audit import Act
 from proxy.store.live import request_stop

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
-from proxy.plane import utc_now
 from proxy.store import ledger
 from proxy.store.audit import Act
 from proxy.store.database import open_database, writing

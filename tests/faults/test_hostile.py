@@ -24,7 +24,7 @@ from tests.faults.traffic import QUERY, Seen, crowd
 from tests.relay.peers import Peer, frame, header, until, upgrade
 
 MIB = 2**20
-KEYS = int(os.environ.get("TEST_UNKNOWN_KEYS", "10000"))
+KEYS = int(os.environ.get("TEST_UNKNOWN_KEYS", "4000"))
 GUESSERS = 100
 GIB_HEADER = bytes([0x81, 0xFF]) + (2**30).to_bytes(8, "big") + b"mask"
 # What a peer may cost while it is here: its largest message (16 MiB), a few times over.

@@ -29,10 +29,10 @@ import pytest
 import websockets
 from sqlalchemy import Engine, select
 
+from proxy.clock import utc_now
 from proxy.core.budgets import Scope
 from proxy.core.money import format_usd
 from proxy.core.windows import Window
-from proxy.plane import utc_now
 from proxy.store.audit import Act
 from proxy.store.budgets import set_budget
 from proxy.store.database import open_database, reading, writing
@@ -65,7 +65,7 @@ TWO_SECONDS = 40 * 64_000  # of audio of gpt-realtime-2.1
 ENDLESS = "words:2000"
 SETTLED_S = 60.0
 LOOK_S = 0.2
-TOLD_S = 180.0  # a run takes about ten seconds
+TOLD_S = 300.0  # a run takes about ten seconds
 
 pytestmark = [pytest.mark.slow]
 
@@ -271,6 +271,8 @@ class Caller:
             return "refused" if refusal.response.status_code == 402 else "turned away"
         except websockets.ConnectionClosed as closed:
             said = closed.rcvd.reason if closed.rcvd else ""
+            if "cannot be checked" in said:
+                return "unknown"
             return "cut" if "budget of this tenant is spent" in said else "lost"
         except LOST:
             return "lost"
@@ -373,8 +375,8 @@ async def admitted(ours: Fleet, member: Member) -> None:
 async def spends_the_rest(ours: Fleet, dice: random.Random) -> None:
     """Raise the budget by a little: every instance admits, and nearly all that is left can be spent.
 
-    By one conversation, unless the others did not give back within `ASK_S`, as on a busy machine: then it
-    was cut with money left, and another one gets that.
+    By one conversation, unless others or the database have not answered within `ASK_S`, as on a busy machine:
+    then it was cut with money left, and another one gets that.
     """
     began, amount = last_entry(ours.engine), ours.spent() + RAISE
     ours.set_amount(amount)
@@ -382,7 +384,7 @@ async def spends_the_rest(ours: Fleet, dice: random.Random) -> None:
         await admitted(ours, member)
     for _ in range(CALLERS_OF_THE_REST):
         caller = Caller(ours, dice, True, Counter())
-        assert await caller.talk(dice.choice(ours.members)) == "cut"
+        assert await caller.talk(dice.choice(ours.members)) in ("cut", "unknown")
         await ours.settled()
         spent = held(ours, amount, began)
         if spent >= amount - TWO_SECONDS:

@@ -77,7 +77,7 @@ async def test_a_second_sigterm_drops_it_and_books_what_was_heard(home: Home) ->
 
 async def test_a_second_sigterm_does_not_wait_for_a_lock_that_somebody_holds(postgres_home: Home) -> None:
     """In the database: nobody knows for how long. The journal has everything."""
-    hasty = "import proxy.stopping; proxy.stopping.GIVE_UP_S = 1.0; from proxy.cli import main; main()"
+    hasty = "from proxy.processes import stopping as s; s.GIVE_UP_S = 1.0; from proxy.cli import main; main()"
     instance = instance_of(postgres_home)
     instance.arguments = ("-c", hasty, "serve")
     engine = open_database(postgres_home.database_url)

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from proxy.core.money import NANOUSD_PER_USD
-from proxy.journals import journals
+from proxy.processes.journals import journals
 from proxy.store.database import open_database, reading
 from proxy.store.schema import budget_window, instance, lease, ledger_entry
 from tests.e2e.place import Home

@@ -15,7 +15,7 @@ from tests.simulator.talk import Client, Event
 Key = tuple[str, str]  # the upstream's session id and the id of what was billed, as in the truth file
 QUERY = "model=gpt-realtime-2.1"
 HEARING = {"input": {"transcription": {"model": "gpt-4o-transcribe"}, "turn_detection": None}}
-RETRY_S = 0.05
+RETRY_S = 0.15  # more often, and clients take what an instance needs to start
 # What a client may meet while its proxy is killed, starts, or refuses.
 LOST = (OSError, EOFError, TimeoutError, websockets.WebSocketException)
 

@@ -81,6 +81,22 @@ async def test_who_hurries_a_drain_does_not_wait_for_the_spread() -> None:
         await asyncio.wait_for(draining, gateway.SPREAD_S / 3)
 
 
+async def test_a_bug_in_one_session_keeps_no_other_from_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "SPREAD_S", 0.2)
+    async with stage(drain_s=0) as it:
+        (broken, _), (client, upstream) = await it.pair(), await it.pair()
+        first = next(iter(it.gateway.sessions.values()))
+        monkeypatch.setattr(first.tunnel, "leave", None)  # calling it is a bug now
+        draining = asyncio.ensure_future(it.gateway.drain())
+        assert await broken.end() == b""
+        assert (await client.get()).close == (1012, "restarting, connect again")
+        client.close(1012)
+        assert (await upstream.get()).close == (1001, "")
+        upstream.close(1001)
+        await draining
+        assert {closed.reason for closed in it.journal.of(SessionClosed)} == {"failed", "drained"}
+
+
 async def test_draining_does_not_wait_for_ever() -> None:
     async with stage(drain_s=0.1, linger_s=0.3) as it:
         client, upstream = await it.pair()

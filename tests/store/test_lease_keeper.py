@@ -19,7 +19,7 @@ from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
 from proxy.store import lease_keeper
 from proxy.store.database import reading, writing
-from proxy.store.lease_keeper import ADMIT_S, ASK_S, LeaseKeeper
+from proxy.store.lease_keeper import ADMIT_S, ASK_S, GIVEN_BACK_S, LeaseKeeper
 from proxy.store.leases import Order, empty_leases, exchange
 from proxy.store.schema import instance, lease
 from tests.store import made
@@ -95,6 +95,7 @@ def in_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lease_keeper, "ASK_S", ASK_S)
         patch.setattr(lease_keeper, "ADMIT_S", ADMIT_S)
+        patch.setattr(lease_keeper, "GIVEN_BACK_S", GIVEN_BACK_S)
         yield
 
 
@@ -274,7 +275,8 @@ async def test_what_lies_unheld_at_another_instance_comes_back_when_it_is_needed
         rich.hold("a", Amounts.same(200))
         await answered(second, poor, 600)
         assert poor.hold("b", Amounts.same(600)) is None
-        await answered(second, poor, 300)
+        with in_time():
+            await answered(second, poor, 300)
         assert poor.hold("c", Amounts.same(300)) is not None
         assert rich.hold("d", Amounts.same(300)) is not None
 
@@ -290,7 +292,8 @@ async def test_a_start_drops_what_the_last_run_left_behind(database: Engine) -> 
         allowance = await admitted(keeper, 750)
         await answered(keeper, allowance, 750)
         assert allowance.hold("a", Amounts.same(750)) is None
-        await answered(keeper, allowance, 1)
+        with in_time():
+            await answered(keeper, allowance, 1)
         assert allowance.hold("b", Amounts.same(1)) is not None  # 250 are still counted for the one that died
 
 

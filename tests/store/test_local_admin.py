@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import Engine, select, update
 
 from proxy.store import StoreError
+from proxy.store import local_admin as passwords
 from proxy.store.columns import metadata
 from proxy.store.database import open_database, reading, writing
 from proxy.store.keys import LINK_PREFIX, hash_secret, looks_like_secret
@@ -66,6 +67,14 @@ def test_a_password_is_checked_changed_and_removed(database: Engine) -> None:
     assert not check_password(database, "another long one")
 
 
+@pytest.fixture
+def as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash as it is done outside of tests."""
+    monkeypatch.setattr(passwords, "HASHER", HASHER)
+    monkeypatch.setattr(passwords, "DUMMY", DUMMY)
+
+
+@pytest.mark.usefixtures("as_in_production")
 def test_nothing_of_a_password_is_kept_but_its_hash(database: Engine) -> None:
     set_to(database)
     kept = everything(database)
@@ -125,6 +134,7 @@ def store(database: Engine, hashed: str) -> None:
         connection.execute(update(local_admin).values(password_hash=hashed))
 
 
+@pytest.mark.usefixtures("as_in_production")
 def test_a_hash_with_other_parameters_is_made_anew(database: Engine) -> None:
     set_to(database)
     weak = PasswordHasher(time_cost=1, memory_cost=1_024, parallelism=1).hash(PASSWORD)

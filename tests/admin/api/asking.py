@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from proxy.admin.api.repeats import REPLAYED
 from proxy.admin.config import ControlConfig
 from proxy.admin.listen import bind
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.control import serve
 from proxy.exports.formats import CONTENT_TYPES
 from proxy.store import tokens

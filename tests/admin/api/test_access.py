@@ -3,7 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.store import tokens
 from proxy.store.audit import Act
 from proxy.store.database import writing

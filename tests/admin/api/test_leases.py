@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import insert
 
-from proxy.admin.webhooks import utc_now
+from proxy.clock import utc_now
 from proxy.store.database import writing
 from proxy.store.schema import instance, lease
 from tests.admin.api.asking import Asking

@@ -1,4 +1,4 @@
-"""A worker's process: `python -m proxy.worker_process`, started by `talkmeter serve --workers N` alone.
+"""A worker's process: `python -m proxy.processes.worker_process`, started by `serve --workers N` alone.
 
 Its standard input is the pipe to its parent: one line, its task; then a line each time that it is asked to
 stop, first to drain, then to hurry. When the pipe closes the parent is gone, and so are we, at once.
@@ -16,10 +16,10 @@ import uvloop
 from proxy.admin.listen import ListenError
 from proxy.app import App, serve
 from proxy.observe import logs
+from proxy.processes.stopping import Stop
+from proxy.processes.worker_task import PROBLEM, READY, TASK_BYTES_MAX, Task, unpacked
 from proxy.settings import SettingsError
-from proxy.stopping import Stop
 from proxy.store import StoreError
-from proxy.worker_task import PROBLEM, READY, TASK_BYTES_MAX, Task, unpacked
 
 
 class _Orders(asyncio.Protocol):

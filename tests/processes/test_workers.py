@@ -3,17 +3,19 @@
 import asyncio
 import os
 import signal
+from asyncio.subprocess import Process
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from proxy import workers
-from proxy.addresses import Addresses, address_of
+from proxy import children
 from proxy.admin.listen import bind, reserve
-from proxy.control_config import control_config
-from proxy.stopping import Stop
-from proxy.worker_task import Task, Worker
+from proxy.processes import workers
+from proxy.processes.addresses import Addresses, address_of
+from proxy.processes.control_config import control_config
+from proxy.processes.stopping import Stop
+from proxy.processes.worker_task import Task, Worker, WorkerFailed
 from tests.apps import settings_in
 
 START_S = 60
@@ -39,6 +41,43 @@ async def test_a_worker_that_hangs_is_killed_when_somebody_hurries(
             stop.heard()
     assert worker.bad_end == -signal.SIGKILL
     assert "a worker does not end: it is killed" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["killed", "not started"])
+async def test_a_worker_that_is_lost_before_it_serves_is_waited_for_only_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Its journal takes more memory than there is, say: that must keep no control plane from starting."""
+    start, starts = children.start, 0
+
+    async def lost(module: str, *, stdout: int) -> Process:
+        nonlocal starts
+        starts += 1
+        if how == "not started":
+            raise OSError("no room")
+        process = await start(module, stdout=stdout)
+        process.kill()
+        return process
+
+    monkeypatch.setattr(children, "start", lost)
+    settings, stop = settings_in(tmp_path, "http://127.0.0.1:1"), Stop()
+    with reserve("127.0.0.1", 0, "LISTEN") as kept, bind("127.0.0.1", 0, "ADMIN_LISTEN") as admin:
+        places = Addresses(address_of(kept), address_of(admin), is_tls=False)
+        worker = workers._Child(Task(settings, Worker(1, str(tmp_path / "s"))), stop)
+        control = control_config(settings, admin.fileno(), [])
+        with pytest.raises(ExceptionGroup) as failed:
+            async with asyncio.timeout(START_S), asyncio.TaskGroup() as group:
+                group.create_task(workers._serve(group, [worker], control, stop, places))
+    (failure,) = failed.value.exceptions
+    assert isinstance(failure, WorkerFailed)
+    assert (
+        str(failure)
+        == {
+            "killed": "worker 1 ended with -9: its log says why",
+            "not started": "worker 1 cannot be started: no room",
+        }[how]
+    )
+    assert starts == 2
 
 
 async def test_a_worker_that_cannot_start_keeps_no_other_from_serving(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.journals import journals, left_over, warn_of_left_over
+from proxy.processes.journals import journals, left_over, warn_of_left_over
 from proxy.store.journal_file import JournalFile, pack
 from tests.apps import settings_in
 from tests.checks.test_journal import opened

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from proxy.stopping import Stop
+from proxy.processes.stopping import Stop
 from tests.relay.peers import until
 
 

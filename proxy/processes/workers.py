@@ -20,15 +20,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxy import __version__, children
-from proxy.addresses import Addresses, address_of, private_folder, reserved, taken
 from proxy.admin.child import supervise
 from proxy.admin.config import ControlConfig
-from proxy.control_config import control_config
-from proxy.journals import journals, warn_of_left_over
 from proxy.observe import logs
+from proxy.processes.addresses import Addresses, address_of, private_folder, reserved, taken
+from proxy.processes.control_config import control_config
+from proxy.processes.journals import journals, warn_of_left_over
+from proxy.processes.stopping import Stop
+from proxy.processes.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 from proxy.settings import Settings
-from proxy.stopping import Stop
-from proxy.worker_task import PROBLEM, READY, STOP, Task, Worker, WorkerFailed
 
 END_S = (
     30.0  # for a worker that is to end at once, its last records and what they wait for; then it is killed
@@ -50,6 +50,7 @@ class _Child:
         self._stop = stop
         self._process: Process | None = None
         self._problems: list[str] = []
+        self._lost = 0  # how often it was killed before it served, or could not even be started
 
     async def run(self) -> None:
         """Keep it running until it is told to stop."""
@@ -86,9 +87,11 @@ class _Child:
         """Start its process and see it to its end; return whether to start another one."""
         self._problems.clear()
         try:
-            process = await children.start("proxy.worker_process", stdout=PIPE)
+            process = await children.start("proxy.processes.worker_process", stdout=PIPE)
         except OSError as error:
             logger.error("a worker cannot be started", extra={"worker": self.number, "error": str(error)})
+            self._problems.append(f"worker {self.number} cannot be started: {error}")
+            self._lose()
             return True
         self._process = process
         logger.info("worker started", extra={"worker": self.number, "child_pid": process.pid})
@@ -117,10 +120,18 @@ class _Child:
         if code > 0 and not self.is_ready:  # it was not killed: it may be that nobody can start
             self.has_tried.set()
             await self.may_go_on.wait()
+        elif not self.is_ready:
+            self._lose()
         if self._stop.asked.is_set():
             return False
         logger.error("worker ended: it is started again", extra=facts | {"why": "; ".join(self._problems)})
         return True
+
+    def _lose(self) -> None:
+        """Once may be chance. From the second time on it keeps the others waiting no longer."""
+        self._lost += 1
+        if self._lost > 1:
+            self.has_tried.set()
 
 
 async def run(settings: Settings, warnings: Sequence[str] = ()) -> None:
