@@ -242,14 +242,16 @@ class CardBook:
         by_tenant: dict[str | None, list[Markup]] = {}
         for markup in sorted(markups, key=lambda m: m.effective_from):
             by_tenant.setdefault(markup.tenant_id, []).append(markup)
-        self._prices = by_model, by_tenant
+        owners = frozenset(owner for owner, _, _ in by_model)
+        self._prices = by_model, by_tenant, owners
 
     def find(self, provider: str, model: str | None, at: datetime, owner: str = PUBLIC) -> RateCard | None:
         """Return this owner's card for `model` at `at`, or None.
 
         A dated snapshot (`gpt-realtime-2025-08-28`) without a card of its own has its model's.
         """
-        if model is None:
+        _, _, owners = self._prices
+        if model is None or owner not in owners:  # few tenants have prices of their own
             return None
         model = self._aliases.get(model, model)
         return self._at(owner, provider, model, at) or self._at(owner, provider, without_date(model), at)
@@ -265,13 +267,15 @@ class CardBook:
         return Terms(contract or public, public if contract else None, agreed, self._markup_bp(tenant_id, at))
 
     def _markup_bp(self, tenant_id: str, at: datetime) -> int:
-        _, markups = self._prices
+        _, markups, _ = self._prices
+        if not markups:
+            return 0
         found = _last(markups.get(tenant_id, ()), at) or _last(markups.get(None, ()), at)
         return found.basis_points if found else 0
 
     def dearest_nanousd(self, provider: str, usage: Usage, at: datetime) -> int:
         """Return what `usage` costs at most: each meter at its dearest price among the provider's models."""
-        by_model, _ = self._prices
+        by_model, _, _ = self._prices
         cards = [
             self._at(owner, of, model, at)
             for owner, of, model in by_model
@@ -280,7 +284,7 @@ class CardBook:
         return sum(_dearest(meter, quantity, cards) for meter, quantity in usage.counts.items())
 
     def _at(self, owner: str, provider: str, model: str, at: datetime) -> RateCard | None:
-        by_model, _ = self._prices
+        by_model, _, _ = self._prices
         return _last(by_model.get((owner, provider, model), ()), at)
 
 

@@ -63,9 +63,11 @@ class Response:
     look_at_chars: int = 0  # so much audio has to pass before its cost can matter again
     reported_chars: int = -1  # how much had passed when its progress was last journalled
     second: Amounts = field(init=False)  # what a second of speech costs
+    _input: Amounts | None = field(init=False)  # what `predicted` comes to: asked at every look
 
     def __post_init__(self) -> None:
         self.second = amounts(Usage({Meter.AUDIO_OUT: AUDIO_OUT_PER_S}), self.terms) or NO_AMOUNTS
+        self._input = amounts(Usage(self.predicted), self.terms)
 
     @property
     def audio_ms(self) -> int:
@@ -81,6 +83,11 @@ class Response:
 
     def rated(self) -> Rated:
         return rate(self.usage(), self.terms)
+
+    def amounts(self) -> Amounts | None:
+        """Return what `usage` comes to, None where it has no price. What is predicted was priced before."""
+        output = amounts(Usage(estimate.output(self.audio_ms, self.text_chars)), self.terms)
+        return None if output is None or self._input is None else self._input.plus(output)
 
     def growth(self, spent: Amounts, held: Amounts) -> Amounts:
         """Return how much more to hold: for two seconds of speech once one or less is left."""
@@ -140,13 +147,13 @@ class Settled:
 
     model: str | None
     opened_at: datetime
-    digests: set[str]
+    fingerprints: set[int]
 
-    def is_news(self, digest: str) -> bool:
-        """Say whether a bill with `digest` was not seen yet, and remember it."""
-        if digest in self.digests or len(self.digests) >= BILLS_MAX:
+    def is_news(self, fingerprint: int) -> bool:
+        """Say whether a bill with `fingerprint` was not seen yet, and remember it."""
+        if fingerprint in self.fingerprints or len(self.fingerprints) >= BILLS_MAX:
             return False
-        self.digests.add(digest)
+        self.fingerprints.add(fingerprint)
         return True
 
 
@@ -172,6 +179,8 @@ class Booker:
 
     def charge_of(self, one: "Response | Transcription") -> Amounts:
         """Return what budgets are charged for something open, if it ended now."""
+        if isinstance(one, Response) and (priced := one.amounts()) is not None:
+            return priced
         return self.charge(one.usage(), one.terms, one.opened_at)
 
     def billed_of(self, one: "Response | Transcription") -> int:
@@ -324,7 +333,9 @@ class Booker:
 
     def settle(self, entry: Entry) -> None:
         """Remember `entry`, so that its bill is recognised when the upstream repeats it."""
-        self._settled[entry.kind, entry.subject_id] = Settled(entry.model, entry.occurred_at, {entry.digest})
+        self._settled[entry.kind, entry.subject_id] = Settled(
+            entry.model, entry.occurred_at, {entry.fingerprint}
+        )
         if len(self._settled) > SETTLED_MAX:  # the ledger's unique key remembers for ever
             del self._settled[next(iter(self._settled))]
 

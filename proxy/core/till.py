@@ -29,7 +29,7 @@ class Till:
         if before := self.booker.settled(entry.kind, entry.subject_id):
             self.allowance.void(entry.subject_id)
             # Billed differently this time: the ledger keeps the first bill and raises an alarm.
-            return (Journal(disputed(entry)),) if before.is_news(entry.digest) else ()
+            return (Journal(disputed(entry)),) if before.is_news(entry.fingerprint) else ()
         if self.allowance.accounts:
             entry = replace(entry, held_nanousd=self.allowance.held(entry.subject_id).billed_nanousd)
         self.booker.settle(entry)

@@ -134,11 +134,13 @@ class ReportedTokens:
 
     @property
     def input_told(self) -> bool:
-        return any(n is not None for n in (self.input, self.text_in, self.audio_in, self.image_in))
+        return not (
+            self.input is None and self.text_in is None and self.audio_in is None and self.image_in is None
+        )
 
     @property
     def output_told(self) -> bool:
-        return any(n is not None for n in (self.output, self.text_out, self.audio_out))
+        return not (self.output is None and self.text_out is None and self.audio_out is None)
 
 
 @dataclass(frozen=True, slots=True)

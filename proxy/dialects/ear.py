@@ -36,17 +36,18 @@ class Ear:
         self.response_id: str | None = None  # the one that what was heard last belongs to
         self._forget()
 
-    def chars(self, data: bytes, begin: int, end: int) -> int:
+    def chars(self, data: bytes, begin: int, end: int, is_unescaped: bool = False) -> int:
         """Return how many base64 characters of audio the message `data[begin:end]` has.
 
-        -1 if it is not bulk audio beyond doubt. `response_id` says whose audio it is.
+        -1 if it is not bulk audio beyond doubt. `response_id` says whose audio it is. `is_unescaped` says
+        that there is no backslash in `data`: whoever has looked saves that.
         """
         value = begin + self._value_at
         quote = data.find(b'"', value, end)
         if (
             data.startswith(self._head, begin)
             and (data[quote:end] == self._tail or self._is_padded(data[quote:end]))
-            and data.find(b"\\", value, quote) < 0
+            and (is_unescaped or data.find(b"\\", value, quote) < 0)
         ):
             neck = self._neck
             if not neck:

@@ -21,7 +21,10 @@ class Clocks:
 
     def stalled_s(self, half: Half, now_s: float) -> float:
         """Return how long it has taken nothing of what waits for it."""
+        if not half.is_full:
+            self._took_at = now_s
+            return 0.0
         taken = half.bytes_taken
-        if not half.is_full or taken != self._taken:
+        if taken != self._taken:
             self._taken, self._took_at = taken, now_s
         return now_s - self._took_at

@@ -65,7 +65,7 @@ class Scanner:
         self._run = 0  # from here to `_in.pos` everything goes out with the next `Pass`
         self._over = False
         # What goes out with the next item.
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._audio: list[Audio] = []
         self._ready: Item | None = None
         # The message under way: how it is treated, its limits.
@@ -337,9 +337,10 @@ class Scanner:
 
     def _flush(self) -> None:
         """Let the bytes from `_run` on go out."""
-        if self._run < self._in.pos:
-            self._out.append(self._in.data[self._run : self._in.pos])
-            self._run = self._in.pos
+        data, run, pos = self._in.data, self._run, self._in.pos
+        if run < pos:  # slicing would copy what may be a quarter of a megabyte
+            self._out.append(memoryview(data)[run:pos] if pos - run < len(data) else data)
+            self._run = pos
 
     def _passed(self) -> Pass | None:
         """Return what goes out since the last item, if anything."""

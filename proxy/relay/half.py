@@ -209,7 +209,7 @@ class Half(asyncio.Protocol):
         """Tell whether what the other side says is written as it comes, and nothing of ours waits for it."""
         return not (self._outbox or self._swallow or self.state is State.SHUT)
 
-    def relay(self, data: bytes) -> None:
+    def relay(self, data: bytes | memoryview) -> None:
         """Write what the other side said, unless this side was closed."""
         if self.state is State.SHUT:
             return
@@ -287,7 +287,7 @@ class Half(asyncio.Protocol):
     def _masks(self) -> bool:
         return self.side is Side.UPSTREAM
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         if data:
             self._sent += len(data)
             self.transport.write(data)
@@ -336,7 +336,7 @@ class Half(asyncio.Protocol):
         if feeder.fragmented:  # frames that nobody can count are to come
             self.other.abort()
 
-    def _without_finished(self, data: bytes) -> bytes:
+    def _without_finished(self, data: bytes | memoryview) -> bytes | memoryview:
         dropped = min(self._swallow, len(data))
         self._swallow -= dropped
         self._forced = self._swallow > 0

@@ -8,10 +8,10 @@ from proxy.dialects.bulk import Audio
 class Pass(msgspec.Struct, frozen=True):
     """Bytes to relay now, and the audio messages that ended in them.
 
-    They may end inside a frame: see `Scanner.in_frame`.
+    They may end inside a frame: see `Scanner.in_frame`. A part of what was read is a view of it, not a copy.
     """
 
-    data: bytes
+    data: bytes | memoryview
     audio: tuple[Audio, ...] = ()
 
 

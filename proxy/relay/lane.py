@@ -255,10 +255,14 @@ class Lane:
         self.target.relay(item.data)
         if not item.audio:
             return
-        hear = self.tunnel.session.hear
         self.message_count += len(item.audio)
-        due = [audio.response_id for audio in item.audio if hear(self.side, audio.chars, audio.response_id)]
-        for response_id in dict.fromkeys(due):
+        heard: dict[str | None, int] = {}
+        for audio in item.audio:
+            heard[audio.response_id] = heard.get(audio.response_id, 0) + audio.chars
+        due = [
+            response_id for response_id, chars in heard.items() if self._hear(self.side, chars, response_id)
+        ]
+        for response_id in due:
             self._look(response_id)
 
     def _look(self, response_id: str | None) -> None:

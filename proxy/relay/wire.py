@@ -12,6 +12,8 @@ try:
 except ImportError:  # no C extension for this platform
     from websockets.utils import apply_mask
 
+toggle_mask: Final = apply_mask  # masks or unmasks what begins with the key's first byte
+
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
 BINARY: Final = 0x2

@@ -124,15 +124,7 @@ def complete_cuts(
     }
     if not bills:
         return ()
-    cuts = connection.execute(
-        select(budget_cut, budget.c.scope, budget.c.tenant_id)
-        .join(budget, budget.c.id == budget_cut.c.budget_id, isouter=True)
-        .where(
-            budget_cut.c.session_id.in_({session_id for session_id, _ in bills}),
-            budget_cut.c.cost_nanousd.is_(None),
-        )
-        .order_by(budget_cut.c.session_id, budget_cut.c.subject_id)
-    )
+    cuts = connection.execute(_OPEN_CUTS, {"sessions": list({session_id for session_id, _ in bills})})
     billed = [(cut, bills[key]) for cut in cuts.mappings() if (key := _key(cut)) in bills]
     done = [(cut, bill, _completed(cut, bill)) for cut, bill in billed]
     _fill(connection, [one for *_, one in done])
@@ -151,14 +143,6 @@ def _completed(cut: RowMapping, bill: Mapping[str, Any]) -> Completed:
 
 
 def _fill(connection: Connection, done: Sequence[Completed]) -> None:
-    change = (
-        update(budget_cut)
-        .where(
-            budget_cut.c.session_id == bindparam("of_session"),
-            budget_cut.c.subject_id == bindparam("of_subject"),
-        )
-        .values(cost_nanousd=bindparam("cost"), overshoot_nanousd=bindparam("overshoot"))
-    )
     values = [
         {
             "of_session": one.session_id,
@@ -169,7 +153,27 @@ def _fill(connection: Connection, done: Sequence[Completed]) -> None:
         for one in done
     ]
     if values:
-        connection.execute(change, values)
+        connection.execute(_FILL, values)
+
+
+# Made once: the poster shares its interpreter with the relay.
+_OPEN_CUTS = (
+    select(budget_cut, budget.c.scope, budget.c.tenant_id)
+    .join(budget, budget.c.id == budget_cut.c.budget_id, isouter=True)
+    .where(
+        budget_cut.c.session_id.in_(bindparam("sessions", expanding=True)),
+        budget_cut.c.cost_nanousd.is_(None),
+    )
+    .order_by(budget_cut.c.session_id, budget_cut.c.subject_id)
+)
+_FILL = (
+    update(budget_cut)
+    .where(
+        budget_cut.c.session_id == bindparam("of_session"),
+        budget_cut.c.subject_id == bindparam("of_subject"),
+    )
+    .values(cost_nanousd=bindparam("cost"), overshoot_nanousd=bindparam("overshoot"))
+)
 
 
 def _cut(cut: RowMapping, bill: Mapping[str, Any], one: Completed, now: datetime) -> Announcement:

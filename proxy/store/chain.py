@@ -13,13 +13,23 @@ left out where all of them are null: what was sealed before it had them keeps it
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, insert, select, type_coerce, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    bindparam,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
@@ -101,9 +111,18 @@ def chain(connection: Connection) -> Head:
 
 
 def _head(connection: Connection, *, lock: bool) -> Head:
-    c = chain_head.c
-    query = select(c.entries, c.blocks, c.digest, c.closed_through, c.period_zone).where(c.id == 1)
-    return Head(*connection.execute(query.with_for_update() if lock else query).one())
+    return Head(*connection.execute(_LOCKED_HEAD if lock else _HEAD).one())
+
+
+_BLOCK, _MOVE = insert(ledger_block), update(chain_head)
+_HEAD = select(
+    chain_head.c.entries,
+    chain_head.c.blocks,
+    chain_head.c.digest,
+    chain_head.c.closed_through,
+    chain_head.c.period_zone,
+).where(chain_head.c.id == 1)
+_LOCKED_HEAD = _HEAD.with_for_update()
 
 
 def append(
@@ -120,35 +139,63 @@ def append(
     lines_of: dict[int, list[Mapping[str, Any]]] = {entry["id"]: [] for entry in entries}
     for line in lines:
         lines_of[line["entry_id"]].append(line)
-    for entry in entries:
+    kept = [_ENTRIES.stored(entry) for entry in entries]
+    kept_lines = []
+    for entry, values in zip(entries, kept, strict=True):
         own = sorted(lines_of[entry["id"]], key=lambda line: line["meter"])
-        block.add(_stored(ledger_entry, entry), [_stored(ledger_line, line) for line in own])
-    connection.execute(insert(ledger_entry), entries)
-    if lines:
-        connection.execute(insert(ledger_line), lines)
+        kept_own = [_LINES.stored(line) for line in own]
+        block.add(values, kept_own)
+        kept_lines += kept_own
+    _ENTRIES.insert(connection, kept)
+    _LINES.insert(connection, kept_lines)
     after = replace(head, entries=last, blocks=number, digest=block.digest)
     row = {"id": number, "first_entry": head.entries + 1, "last_entry": last, "posted_at": now}
-    connection.execute(insert(ledger_block), {**row, "digest": after.digest})
+    connection.execute(_BLOCK, {**row, "digest": after.digest})
     moved = {"entries": after.entries, "blocks": after.blocks, "digest": after.digest}
-    connection.execute(update(chain_head).values(moved))
+    connection.execute(_MOVE, moved)
     rollups.add(connection, entries, lines)
     return after
 
 
-def _stored(table: Table, row: Mapping[str, Any]) -> list[Any]:
-    """Return a row's values as its table will store them."""
-    return [_plain(column.type, row.get(column.name)) for column in table.columns]
+class _Table:
+    """Rows as a table stores them: turned into that once, to be sealed and inserted."""
+
+    def __init__(self, table: Table) -> None:
+        self._columns = [(column.name, _way_in(column.type)) for column in table.columns]
+        self._names = [f"its_{column.name}" for column in table.columns]
+        values = {
+            column.name: bindparam(name, type_=_plain(column.type))
+            for column, name in zip(table.columns, self._names, strict=True)
+        }
+        self._insert = insert(table).values(values)
+
+    def stored(self, row: Mapping[str, Any]) -> list[Any]:
+        """Return a row's values as the table will store them."""
+        get = row.get
+        return [
+            value if (value := get(name)) is None or way_in is None else way_in(value, _SQLITE)
+            for name, way_in in self._columns
+        ]
+
+    def insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert what `stored` returned."""
+        if rows:
+            connection.execute(self._insert, [dict(zip(self._names, row, strict=True)) for row in rows])
 
 
-def _plain(kind: Any, value: Any) -> Any:
-    return kind.process_bind_param(value, _SQLITE) if isinstance(kind, TypeDecorator) else value
+def _way_in(kind: Any) -> Callable[[Any, Dialect], Any] | None:
+    """Return what turns values into what is stored; None is stored as null by all of them."""
+    return kind.process_bind_param if isinstance(kind, TypeDecorator) else None
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type of what is stored."""
+    return kind.impl if isinstance(kind, TypeDecorator) else kind
+
+
+_ENTRIES, _LINES = _Table(ledger_entry), _Table(ledger_line)
 
 
 def stored_columns(table: Table) -> list[ColumnElement[Any]]:
     """Return a table's columns such that a query gives what is stored, and not what it stands for."""
-    return [
-        type_coerce(
-            column, column.type.impl if isinstance(column.type, TypeDecorator) else column.type
-        ).label(column.name)
-        for column in table.columns
-    ]
+    return [type_coerce(column, _plain(column.type)).label(column.name) for column in table.columns]

@@ -12,7 +12,10 @@ def bump(connection: Connection) -> None:
 
 def current(connection: Connection) -> int:
     """Return how many changes there were."""
-    return int(connection.execute(select(change_counter.c.value)).scalar_one())
+    return int(connection.execute(_CURRENT).scalar_one())
+
+
+_CURRENT = select(change_counter.c.value)
 
 
 def lock(connection: Connection) -> None:

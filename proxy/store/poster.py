@@ -33,7 +33,7 @@ from proxy.store.journal_file import Reader, Row
 from proxy.store.posting import Posting, post
 
 BATCH_MAX = 1_000
-PAUSE_S = 0.1  # between small batches: fewer, larger transactions, and less of the relay's interpreter
+PAUSE_S = 0.25  # between small batches: fewer, larger transactions, and less of the relay's interpreter
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
 IDLE_S = 1.0

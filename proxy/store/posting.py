@@ -6,13 +6,14 @@ up there, and what the lookup of known keys says still holds when the new entrie
 place need not be known: done again, the same records are all found to be known.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Executable, RowMapping, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Pot
@@ -152,38 +153,39 @@ def _open_sessions(connection: Connection, opened: Sequence[SessionOpened], inst
 
 def _bind_sessions(connection: Connection, bound: Sequence[SessionBound]) -> None:
     """Note what the upstream called its session and model; the last word counts, silence does not."""
-    changes = (
-        update(session)
-        .where(session.c.id == bindparam("of"))
-        .values(
-            upstream_session_id=func.coalesce(
-                bindparam("upstream", type_=Words), session.c.upstream_session_id
-            ),
-            model=func.coalesce(bindparam("named", type_=Words), session.c.model),
-        )
-    )
     values = [
         {"of": one.session_id, "upstream": one.upstream_session_id, "named": one.model} for one in bound
     ]
     if values:
-        connection.execute(changes, values)
+        connection.execute(_BIND, values)
 
 
 def _close_sessions(connection: Connection, closed: Sequence[SessionClosed], now: datetime) -> int:
     """Note how sessions ended; return how many of the ends were announced."""
     wanted = announcements.sessions_to_announce(connection, closed)
-    changes = (
-        update(session)
-        .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
-        .values(closed_at=bindparam("at"), close_code=bindparam("code"), reason=bindparam("why"))
-    )
     values = [
         {"of": one.session_id, "at": one.closed_at, "code": one.close_code, "why": one.reason}
         for one in closed
     ]
     if values:
-        connection.execute(changes, values)
+        connection.execute(_CLOSE, values)
     return announcements.announce_ends(connection, wanted, now)
+
+
+# Made once: the poster shares its interpreter with the relay.
+_BIND = (
+    update(session)
+    .where(session.c.id == bindparam("of"))
+    .values(
+        upstream_session_id=func.coalesce(bindparam("upstream", type_=Words), session.c.upstream_session_id),
+        model=func.coalesce(bindparam("named", type_=Words), session.c.model),
+    )
+)
+_CLOSE = (
+    update(session)
+    .where(session.c.id == bindparam("of"), session.c.closed_at.is_(None))
+    .values(closed_at=bindparam("at"), close_code=bindparam("code"), reason=bindparam("why"))
+)
 
 
 def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
@@ -193,6 +195,14 @@ def _note_cuts(connection: Connection, cuts: Sequence[BudgetCut]) -> None:
 
 
 # --- Entries
+
+
+class _Keyed(NamedTuple):
+    """An entry, and what tells it from others: worked out once."""
+
+    entry: Entry
+    key: str
+    digest: str
 
 
 class _Entries:
@@ -208,70 +218,60 @@ class _Entries:
 
         Returns with the posting the new rows of the ledger.
         """
-        known = self._known({storable(entry.entry_key) for entry in entries})
-        new: list[Entry] = []
-        conflicting: list[Entry] = []
-        for entry in entries:
-            key = storable(entry.entry_key)
+        keyed = [_Keyed(entry, entry.entry_key, entry.digest) for entry in entries]
+        known = self._known({storable(one.key) for one in keyed})
+        new: list[_Keyed] = []
+        conflicting: list[_Keyed] = []
+        for one in keyed:
+            key = storable(one.key)
             if key not in known:
-                known[key] = entry.digest
-                new.append(entry)
-            elif known[key] != entry.digest:
-                conflicting.append(entry)
+                known[key] = one.digest
+                new.append(one)
+            elif known[key] != one.digest:
+                conflicting.append(one)
         posted, rows = self._insert(new, head)
         self._raise_alarm(conflicting)
         duplicates = len(entries) - len(new) - len(conflicting)
-        handled = tuple(dict.fromkeys(entry.entry_key for entry in entries))
+        handled = tuple(dict.fromkeys(one.key for one in keyed))
         return Posting(posted, duplicates, len(conflicting), handled), rows
 
     def _known(self, keys: Collection[str]) -> dict[str, str]:
         """Return the digests of those entries that are in the ledger, by key."""
         if not keys:
             return {}
-        columns = ledger_entry.c
-        found = self._connection.execute(
-            select(columns.entry_key, columns.digest).where(columns.entry_key.in_(keys))
-        )
+        found = self._connection.execute(_KNOWN, {"keys": list(keys)})
         return {row.entry_key: row.digest for row in found}
 
     def _insert(
-        self, entries: Sequence[Entry], head: Head
+        self, entries: Sequence[_Keyed], head: Head
     ) -> tuple[tuple[Posted, ...], Sequence[Mapping[str, Any]]]:
         if not entries:
             return (), ()
-        owners = self._owners({entry.session_id for entry in entries})
+        owners = self._owners({one.entry.session_id for one in entries})
         numbered = list(enumerate(entries, head.entries + 1))
-        rows = [self._row(number, entry, owners) for number, entry in numbered]
-        lines = [line_row(number, line) for number, entry in numbered for line in entry.lines]
+        rows = [self._row(number, one, owners) for number, one in numbered]
+        lines = [line_row(number, line) for number, one in numbered for line in one.entry.lines]
         append(self._connection, head, rows, lines, self._now)
-        posted = (Posted(number, owners[entry.session_id]["tenant_id"], entry) for number, entry in numbered)
+        posted = (
+            Posted(number, owners[one.entry.session_id]["tenant_id"], one.entry) for number, one in numbered
+        )
         return tuple(posted), rows
 
     def _owners(self, session_ids: Collection[str]) -> Mapping[str, RowMapping]:
         """Return who pays for each of these sessions."""
-        columns = session.c
-        found = self._connection.execute(
-            select(
-                columns.id,
-                columns.tenant_id,
-                columns.project_id,
-                columns.api_key_id,
-                columns.end_user_id,
-                columns.tags,
-                columns.account,
-            ).where(columns.id.in_(session_ids))
-        )
+        found = self._connection.execute(_OWNERS, {"ids": list(session_ids)})
         owners = {row["id"]: row for row in found.mappings()}
         if missing := sorted(set(session_ids) - owners.keys()):
             raise Unpostable(f"the ledger does not know session {missing[0]}, so nobody pays for its entries")
         return owners
 
-    def _row(self, number: int, entry: Entry, owners: Mapping[str, RowMapping]) -> dict[str, Any]:
+    def _row(self, number: int, one: _Keyed, owners: Mapping[str, RowMapping]) -> dict[str, Any]:
+        entry = one.entry
         owner = owners[entry.session_id]
         return {
             "id": number,
-            "entry_key": entry.entry_key,
-            "digest": entry.digest,
+            "entry_key": one.key,
+            "digest": one.digest,
             "session_id": entry.session_id,
             "tenant_id": owner["tenant_id"],
             "project_id": owner["project_id"],
@@ -300,16 +300,29 @@ class _Entries:
             **billing_columns(entry.billing),
         }
 
-    def _raise_alarm(self, entries: Sequence[Entry]) -> None:
+    def _raise_alarm(self, entries: Sequence[_Keyed]) -> None:
         """List payloads that differ from what is booked under their key, each once."""
         columns = entry_conflict.c
-        for entry in entries:
-            key, digest = entry.entry_key, entry.digest
+        for entry, key, digest in entries:
             listed = select(columns.id).where(columns.entry_key == key, columns.digest == digest)
             if self._connection.execute(listed).first() is None:
                 payload = msgspec.json.encode(entry).decode()
                 row = {"entry_key": key, "digest": digest, "found_at": self._now, "payload": payload}
                 self._connection.execute(insert(entry_conflict), row)
+
+
+_KNOWN = select(ledger_entry.c.entry_key, ledger_entry.c.digest).where(
+    ledger_entry.c.entry_key.in_(bindparam("keys", expanding=True))
+)
+_OWNERS = select(
+    session.c.id,
+    session.c.tenant_id,
+    session.c.project_id,
+    session.c.api_key_id,
+    session.c.end_user_id,
+    session.c.tags,
+    session.c.account,
+).where(session.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def line_row(number: int, line: Line) -> dict[str, Any]:
@@ -338,9 +351,15 @@ def _sum(amounts: Sequence[int | None]) -> int | None:
 
 def _set_checkpoint(connection: Connection, instance_id: str, upto: int, now: datetime) -> None:
     """Note how far this journal is posted; never backwards, since a start posts what was kept again."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    row = dialect.insert(journal_checkpoint).values(instance_id=instance_id, seq=upto, at=now)
+    values = {"instance_id": instance_id, "seq": upto, "at": now}
+    connection.execute(_checkpoint(connection.dialect.name), values)
+
+
+@functools.cache
+def _checkpoint(dialect: str) -> Executable:
+    row = (postgresql if dialect == "postgresql" else sqlite).insert(journal_checkpoint)
     reached = journal_checkpoint.c.seq
     further = case((row.excluded.seq > reached, row.excluded.seq), else_=reached)
     changes = {"seq": further, "at": row.excluded.at}
-    connection.execute(row.on_conflict_do_update(index_elements=["instance_id"], set_=changes))
+    kept: Executable = row.on_conflict_do_update(index_elements=["instance_id"], set_=changes)
+    return kept

@@ -277,7 +277,10 @@ def _number(element: ColumnElement[Any], place: int, dialect: str) -> ColumnElem
 
 def zone_of(connection: Connection) -> ZoneInfo:
     """Return the zone that the days of `rollup_day` and the months of `rollup_month` are those of."""
-    return parse_zone(connection.execute(select(rollup_zone.c.zone)).scalar_one())
+    return parse_zone(connection.execute(_ZONE).scalar_one())
+
+
+_ZONE = select(rollup_zone.c.zone)
 
 
 def use_zone(engine: Engine, zone: ZoneInfo) -> None:

@@ -10,6 +10,7 @@ of `lease` is written only by who holds the window it belongs to.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    Update,
     bindparam,
     case,
     func,
@@ -138,15 +140,14 @@ def _take(connection: Connection, instance_id: str, amounts: Mapping[Pot, int]) 
     """
     taken: dict[Pot, int] = {}
     values = []
-    for row in rows_of(connection, lease, amounts, lease.c.instance_id == instance_id):
+    for row in rows_of(connection, lease, amounts, of_instance=instance_id):
         pot = pot_in(row)
         amount = max(0, min(amounts[pot], row.granted_nanousd - row.taken_nanousd))
         taken[pot] = row.taken_nanousd + amount
         if amount:
             values.append({**key_of(pot), "of_instance": instance_id, "amount": amount})
     if values:
-        change = update(lease).where(at_key(lease), lease.c.instance_id == bindparam("of_instance"))
-        connection.execute(change.values(taken_nanousd=lease.c.taken_nanousd + bindparam("amount")), values)
+        connection.execute(_taking(), values)
     return taken
 
 
@@ -157,11 +158,9 @@ def taken_by(connection: Connection, instance_id: str) -> dict[Pot, int]:
 
 
 def _add(connection: Connection, amounts: Mapping[Pot, int]) -> None:
-    change = update(budget_window).where(at_key(budget_window))
-    spent = budget_window.c.spent_nanousd + bindparam("amount")
     values = [{**key_of(pot), "amount": amount} for pot, amount in amounts.items() if amount]
     if values:
-        connection.execute(change.values(spent_nanousd=spent), values)
+        connection.execute(_adding(), values)
 
 
 # --- Windows
@@ -277,20 +276,45 @@ def rows_of(
     connection: Connection,
     table: Table,
     pots: Collection[Pot],
-    *conditions: ColumnElement[bool],
+    *,
+    of_instance: str | None = None,
     lock: bool = False,
 ) -> Iterator[Row[Any]]:
     """Yield the rows of `table` that belong to `pots`, in the order of pots, locked one after another.
 
     The order is that of Python's strings: PostgreSQL's own would depend on how the database was made.
     """
-    key = (table.c.budget_id, table.c.subject, table.c.starts_at)
-    plain = connection.dialect.name == "postgresql"
-    order = (*(c.collate("C") if plain else c for c in key[:2]), key[2])
+    query = _by_pot(table, connection.dialect.name, of_instance is not None, lock)
+    whose = {} if of_instance is None else {"of_instance": of_instance}
     for some in chunks(sorted(pots), POTS_MAX):
-        among = tuple_(*key).in_([(pot.budget_id, pot.subject, pot.starts_at) for pot in some])
-        query = select(table).where(among, *conditions).order_by(*order)
-        yield from connection.execute(query.with_for_update() if lock else query).all()
+        keys = [(pot.budget_id, pot.subject, pot.starts_at) for pot in some]
+        yield from connection.execute(query, {"pots": keys, **whose}).all()
+
+
+# Statements are made once: the poster shares its interpreter with the relay.
+
+
+@cache
+def _by_pot(table: Table, dialect: str, is_of_instance: bool, lock: bool) -> Select[Any]:
+    key = (table.c.budget_id, table.c.subject, table.c.starts_at)
+    order = (*(c.collate("C") if dialect == "postgresql" else c for c in key[:2]), key[2])
+    query = select(table).where(tuple_(*key).in_(bindparam("pots", expanding=True))).order_by(*order)
+    if is_of_instance:
+        query = query.where(table.c.instance_id == bindparam("of_instance"))
+    return query.with_for_update() if lock else query
+
+
+@cache
+def _taking() -> Update:
+    taken = lease.c.taken_nanousd + bindparam("amount")
+    mine = lease.c.instance_id == bindparam("of_instance")
+    return update(lease).where(at_key(lease), mine).values(taken_nanousd=taken)
+
+
+@cache
+def _adding() -> Update:
+    spent = budget_window.c.spent_nanousd + bindparam("amount")
+    return update(budget_window).where(at_key(budget_window)).values(spent_nanousd=spent)
 
 
 def pot_in(row: Row[Any]) -> Pot:

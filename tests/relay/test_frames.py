@@ -100,7 +100,7 @@ def merged(items: Iterable[Item]) -> list[Item]:
     for item in items:
         last = out[-1] if out else None
         if isinstance(item, Pass) and isinstance(last, Pass):
-            out[-1] = Pass(last.data + item.data, last.audio + item.audio)
+            out[-1] = Pass(b"".join((last.data, item.data)), last.audio + item.audio)
         else:
             out.append(item)
     return out
