@@ -337,10 +337,9 @@ class Scanner:
 
     def _flush(self) -> None:
         """Let the bytes from `_run` on go out."""
-        data, run, pos = self._in.data, self._run, self._in.pos
-        if run < pos:  # slicing would copy what may be a quarter of a megabyte
-            self._out.append(memoryview(data)[run:pos] if pos - run < len(data) else data)
-            self._run = pos
+        if self._run < self._in.pos:
+            self._out.append(self._in.since(self._run))
+            self._run = self._in.pos
 
     def _passed(self) -> Pass | None:
         """Return what goes out since the last item, if anything."""

@@ -28,6 +28,19 @@ class Received:
     def is_empty(self) -> bool:
         return self.pos == len(self.data) and not self._more
 
+    def since(self, begin: int) -> bytes | memoryview:
+        """Return what lies between `begin` and `pos`.
+
+        Most of `data` as a view, since to copy a quarter of a megabyte takes a while. A little of it as a
+        copy: a view would keep all of it in memory for as long as that waits to be sent.
+        """
+        size = self.pos - begin
+        if size == len(self.data):
+            return self.data
+        if 2 * size >= len(self.data):
+            return memoryview(self.data)[begin : self.pos]
+        return self.data[begin : self.pos]
+
     def feed(self, data: bytes) -> bool:
         """Append `data`, not copied if little waits; return whether there is as much as is needed."""
         rest = len(self.data) - self.pos

@@ -13,6 +13,19 @@ def test_one_piece_is_not_copied() -> None:
     assert received.data is data
 
 
+def test_a_part_keeps_at_most_twice_its_size_in_memory() -> None:
+    received, data = Received(), bytes(range(100))
+    received.feed(data)
+    for begin, end in ((0, 100), (0, 50), (40, 100), (0, 49), (90, 100), (7, 7)):
+        received.pos = end
+        part = received.since(begin)
+        assert part == data[begin:end]
+        whole = part.obj if isinstance(part, memoryview) else part
+        assert len(whole) <= 2 * (end - begin)  # type: ignore[arg-type]
+    received.pos = 100
+    assert received.since(0) is data and isinstance(received.since(1), memoryview)
+
+
 def test_waits_for_as_much_as_is_needed() -> None:
     received = Received()
     received.feed(b"ab")
