@@ -41,6 +41,7 @@ _SETTINGS = {
     "max_connections": "200",  # of eight instances, whose last lives it may not have noticed to be over
     "logging_collector": "off",
     "timezone": "UTC",
+    "jit": "off",  # queries over a few rows take longer to compile than to run
 }
 
 
