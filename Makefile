@@ -7,7 +7,7 @@ PY := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 ARGS ?=
 # More than there are cores: many tests wait for sockets and processes.
-JOBS ?= 5
+JOBS ?= 4
 # In the order of files as tests/conftest.py has it, not the largest files first.
 TESTS := -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 LOCK := $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \

@@ -14,7 +14,7 @@ import websockets
 from pydantic import SecretStr
 
 from proxy.clock import utc_now
-from proxy.core.budgets import OnExhausted, Scope
+from proxy.core.budgets import OnExhausted, OnStoreDown, Scope
 from proxy.core.windows import Window
 from proxy.store.audit import Act
 from proxy.store.budgets import Terms, set_budget
@@ -101,9 +101,8 @@ def _set_up(home: Home) -> None:
         with writing(engine) as connection:
             for tenant, amount in (("globex", 5 * CENT), ("acme", 5_000 * CENT)):
                 facts: dict[str, Any] = {"scope": Scope.TENANT, "window": Window.MONTH, "tenant": tenant}
-                set_budget(
-                    connection, act, amount_nanousd=amount, terms=Terms(on_exhausted=OnExhausted.CUT), **facts
-                )
+                facts["terms"] = Terms(on_exhausted=OnExhausted.CUT, on_store_down=OnStoreDown.RETRY)
+                set_budget(connection, act, amount_nanousd=amount, **facts)
             create_webhook(connection, url=NOBODY, act=act)
     finally:
         engine.dispose()

@@ -28,10 +28,10 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from proxy.clock import utc_now
-from proxy.core.budgets import Scope
+from proxy.core.budgets import OnStoreDown, Scope
 from proxy.core.windows import Window
 from proxy.store.audit import Act
-from proxy.store.budgets import set_budget
+from proxy.store.budgets import Terms, set_budget
 from proxy.store.database import open_database, reading, writing
 from proxy.store.schema import budget_window, lease, ledger_entry, tenant
 from tests.dashboards.files import DASHBOARDS, filled, load, names_in, queries
@@ -274,6 +274,7 @@ def set_budget_of(home: Home, name: str) -> None:
     try:
         with writing(engine) as connection:
             facts: dict[str, Any] = {"scope": Scope.TENANT, "window": Window.LIFETIME, "tenant": name}
+            facts["terms"] = Terms(on_store_down=OnStoreDown.RETRY)  # a slow machine is no reason to refuse
             set_budget(connection, Act("test", utc_now(), "a test"), amount_nanousd=AMOUNT, **facts)
     finally:
         engine.dispose()
