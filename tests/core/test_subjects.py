@@ -2,12 +2,16 @@
 
 from datetime import timedelta
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from proxy.core.rating import NO_AMOUNTS, Amounts, Price, RateCard, Terms
 from proxy.core.records import Kind
 from proxy.core.subjects import SETTLED_MAX, Booker, Response, Transcription, first_usage
 from proxy.core.usage import Flag, Meter, Usage
 from tests.core.scripts import CARDS, START, facts
 
+INPUT = [meter for meter in Meter if meter.value.endswith(("_in", "_in_cached"))]
 CARD = CARDS.find("openai", "talk", START)
 SECOND = 64_000
 
@@ -23,6 +27,25 @@ def test_a_response_costs_its_predicted_input_and_what_it_has_said() -> None:
     running = response(audio_chars=SECOND, text_chars=8)
     assert running.usage() == Usage({Meter.TEXT_IN: 100, Meter.AUDIO_OUT: 20, Meter.TEXT_OUT: 2})
     assert running.rated().cost_nanousd == 100 + 200 + 10
+
+
+@given(
+    predicted=st.dictionaries(st.sampled_from(INPUT), st.integers(0, 10_000)),
+    audio_chars=st.integers(0, 100_000),
+    text_chars=st.integers(0, 1_000),
+    priced=st.sets(st.sampled_from(Meter)),
+    markup_bp=st.integers(-5_000, 20_000),
+)
+def test_its_parts_are_charged_what_all_of_it_would_be(
+    predicted: dict[Meter, int], audio_chars: int, text_chars: int, priced: set[Meter], markup_bp: int
+) -> None:
+    """Its input is priced once, and its output at each look: rounded and without a price alike."""
+    prices = {meter: Price(number * 37 + 1) for number, meter in enumerate(Meter) if meter in priced}
+    terms = Terms(RateCard("c", "openai", "talk", START, prices), markup_bp=markup_bp)
+    made = Response("r1", "talk", START, terms, predicted, 48_000, audio_chars=audio_chars)
+    made.text_chars = text_chars
+    booker = Booker(facts(), CARDS)
+    assert booker.charge_of(made) == booker.charge(made.usage(), terms, START)
 
 
 def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -> None:
