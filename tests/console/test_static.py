@@ -155,8 +155,11 @@ async def test_charts_follow_the_scheme(browser: Browser, url: str) -> None:
     page = await opened(browser, url)
     first = await page.locator(".uplot canvas").first.evaluate("one => one.toDataURL()")
     await page.emulate_media(color_scheme="dark")
+    # They are drawn anew when the page hears of it, which is a moment later.
+    await page.wait_for_function(
+        "first => (document.querySelector('.uplot canvas')?.toDataURL() ?? first) !== first", arg=first
+    )
     await expect(page.locator(".uplot canvas")).to_have_count(CHARTS)
-    assert await page.locator(".uplot canvas").first.evaluate("one => one.toDataURL()") != first
 
 
 async def test_live_figures_tick_below_an_open_dialog(browser: Browser, url: str) -> None:
