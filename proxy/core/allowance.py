@@ -152,7 +152,9 @@ class Allowance:
         `spent` tells what all instances have spent, where somebody has looked since it was heard here.
         """
         left = (
-            one.limit_nanousd - max(one.spent_nanousd, spent.get(one.pot, 0)) - one.unposted_nanousd
+            one.limit_nanousd
+            - (max(one.spent_nanousd, spent.get(one.pot, 0)) if spent else one.spent_nanousd)
+            - one.unposted_nanousd
             for one in self.accounts
         )
         return min(left, default=None)
@@ -160,7 +162,7 @@ class Allowance:
     @property
     def is_binding(self) -> bool:
         """Say whether any budget can end what runs."""
-        return any(map(self._binds, self.accounts))
+        return bool(self._bound(self.accounts))
 
     def held(self, key: str) -> Amounts:
         """Return how much is held under `key`."""
@@ -182,6 +184,15 @@ class Allowance:
         return tuple(
             Need(account, nanousd, nanousd) for account, nanousd in wanted if account.free_nanousd < nanousd
         )
+
+    def add(self, key: str, amounts: Amounts) -> bool:
+        """Hold `amounts` more under `key` if no account has less; return whether."""
+        for account in self._binding(key):
+            if account.free_nanousd < amounts[account.basis]:
+                return False
+        if any(amounts):
+            self._take(key, amounts)
+        return True
 
     def grow(self, key: str, amounts: Amounts) -> Amounts:
         """Hold up to `amounts` more under `key`; return how much there was."""
@@ -254,12 +265,15 @@ class Allowance:
             hold.accounts = [one for one in hold.accounts if one not in gone] + new
         self.accounts = accounts
 
-    def _binds(self, account: Account) -> bool:
-        return not (self.is_finishing and account.policy is OnExhausted.BLOCK)
-
-    def _binding(self, key: str) -> list[Account]:
+    def _binding(self, key: str) -> Sequence[Account]:
         hold = self.holds.get(key)
-        return list(filter(self._binds, self.accounts if hold is None else hold.accounts))
+        return self._bound(self.accounts if hold is None else hold.accounts)
+
+    def _bound(self, accounts: Sequence[Account]) -> Sequence[Account]:
+        """Return those of `accounts` that can end what runs."""
+        if not self.is_finishing:
+            return accounts
+        return [one for one in accounts if one.policy is not OnExhausted.BLOCK]
 
     def _take(self, key: str, amounts: Amounts) -> None:
         hold = self.holds.get(key)

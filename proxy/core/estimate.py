@@ -27,10 +27,20 @@ def audio_ms(chars: int, bytes_per_s: int) -> int:
     return chars * 750 // bytes_per_s
 
 
+def speech_tokens(ms: int) -> int:
+    """Return how many tokens so much of the model's speech is: the one that has begun counts."""
+    return -(-ms // MODEL_AUDIO_MS_PER_TOKEN)
+
+
+def begins_ms(token: int) -> int:
+    """Return after how much speech it is so many tokens, the first being 1."""
+    return MODEL_AUDIO_MS_PER_TOKEN * (token - 1) + 1
+
+
 def output(audio_out_ms: int, text_chars: int) -> Counts:
     """Return the output meters of what a response has produced so far."""
     return {
-        Meter.AUDIO_OUT: -(-audio_out_ms // MODEL_AUDIO_MS_PER_TOKEN),
+        Meter.AUDIO_OUT: speech_tokens(audio_out_ms),
         Meter.TEXT_OUT: text_tokens(text_chars),
     }
 

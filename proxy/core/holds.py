@@ -77,8 +77,15 @@ class Holds:
 
         The reserve grows with what is being said, which last words will have to read.
         """
-        spent = self.spent(response)
-        growth = response.growth(spent, self.allowance.held(response.id))
+        spent, held = self.spent(response), self.allowance.held(response.id)
+        growth = response.growth(spent, held)
+        with_reserve = with_reserve and self._wants_reserve
+        if not with_reserve and self.allowance.add(response.id, growth):  # as it is nearly always
+            left = held.plus(growth).minus(spent)
+            if min(left) > 0:
+                response.look_again(left)
+                return ()
+            growth = NO_AMOUNTS
         if any(growth):
             growth = growth.minus(self.allowance.grow(response.id, growth))
         reserve = self._missing_reserve(now, response) if with_reserve else NO_AMOUNTS
@@ -120,9 +127,13 @@ class Holds:
             estimate_nanousd=self.spent(response)[account.basis],
         )
 
+    @property
+    def _wants_reserve(self) -> bool:
+        return any(one.budget.on_exhausted is OnExhausted.WRAP_UP for one in self.allowance.accounts)
+
     def _missing_reserve(self, now: datetime, running: Response | None = None) -> Amounts:
         """Return how much more the last words need, where any account wants them."""
-        if not any(account.policy is OnExhausted.WRAP_UP for account in self.allowance.accounts):
+        if not self._wants_reserve:
             return NO_AMOUNTS
         context = self.conversation.predict()
         if running is not None:

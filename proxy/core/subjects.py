@@ -26,7 +26,7 @@ from proxy.core.usage import Flag, Meter, Usage, measure
 
 AUDIO_OUT_PER_S = 20  # tokens
 LOOK_MS_MAX = 2_000  # of speech between two looks at what it costs
-LOOK_MARGIN_MS = 100  # two tokens: an estimate counts the one that has begun
+ROUNDING_NANOUSD = 3  # amounts that were rounded one by one differ by less from what they are together
 HOLD_AUDIO = {Meter.AUDIO_OUT: 2 * AUDIO_OUT_PER_S}
 HOLD_TEXT = {Meter.TEXT_OUT: 100}
 SETTLED_MAX = 512
@@ -94,18 +94,21 @@ class Response:
         return Amounts(*map(_growth, self.second, spent, held))
 
     def look_again(self, left: Amounts | None = None) -> None:
-        """Set when its cost is looked at again: before the hold, of which so much is left, has to grow.
+        """Set when its cost is looked at again: with the token of speech that makes its hold grow.
 
-        That is at the latest in two seconds, and with its first audio: it is a news by itself. Rating it for
-        every message would cost more than all else.
+        `left` is what it may still spend of that. A look is due after two seconds at the latest, and with
+        the first audio: it is a news by itself. Rating it for every message would cost more than all else,
+        and a look that comes too early costs another one.
         """
         if not self.audio_chars:
             return
-        ms = LOOK_MS_MAX
+        heard_ms = self.audio_ms
+        ms, spoken = heard_ms + LOOK_MS_MAX, estimate.speech_tokens(heard_ms)
         for second, rest in zip(self.second, left or (), strict=False):
             if second:
-                ms = min(ms, (rest - second) * 1_000 // second - LOOK_MARGIN_MS)
-        self.look_at_chars = self.audio_chars + ms * self.bytes_per_s // 750
+                tokens = -((second + ROUNDING_NANOUSD - rest) * AUDIO_OUT_PER_S // second)
+                ms = min(ms, estimate.begins_ms(spoken + tokens))
+        self.look_at_chars = -(-ms * self.bytes_per_s // 750)
 
 
 def _growth(second: int, spent: int, held: int) -> int:

@@ -142,3 +142,16 @@ def test_money_is_free_held_or_spent(free: list[int], steps: list[tuple[str, str
         for one, at_first in zip(shared, free, strict=True):
             held = sum(hold.amounts[one.basis] for hold in allowance.holds.values())
             assert one.free_nanousd + held + spent[one.basis] == at_first
+
+
+def test_more_is_added_to_a_hold_in_every_account_or_in_none() -> None:
+    tenant, key = accounts(1_000, 100)
+    allowance = Allowance([tenant, key])
+    assert allowance.hold("a", Amounts.same(60)) is None
+    assert not allowance.add("a", Amounts.same(41))
+    assert (tenant.free_nanousd, key.free_nanousd) == (940, 40)
+    assert allowance.add("a", Amounts.same(40))
+    assert (tenant.free_nanousd, key.free_nanousd, allowance.held("a")) == (900, 0, Amounts.same(100))
+    assert allowance.add("a", NO_AMOUNTS)
+    key.leased_nanousd -= 1
+    assert not allowance.add("a", NO_AMOUNTS)  # overdrawn: less than is held may be spent

@@ -7,7 +7,7 @@ import pytest
 from proxy.core.allowance import Account
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Cancel, Explain
-from proxy.core.events import BudgetsChanged, Side
+from proxy.core.events import BudgetsChanged, CostLook, Side
 from proxy.core.farewell import RESERVE
 from proxy.core.models import ModelRule, ModelRules
 from tests.core.accounts import account
@@ -947,3 +947,17 @@ def test_a_model_that_may_not_be_used_ends_a_session_for_good(name: str) -> None
     play.run(f"client update {name}=sing -> drop error:model_not_allowed")
     said = play.sent[-1]
     assert isinstance(said, Explain) and said.refusal.type == "invalid_request_error"
+
+
+def test_a_hold_is_looked_at_once_for_every_two_seconds_of_speech() -> None:
+    """Each look costs as much as many messages. A rich budget asks for no more of them than none does."""
+    looks = {}
+    for name, accounts in (("rich", [account(1_000_000)]), ("none", [])):
+        play = Play(accounts).run("upstream started r1 -> open:r1 forward")
+        looks[name] = 0
+        for _ in range(600):
+            if play.session.hear(Side.UPSTREAM, 100 * CHARS_PER_MS, "r1"):
+                looks[name] += 1
+                assert play.receive(Side.UPSTREAM, CostLook("r1")) == []
+        assert play.session.running_nanousd == 600 * 20
+    assert looks["none"] == 30 and looks["rich"] <= looks["none"] + 2

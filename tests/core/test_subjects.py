@@ -57,10 +57,10 @@ def test_a_hold_begins_with_two_seconds_and_grows_when_less_than_one_is_left() -
     assert response().growth(Amounts(300, 900), Amounts.same(500)) == Amounts(400, 800)
 
 
-def test_a_cost_is_looked_at_before_its_hold_can_have_to_grow() -> None:
+def test_a_cost_is_looked_at_when_its_hold_has_to_grow() -> None:
     running = response(audio_chars=SECOND)
-    running.look_again(Amounts(5_000, 300))  # a second and a half, of which the last one is not waited for
-    assert running.look_at_chars == SECOND + 400 * 64
+    running.look_again(Amounts(5_000, 300))  # a second and a half: the tenth token from here uses up the half
+    assert running.look_at_chars == SECOND + 451 * 64
     running.look_again(Amounts(201, 5_000))
     assert running.look_at_chars <= SECOND
     for left in (Amounts.same(5_000), None):
