@@ -29,15 +29,19 @@ class Figures:
     delay_p99_us: list[float] = field(default_factory=list)
     session_kb: list[float] = field(default_factory=list)
 
-    def add(self, kind: str, measured: Mapping[str, float]) -> None:
-        """Add what one step measured."""
+    def add(self, kind: str, *turns: Mapping[str, float]) -> None:
+        """Add what one step measured, in one or more turns."""
         if kind == "memory":
-            self.session_kb.append(measured["session_bytes"] / 1000)
+            self.session_kb.append(_sum(turns, "session_bytes") / len(turns) / 1000)
             return
-        self.cpu_us[kind].append(measured["cpu_s"] / measured["messages"] * 1e6)
+        self.cpu_us[kind].append(_sum(turns, "cpu_s") / _sum(turns, "messages") * 1e6)
         if kind == "paced":
-            self.delay_p50_us.append(measured["delay_p50_s"] * 1e6)
-            self.delay_p99_us.append(measured["delay_p99_s"] * 1e6)
+            self.delay_p50_us.append(median(turn["delay_p50_s"] for turn in turns) * 1e6)
+            self.delay_p99_us.append(median(turn["delay_p99_s"] for turn in turns) * 1e6)
+
+
+def _sum(turns: Iterable[Mapping[str, float]], name: str) -> float:
+    return sum(turn[name] for turn in turns)
 
 
 @dataclass(frozen=True)
