@@ -6,13 +6,18 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from psycopg.rows import dict_row
 from sqlalchemy import URL
 
 from proxy.simulator import Simulator
-from tests.deploy.by_hand import Place, by_compose, new_database
+from proxy.store.database import open_database, writing
+from proxy.store.tenants import create_key, create_tenant
+from tests.deploy.by_hand import SHELL, Place, by_compose, new_database
 from tests.faults.checks import left_in
+from tests.ledgers import ACT
 from tests.postgres import NoPostgres, Server, as_text, connect, find_programs
 
 # Each starts some ten processes, one after the other.
@@ -59,15 +64,33 @@ def copy_journal(journal: Path, folder: Path) -> Path:
     return folder
 
 
+def new_key(database: URL) -> str:
+    """Make a tenant and a key; return its secret. Commands for that are tested elsewhere."""
+    engine = open_database(as_the_owner(database))
+    with writing(engine) as connection:
+        create_tenant(connection, "acme", ACT)
+        pepper = SHELL["TALKMETER_KEY_PEPPER"].encode()
+        _, secret = create_key(connection, pepper, tenant_name="acme", act=ACT)
+    engine.dispose()
+    return secret
+
+
+async def ledger(place: Place, entries: int) -> list[dict[str, Any]]:
+    """Return all of the ledger as soon as it has so many entries."""
+    await place.booked(entries)
+    with connect(place.database) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute("SELECT * FROM ledger_entry ORDER BY id").fetchall()
+
+
 async def test_a_restored_database_is_the_one_that_was_backed_up_and_serves(
     programs: Path, deployed_server: Server, deployed_database: URL, upstream: Simulator, tmp_path: Path
 ) -> None:
     place = Place(by_compose(), deployed_database, tmp_path / "volume", upstream.url)
     await place.migrate()
     async with place.serving():
-        secret = await place.new_key()
+        secret = new_key(deployed_database)
         await place.talk(secret)
-        booked = await place.ledger(1)
+        booked = await ledger(place, 1)
         kept = await place.verify()
         file = dump(programs, deployed_database, tmp_path / "backup")
     with restored(programs, deployed_server, file) as database:
@@ -77,7 +100,7 @@ async def test_a_restored_database_is_the_one_that_was_backed_up_and_serves(
         assert (verdict["ok"], verdict["entries"], verdict["digest"]) == (True, 1, kept["digest"])
         async with again.serving():
             await again.talk(secret)
-            first, second = await again.ledger(2)
+            first, second = await ledger(again, 2)
         assert [first] == booked and second["id"] > first["id"]
         assert (await again.verify(kept["digest"]))["ok"]
 
@@ -102,14 +125,14 @@ async def test_journals_first_the_database_after_loses_and_doubles_nothing(
     place = Place(by_compose(), deployed_database, tmp_path / "volume", upstream.url)
     await place.migrate()
     async with place.serving():
-        secret = await place.new_key()
+        secret = new_key(deployed_database)
         await place.talk(secret)
         await place.booked(1)
         with without_database(deployed_server):
             await place.talk(secret)  # in the journal, and nowhere else
             early = dump(programs, deployed_database, tmp_path / "early")
             first = copy_journal(place.journal, tmp_path / "journal first")
-        booked = await place.ledger(2)
+        booked = await ledger(place, 2)
         kept = await place.verify()
         late = dump(programs, deployed_database, tmp_path / "late")
         await place.kill()
@@ -117,7 +140,7 @@ async def test_journals_first_the_database_after_loses_and_doubles_nothing(
         again = Place(by_compose(), database, first, upstream.url)
         async with again.serving():
             pass
-        assert await again.ledger(2) == booked
+        assert await ledger(again, 2) == booked
         assert left_in(again.journal) == []
         verdict = await again.verify(kept["digest"])
         assert (verdict["ok"], verdict["entries"]) == (True, 2)
