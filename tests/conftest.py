@@ -42,12 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path not in slow, item.path.parent.name != "e2e"))
 
 
+gc.disable()  # until all is collected: nothing is garbage yet, and looking for it is a seventh of that
+
+
 def pytest_collection_finish() -> None:
     """Take what was imported and collected out of every later garbage collection: it stays to the end.
 
     Thousands of tests and their modules are millions of objects, and the tests that look for leaks collect
     after each conversation. In between it is done less often than usual: that is a twentieth of a run.
     """
+    gc.enable()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

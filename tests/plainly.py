@@ -5,10 +5,9 @@ Nothing of the product is used, so that it and this can only agree by both being
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, text
 
@@ -16,6 +15,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 METERS = [f"{what}_in{cached}" for what in ("text", "audio", "image") for cached in ("", "_cached")]
 METERS += ["text_out", "audio_out", "duration_ms", "untold_in", "untold_out"]
 INPUT = METERS[:6] + ["untold_in"]
+
+# Ids of an entry that are random, and what they are ids of.
+TABLES = {"tenant_id": "tenant", "project_id": "project", "api_key_id": "api_key", "end_user_id": "end_user"}
+CARDS = ("public_card_id", "agreed_card_id")
 
 Entry = dict[str, Any]  # a row of the ledger, with its `lines`
 Line = dict[str, Any]
@@ -27,43 +30,70 @@ class Plain:
 
     def __init__(self, engine: Engine) -> None:
         with engine.connect() as connection:
-            rows = connection.execute(text("SELECT * FROM ledger_entry")).mappings()
+            rows = connection.execute(text("SELECT * FROM ledger_entry ORDER BY id")).mappings()
             self.entries: list[Entry] = [dict(row) | {"lines": []} for row in rows]
             by_id = {entry["id"]: entry for entry in self.entries}
             for line in connection.execute(text("SELECT * FROM ledger_line")).mappings():
                 by_id[line["entry_id"]]["lines"].append(dict(line))
             self.names: dict[str, dict[str, str]] = {
                 table: {row.id: row.name for row in connection.execute(text(f"SELECT id, name FROM {table}"))}
-                for table in ("tenant", "project", "api_key", "end_user")
+                for table in TABLES.values()
             }
         for entry in self.entries:
             entry["at"] = EPOCH + timedelta(microseconds=entry["occurred_at"])
             entry["tags"] = json.loads(entry["tags"])
 
-    def report(
+    def named_as(self, other: "Plain") -> dict[str | None, str | None]:
+        """Return what the ids of `other` are here, once it is seen that all else is the same in both."""
+        ids: dict[str | None, str | None] = {}
+        for ours, theirs in zip(self.entries, other.entries, strict=True):
+            assert self._told(ours) == other._told(theirs)
+            for column in (*TABLES, *CARDS):
+                assert ids.setdefault(theirs[column], ours[column]) == ours[column]
+        assert len(set(ids.values())) == len(ids)
+        return ids
+
+    def _told(self, entry: Entry) -> Entry:
+        """Return an entry without what is random of it, with names in place of ids."""
+        lines = [
+            {key: value for key, value in one.items() if key != "rate_card_id"} for one in entry["lines"]
+        ]
+        names = {column: self.names[table].get(entry[column]) for column, table in TABLES.items()}
+        own = {"digest": None, "lines": sorted(lines, key=lambda line: str(line["meter"]))}
+        return entry | names | dict.fromkeys(CARDS) | own
+
+    def rows(
         self,
         names: Sequence[str],
-        zone: str = "UTC",
+        zone: tzinfo = UTC,
         wanted: Callable[[Entry], bool] = lambda entry: True,
         meant: Callable[[Line], bool] | None = None,
-    ) -> tuple[list[Row], Row]:
-        """Return the rows and the total of those entries that are wanted, of those lines that are meant."""
-        entries = [entry for entry in self.entries if wanted(entry)]
-        if meant is not None:
-            entries = [entry for entry in entries if any(map(meant, entry["lines"]))]
+    ) -> list[Row]:
+        """Return the rows of a report on those entries that are wanted, on those lines that are meant."""
         by_line = meant is not None or bool({"meter", "modality"} & set(names))
-        at_home = ZoneInfo(zone)
         groups: dict[str, tuple[Row, list[tuple[Entry, list[Line] | None]]]] = {}
-        for entry in entries:
+        for entry in self._wanted(wanted, meant):
             for lines in self._split(entry, names, meant) if by_line else [None]:
-                values = self._values(entry, lines, names, at_home) if names else {}
+                values = self._values(entry, lines, names, zone)
                 groups.setdefault(repr(values), (values, []))[1].append((entry, lines))
-        rows = [values | figures(parts) for values, parts in groups.values()]
-        whole = [
-            (entry, None if meant is None else [line for line in entry["lines"] if meant(line)])
-            for entry in entries
-        ]
-        return (rows if names else []), figures(whole)
+        return [values | figures(parts) for values, parts in groups.values()]
+
+    def total(
+        self,
+        wanted: Callable[[Entry], bool] = lambda entry: True,
+        meant: Callable[[Line], bool] | None = None,
+    ) -> Row:
+        """Return the total of such a report."""
+        return figures(
+            [
+                (entry, None if meant is None else [line for line in entry["lines"] if meant(line)])
+                for entry in self._wanted(wanted, meant)
+            ]
+        )
+
+    def _wanted(self, wanted: Callable[[Entry], bool], meant: Callable[[Line], bool] | None) -> list[Entry]:
+        entries = [entry for entry in self.entries if wanted(entry)]
+        return [entry for entry in entries if meant is None or any(map(meant, entry["lines"]))]
 
     def _split(
         self, entry: Entry, names: Sequence[str], meant: Callable[[Line], bool] | None
@@ -76,7 +106,7 @@ class Plain:
             apart.setdefault(by, []).append(line)
         return list(apart.values()) or [[]]
 
-    def _values(self, entry: Entry, lines: list[Line] | None, names: Sequence[str], zone: ZoneInfo) -> Row:
+    def _values(self, entry: Entry, lines: list[Line] | None, names: Sequence[str], zone: tzinfo) -> Row:
         values: Row = {}
         wall = entry["at"].astimezone(zone)
         for name in names:

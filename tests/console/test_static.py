@@ -1,17 +1,14 @@
-"""The console's looks and its script, in a browser: every component, both schemes, phone to wide."""
+"""The console's templates and static files: whose they are, what they hold, what is made of them."""
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from playwright.async_api import Browser, Page, expect
 
 from proxy.console.pages import NAVIGATION
-from tests.console.browser import MISSING, Scheme, chromium_program, open_page, overflow, violations
-from tests.console.gallery.server import CONSOLE, POSTS, application, rendered, serving, templates
+from tests.console.browser import MISSING, chromium_program
+from tests.console.gallery.server import CONSOLE, rendered, templates
 
 STATIC = CONSOLE / "static"
 TEMPLATES = sorted((CONSOLE / "templates").rglob("*.html"))
@@ -21,29 +18,6 @@ VENDORED = re.findall(
     re.MULTILINE,
 )
 OURS = {"talkmeter.css", "talkmeter.js", "icon.svg", "VENDORED.md"}
-DRAWN = "canvases => canvases.every(one => one.width > 100 && one.height > 100)"
-CHARTS = 4
-HIDE = """hidden => {
-  Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
-  document.dispatchEvent(new Event("visibilitychange"));
-}"""
-
-
-@pytest.fixture
-def app() -> web.Application:
-    return application()
-
-
-@pytest.fixture
-async def url(app: web.Application) -> AsyncIterator[str]:
-    async with serving(app) as at:
-        yield at
-
-
-async def opened(browser: Browser, url: str, scheme: Scheme = "light", width: int = 1280) -> Page:
-    watched = await open_page(browser, scheme=scheme, width=width)
-    await watched.page.goto(url)
-    return watched.page
 
 
 def test_what_is_not_ours_is_named_with_what_it_is() -> None:
@@ -91,143 +65,3 @@ def test_without_chromium_it_skips_loudly_and_fails_in_ci(monkeypatch: pytest.Mo
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match=re.escape(MISSING)):
         chromium_program()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_every_component(browser: Browser, url: str, scheme: Scheme) -> None:
-    """At three widths axe finds nothing, nothing is blocked or logged, nothing sticks out."""
-    watched = await open_page(browser, scheme=scheme, width=360)
-    page = watched.page
-    await page.goto(url)
-    for width in (360, 1000, 1600):
-        await page.set_viewport_size({"width": width, "height": 900})
-        await expect(page.locator(".uplot canvas")).to_have_count(CHARTS)
-        assert await page.locator(".uplot canvas").evaluate_all(DRAWN)
-        assert await violations(page) == []
-        assert await overflow(page) == []
-    await page.get_by_role("button", name="Stop all").click()
-    await expect(page.get_by_role("dialog")).to_be_visible()
-    assert await violations(page) == []
-    await page.goto(f"{url}?signed-out")
-    assert await violations(page) == []
-    assert watched.complaints == []
-
-
-async def test_without_scripts_everything_can_be_read(browser: Browser, url: str) -> None:
-    page = (await open_page(browser, scripts=False, width=360)).page
-    await page.goto(url)
-    await expect(page.locator("#by-day")).to_be_visible()
-    await expect(page.locator("[data-plot]").first).to_be_hidden()
-    await expect(page.locator("time[data-local]").first).to_have_text("2026-11-29 01:40:11 UTC")
-    await expect(page.locator("[data-zone-note]")).to_have_text("Times are in UTC.")
-    await expect(page.get_by_text("load it again for newer figures")).to_be_visible()
-    nav = page.get_by_role("navigation", name="Pages")
-    await expect(nav).to_be_hidden()
-    await page.get_by_role("button", name="Menu").click()
-    await expect(nav.get_by_role("link", name="Sessions")).to_have_attribute("aria-current", "page")
-    await expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-
-
-async def test_instants_are_in_the_viewers_zone_and_in_utc_on_hover(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    instant = page.locator("#budgets time").first
-    await expect(instant).to_have_text("2026-11-29 02:40:11")
-    await expect(instant).to_have_attribute("title", "2026-11-29 01:40:11 UTC")
-    await expect(page.locator("[data-zone-note]")).to_contain_text("Europe/Berlin")
-
-
-async def test_a_chart_is_read_with_the_keyboard(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    figure = page.locator("figure", has_text="Spend by day").first
-    await figure.locator("[data-plot]").focus()
-    for key in ("End", "ArrowLeft"):
-        await page.keyboard.press(key)
-    await expect(figure.locator("[data-said]")).to_contain_text("2026-11-28: gpt-realtime $37.000000000,")
-    await expect(figure.locator(".legend")).to_contain_text("$37.000000000")
-    await expect(page.locator("#by-day")).to_be_hidden()
-    await figure.get_by_text("Table").click()
-    await expect(page.locator("#by-day")).to_be_visible()
-
-
-async def test_charts_follow_the_scheme(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    first = await page.locator(".uplot canvas").first.evaluate("one => one.toDataURL()")
-    await page.emulate_media(color_scheme="dark")
-    # They are drawn anew when the page hears of it, which is a moment later.
-    await page.wait_for_function(
-        "first => (document.querySelector('.uplot canvas')?.toDataURL() ?? first) !== first", arg=first
-    )
-    await expect(page.locator(".uplot canvas")).to_have_count(CHARTS)
-
-
-async def test_live_figures_tick_below_an_open_dialog(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    state = page.locator("[data-live-state]")
-    await expect(state).to_have_text("Live")
-    await page.get_by_role("region", name="Running conversations").get_by_role("button", name="Stop").click()
-    await page.keyboard.press("Tab")
-    await page.keyboard.type("runs away")
-    cost = page.locator("#cost-1")
-    before = await cost.text_content()
-    await expect(cost).not_to_have_text(str(before))
-    await expect(page.locator("#live-reason")).to_have_value("runs away")
-    await expect(page.locator("#live-reason")).to_be_focused()
-    await expect(page.locator("#sess-1 time")).to_have_text("2026-11-29 02:40")
-
-
-async def test_a_lost_connection_is_said_and_found_again(browser: Browser, url: str) -> None:
-    """Not by the browser alone: it gives up once the server answers anything else than events."""
-    page = (await open_page(browser)).page
-    await page.route("**/events", lambda route: route.fulfill(status=503))
-    await page.goto(url)
-    state = page.locator("[data-live-state]")
-    await expect(state).to_contain_text("Connection lost")
-    await page.unroute("**/events")
-    await expect(state).to_have_text("Live")
-    await expect(page.locator("#cost-1")).to_contain_text(".00")
-
-
-async def test_nothing_is_asked_while_the_tab_is_hidden(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    state = page.locator("[data-live-state]")
-    await expect(state).to_have_text("Live")
-    await page.evaluate(HIDE, True)
-    await expect(state).to_contain_text("Paused")
-    cost = await page.locator("#cost-1").text_content()
-    await page.wait_for_timeout(300)  # three messages
-    await expect(page.locator("#cost-1")).to_have_text(str(cost))
-    await page.evaluate(HIDE, False)
-    await expect(state).to_have_text("Live")
-
-
-async def test_a_form_that_writes_is_sent_once(browser: Browser, app: web.Application, url: str) -> None:
-    page = await opened(browser, url)
-    await page.get_by_role("button", name="Save").dblclick()
-    await expect(page.get_by_text("The budget is saved.")).to_be_visible()
-    await page.wait_for_load_state()
-    assert app[POSTS] == ["/budgets"]
-
-
-async def test_filters_are_in_the_address_at_once(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    await page.get_by_label("Tenant", exact=True).select_option("globex")
-    await page.wait_for_url("**/?q=&tenant=globex&from=2026-11-01")
-
-
-async def test_keys_and_copying(browser: Browser, url: str) -> None:
-    page = await opened(browser, url)
-    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.keyboard.press("/")
-    await expect(page.get_by_role("searchbox")).to_be_focused()
-    await page.get_by_role("button", name="Copy").click()
-    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
-    assert (await page.evaluate("navigator.clipboard.readText()")).startswith("tm_9f2k")
-
-
-async def test_long_work_shows_how_far_it_is(browser: Browser, url: str) -> None:
-    page = (await open_page(browser)).page
-    answer = await page.goto(url)
-    assert answer is not None and "340 of 1000" in await answer.text()  # a busy browser is later than that
-    await expect(page.get_by_text("1000 of 1000")).to_be_visible()

@@ -29,6 +29,9 @@ from tests.store import made
 SESSIONS = 12
 LIFE_S = 60.0  # nobody forgets to kill it
 EARLY_S = 0.02
+PAUSE_S = (
+    0.04  # a session says nothing for up to so long: kills meet all stages without a core for each worker
+)
 
 
 class Talk:
@@ -62,6 +65,7 @@ class Talk:
         if random.random() < 0.05:  # the upstream repeats itself
             self._journal.append(entry)
         await self._keep(entry, lambda: self._say("forwarded", entry))
+        await asyncio.sleep(random.random() * PAUSE_S)
 
     async def _keep(self, record: Record, forward: Callable[[], None] = lambda: None) -> None:
         """Let the client see what `record` is about, once it is durable."""
