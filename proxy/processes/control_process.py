@@ -61,4 +61,3 @@ def main() -> None:
     config = msgspec.json.decode(pipe.readline(CONFIG_BYTES_MAX), type=ControlConfig)
     logs.configure(config.log_format, config.log_level)
     asyncio.run(run(config, pipe))
-

@@ -73,4 +73,3 @@ def main() -> None:
         for line in str(problem).splitlines():
             _say(PROBLEM + line)
         sys.exit(1)
-

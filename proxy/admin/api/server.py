@@ -25,6 +25,7 @@ from proxy.admin.api.problems import Problem
 from proxy.admin.api.repeats import Repeat, Repeats, Sent, sent
 from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, File, Opens
 from proxy.admin.api.streams import Streams
+from proxy.admin.later import Later
 from proxy.exports.formats import write
 from proxy.store import StoreError
 from proxy.store.changes import lock
@@ -58,10 +59,17 @@ class Asked:
 
 
 class Api:
-    """The API of one installation. `application` is to be mounted at `/api/v1`."""
+    """The API of one installation. `application` is to be mounted at `/api/v1`.
+
+    `routes` is called with the first request, in a thread: to load all that they do takes its time.
+    """
 
     def __init__(
-        self, context: Context, door: Door, routes: Sequence[AnyRoute], clock: Callable[[], datetime]
+        self,
+        context: Context,
+        door: Door,
+        routes: Callable[[], Sequence[AnyRoute]],
+        clock: Callable[[], datetime],
     ) -> None:
         self._context = context
         self._door = door
@@ -77,11 +85,14 @@ class Api:
     def application(self) -> web.Application:
         """Return the routes; every answer is JSON, problems included."""
         application = web.Application(middlewares=[self._middleware()])
-        for route in self._routes:
-            application.router.add_route(route.method, route.path, self._handler(route))
+        application.router.register_resource(Later(self._fill))
         application.on_shutdown.append(self._settle)
         application.cleanup_ctx.append(self._running)
         return application
+
+    def _fill(self, router: web.UrlDispatcher, prefix: str) -> None:
+        for route in self._routes():
+            router.add_route(route.method, prefix + route.path, self._handler(route))
 
     async def _settle(self, application: web.Application) -> None:
         """Let what runs come to its end, with whoever asked for it or without: the database closes next."""
