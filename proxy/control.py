@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -13,8 +14,7 @@ from sqlalchemy import Engine, text
 
 from proxy.admin import status
 from proxy.admin.api.access import Door
-from proxy.admin.api.openapi import BASE, document
-from proxy.admin.api.routes import AnyRoute, Context
+from proxy.admin.api.calls import BASE, Context
 from proxy.admin.api.server import Api
 from proxy.admin.config import ControlConfig
 from proxy.admin.data_planes import DataPlanes, Silent
@@ -42,6 +42,9 @@ from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
 from proxy.store.four_eyes import FourEyes
 from proxy.store.instants import parse_zone
+
+if TYPE_CHECKING:
+    from proxy.admin.api.routes import AnyRoute
 
 DATABASE_TIMEOUT_S = 6
 
@@ -175,7 +178,7 @@ class ControlPlane:
             connection.execute(text("SELECT 1"))
 
 
-def _routes() -> Sequence[AnyRoute]:
+def _routes() -> "Sequence[AnyRoute]":
     from proxy.admin.api.table import ROUTES  # it loads all that the API does: with the first request
 
     return ROUTES
@@ -187,6 +190,8 @@ def _description() -> bytes:
 
     It takes a second to make. Few ask for it, and all wait for a start: so it is made when it is asked for.
     """
+    from proxy.admin.api.openapi import document
+
     return msgspec.json.encode(document(_routes()))
 
 

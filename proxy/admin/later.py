@@ -38,13 +38,14 @@ class Later(web.AbstractResource):
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """Return the route that is wanted; None if there is none, and what methods there are instead."""
-        found = await (await self._routes()).resolve(request)
+        routes = self._loaded if self._loaded is not None else await self._load_once()
+        found = await routes.resolve(request)
         refusal = found.http_exception
         if refusal is None:
             return found, {request.method}
         return None, set(refusal.allowed_methods) if isinstance(refusal, web.HTTPMethodNotAllowed) else set()
 
-    async def _routes(self) -> web.UrlDispatcher:
+    async def _load_once(self) -> web.UrlDispatcher:
         async with self._loading:
             if self._loaded is None:
                 self._loaded = await asyncio.to_thread(self._load)

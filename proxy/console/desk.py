@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -15,8 +15,10 @@ from aiohttp import web
 
 from proxy.admin.api.access import Caller
 from proxy.admin.api.problems import Problem, invalid
-from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.server import Api, Asked
+
+if TYPE_CHECKING:
+    from proxy.admin.api.routes import AnyRoute
 
 FORM_S = 30.0  # for a form to arrive, with its files
 FIELDS_MAX = 200  # of a form
@@ -29,7 +31,7 @@ KEY = "key"  # what a form that makes something carries, so that it is made once
 
 
 @cache
-def routes_by_name() -> Mapping[str, AnyRoute]:
+def routes_by_name() -> "Mapping[str, AnyRoute]":
     """Return the API's routes, such as "GET /budgets"; all that they do is loaded with them."""
     from proxy.admin.api.table import ROUTES
 
@@ -201,7 +203,7 @@ def _field_text(name: str, value: str | bytes | bytearray | web.FileField) -> st
 
 
 def _placed(
-    route: AnyRoute, params: Mapping[str, object]
+    route: "AnyRoute", params: Mapping[str, object]
 ) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
     """Return parameters as those of the path, and those of the query."""
     texts = dict(_texts(params))

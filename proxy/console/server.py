@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from proxy.admin.api.access import Caller
+from proxy.admin.api.calls import EVERYONE
 from proxy.admin.api.problems import Problem
-from proxy.admin.api.routes import EVERYONE
 from proxy.admin.api.server import Api, told
 from proxy.admin.later import Later
 from proxy.console.channel import Channel
 from proxy.console.desk import KEY, Desk, new_key, routes_by_name
 from proxy.console.feeds import FEEDS, Feeds, over, wants_events
 from proxy.console.headers import HEADERS
-from proxy.console.render import STATIC, render, static_file
+from proxy.console.render import STATIC, environment, render, static_file
 from proxy.console.signing_in import SIGN_IN, SigningIn
 from proxy.console.views import Item, Moved, Page, View
 from proxy.console.visitors import Visitor, Visitors
@@ -61,6 +61,7 @@ class Console:
         """Add the pages, and load with them what they ask."""
         from proxy.console.pages import PAGES
 
+        environment()
         routes_by_name()
         for page in PAGES:
             router.add_route(page.method, prefix + page.path, self._page(page))
