@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from proxy import loading
 from proxy.cli.output import ID, JsonOption, fail, print_json, print_table, settings
@@ -91,6 +90,8 @@ def migrate(
 @app.command()
 def check(json: JsonOption = False) -> None:
     """Look at everything that `serve` needs, and say what to do. Ends with 1 if something failed."""
+    from rich.text import Text
+
     from proxy.checks.findings import is_good
     from proxy.checks.questions import check as ask
 
