@@ -40,11 +40,12 @@ async def keep_running(live: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def start(module: str, *, pass_fds: Sequence[int] = (), stdout: int | None = None) -> Process:
-    """Start a child that runs `module`; raises OSError when the system has no room for it."""
+    """Start a child that runs `main()` of `module`; raises OSError when the system has no room for it."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",  # a folder called `proxy` where somebody happens to stand is not ours
         "-m",
+        "proxy.loading",
         module,
         stdin=PIPE,
         stdout=stdout,

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
@@ -13,10 +14,8 @@ from sqlalchemy import Engine, text
 
 from proxy.admin import status
 from proxy.admin.api.access import Door
-from proxy.admin.api.openapi import BASE, document
-from proxy.admin.api.routes import Context
+from proxy.admin.api.calls import BASE, Context
 from proxy.admin.api.server import Api
-from proxy.admin.api.table import ROUTES
 from proxy.admin.config import ControlConfig
 from proxy.admin.data_planes import DataPlanes, Silent
 from proxy.admin.gauges import gauges
@@ -31,7 +30,6 @@ from proxy.admin.webhooks import Deliverer
 from proxy.clock import utc_now
 from proxy.console.asking import new_http
 from proxy.console.channel import Channel
-from proxy.console.oidc import Provider
 from proxy.console.server import Console
 from proxy.console.signing_in import SigningIn
 from proxy.console.visitors import Visitors
@@ -44,6 +42,9 @@ from proxy.store import StoreError
 from proxy.store.database import open_database, reachable, reading
 from proxy.store.four_eyes import FourEyes
 from proxy.store.instants import parse_zone
+
+if TYPE_CHECKING:
+    from proxy.admin.api.routes import AnyRoute
 
 DATABASE_TIMEOUT_S = 6
 
@@ -89,6 +90,8 @@ class ControlPlane:
         if self._config.oidc is None:
             yield
             return
+        from proxy.console.oidc import Provider  # only here: cryptography takes its time to load
+
         async with new_http() as http:
             self._signing_in.provider = Provider(self._config.oidc, http, utc_now)
             yield
@@ -106,7 +109,7 @@ class ControlPlane:
             pepper=self._door.pepper,
             verifier=self._verifier,
         )
-        return Api(context, self._door, ROUTES, utc_now)
+        return Api(context, self._door, _routes, utc_now)
 
     async def not_ready(self) -> Sequence[str]:
         """Return why this installation cannot be relied on now; empty when it can."""
@@ -175,13 +178,21 @@ class ControlPlane:
             connection.execute(text("SELECT 1"))
 
 
+def _routes() -> "Sequence[AnyRoute]":
+    from proxy.admin.api.table import ROUTES  # it loads all that the API does: with the first request
+
+    return ROUTES
+
+
 @cache
 def _description() -> bytes:
     """Return the description of the API: the same for every control plane.
 
     It takes a second to make. Few ask for it, and all wait for a start: so it is made when it is asked for.
     """
-    return msgspec.json.encode(document(ROUTES))
+    from proxy.admin.api.openapi import document
+
+    return msgspec.json.encode(document(_routes()))
 
 
 async def _described(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.util import LRUCache
 
 from proxy.store import database
+from tests.warm import WARM
 
 STATEMENTS_MAX = 5_000
 
@@ -31,6 +32,8 @@ def _sharing(opens: Callable[..., Engine]) -> Callable[..., Engine]:
         nonlocal model
         engine = opens(*arguments, **options)
         engine._compiled_cache = compiled
+        if engine.dialect.name == "postgresql":
+            WARM.watch(engine)
         if model is None or not _is_initialized(model):
             model = engine
         else:

@@ -23,6 +23,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import URL, make_url
 
+from tests.warm import WARM
+
 START_S_MAX = 30
 STOP_S_MAX = 20
 SUPERUSER = "postgres"
@@ -96,13 +98,15 @@ class Copies:
             connection.execute(_KEEP)
 
     def take(self) -> URL:
-        return self._ready.pop() if self._ready else self._server.create(self._template)
+        url = self._ready.pop() if self._ready else self._server.create(self._template)
+        WARM.serve(url)
+        return url
 
     def give_back(self, url: URL) -> None:
         keeper = self._keepers.get(url)
         if keeper is None:
             keeper = self._keepers[url] = connect(url)
-        keeper.execute(_ALONE, (BACKEND_MS_MAX,))
+        keeper.execute(_ALONE, (BACKEND_MS_MAX, WARM.pids(str(url.database))))
         if keeper.execute("SELECT kept.restore()").fetchone() == (True,):
             self._ready.append(url)
         else:
@@ -113,6 +117,7 @@ class Copies:
             self._drop(url)
 
     def _drop(self, url: URL) -> None:
+        WARM.forget(str(url.database))
         self._keepers.pop(url).close()
         self._server.drop(url)
 
@@ -120,7 +125,7 @@ class Copies:
 BACKEND_MS_MAX = 10_000
 _ALONE = """
 SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL (%s)
 """
 _KEEP = """
 CREATE SCHEMA kept;

@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "ids": set(),
     "clock": set(),
     "children": set(),
+    "loading": set(),
     "core": set(),
     "dialects": {"core"},
     "store": {"core", "ids", "clock"},

@@ -10,7 +10,8 @@ from proxy.checks.findings import Finding, failed, not_asked, ok
 from proxy.checks.names import look_up
 from proxy.clock import utc_now
 from proxy.console.asking import new_http
-from proxy.console.oidc import Provider, Refused
+from proxy.console.identity import Refused
+from proxy.console.oidc import Provider
 from proxy.console.signing_in import CALLBACK
 from proxy.core.mail_relay import parse_relay
 from proxy.processes.control_config import bill_config, oidc_config

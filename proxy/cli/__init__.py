@@ -6,6 +6,7 @@ from importlib import import_module
 
 import typer
 
+from proxy import loading
 from proxy.cli.root import app
 
 # Where the commands stand, by their first word. Only these are loaded: all together take twice as long.
@@ -51,4 +52,6 @@ def load(words: Sequence[str] = ()) -> typer.Typer:
 
 def main() -> None:
     """Run `talkmeter`."""
-    load(sys.argv[1:])(prog_name="talkmeter")
+    with loading.for_good():
+        commands = load(sys.argv[1:])
+    commands(prog_name="talkmeter")

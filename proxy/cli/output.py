@@ -8,14 +8,9 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 from sqlalchemy import Engine
 
 from proxy.core.money import parse_usd
@@ -30,8 +25,6 @@ from proxy.store.pepper import pepper_for
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why: kept in the audit log.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
-UNLIMITED_COLUMNS = 100_000
-PLAIN_COLUMNS = 240  # where the output is no terminal, a table may be this wide
 NUMBER = "number"  # a column's kind: to the right, in one piece
 ACTOR_PART_CHARS_MAX = 64
 ID = "id"  # in one piece, to be copied
@@ -92,6 +85,9 @@ def _end(number: int, _frame: object) -> NoReturn:
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Told]:
     """Show people how far it is. Where nobody looks, it writes nothing; it leaves standard output alone."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     is_seen = console.is_terminal
     with Progress(console=console, transient=True, redirect_stdout=False, disable=not is_seen) as shown:
@@ -212,70 +208,10 @@ def print_table(
 
     Where a terminal is too narrow, columns titled as in `spare` are left out, the first one first.
     """
-    used = [n for n in range(len(columns)) if not rows or any(row[n] not in (None, "") for row in rows)]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PLAIN_COLUMNS)
-    left_out: list[str] = []
-    table = _table(columns, rows, footer, used)
-    for title in spare:
-        if console.measure(table, options=_unlimited(console)).maximum <= console.width:
-            break
-        kept = [n for n in used if _titled(columns[n])[0] != title]
-        left_out += [title] * (len(kept) < len(used))
-        used, table = kept, _table(columns, rows, footer, kept)
-    console.print(table)
-    if left_out:
+    from proxy.cli.tables import show  # only where there is something to show
+
+    if left_out := show(columns, rows, footer, spare):
         note(f"Too wide for this terminal: {', '.join(left_out)}. --json has everything.")
-
-
-def _unlimited(console: Console) -> ConsoleOptions:
-    return console.options.update(max_width=UNLIMITED_COLUMNS)
-
-
-def _table(columns: Sequence[Column], rows: Sequence[Row], footer: Row, used: Sequence[int]) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        show_footer=bool(footer),
-        header_style="bold",
-        footer_style="bold",
-    )
-    for n in used:
-        _add_column(table, columns[n], cell(footer[n]) if footer else Text())
-    for row in rows:
-        table.add_row(*(cell(row[n]) for n in used))
-    return table
-
-
-def _titled(column: Column) -> tuple[str, str]:
-    return (column, "") if isinstance(column, str) else column
-
-
-def _add_column(table: Table, column: Column, footer: Text) -> None:
-    title, kind = _titled(column)
-    right: Literal["left", "right"] = "right" if kind == NUMBER else "left"
-    table.add_column(title, footer=footer, justify=right, no_wrap=kind in (NUMBER, ID), overflow="fold")
-
-
-def cell(value: object) -> Text:
-    """Return what stands in a table: peers chose some of it, so no control characters and no markup."""
-    match value:
-        case Text():
-            return value
-        case None:
-            shown = ""
-        case bool():
-            shown = "yes" if value else ""
-        case int():
-            shown = f"{value:,}"
-        case datetime():
-            shown = f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z"
-        case _:
-            shown = str(value)
-    return Text("".join(c if c.isprintable() else "\ufffd" for c in shown))
 
 
 def note(text: str) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from proxy import loading
 from proxy.cli.output import ID, JsonOption, fail, print_json, print_table, settings
 from proxy.cli.root import app
 from proxy.settings import WORKERS_MAX, Settings, SettingsError, load, parse_address
@@ -45,15 +45,17 @@ def serve(
 def _run(settings: Settings, warnings: Sequence[str]) -> None:
     """Serve: in this process, or as the parent of workers, which loads none of what they do."""
     if settings.workers > 1:
-        import asyncio
+        with loading.for_good():
+            import asyncio
 
-        from proxy.processes import workers
+            from proxy.processes import workers
 
         asyncio.run(workers.run(settings, warnings))
     else:
-        import uvloop
+        with loading.for_good():
+            import uvloop
 
-        from proxy import app as data_plane
+            from proxy import app as data_plane
 
         uvloop.run(data_plane.run(settings, warnings))
 
@@ -88,6 +90,8 @@ def migrate(
 @app.command()
 def check(json: JsonOption = False) -> None:
     """Look at everything that `serve` needs, and say what to do. Ends with 1 if something failed."""
+    from rich.text import Text
+
     from proxy.checks.findings import is_good
     from proxy.checks.questions import check as ask
 

@@ -6,7 +6,8 @@ import json
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -14,9 +15,10 @@ from aiohttp import web
 
 from proxy.admin.api.access import Caller
 from proxy.admin.api.problems import Problem, invalid
-from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.server import Api, Asked
-from proxy.admin.api.table import ROUTES
+
+if TYPE_CHECKING:
+    from proxy.admin.api.routes import AnyRoute
 
 FORM_S = 30.0  # for a form to arrive, with its files
 FIELDS_MAX = 200  # of a form
@@ -26,7 +28,14 @@ ENCODING = "utf-8"
 FORM_BYTES_MAX = 8 * 1024 * 1024
 CSRF = "csrf"
 KEY = "key"  # what a form that makes something carries, so that it is made once
-_ROUTES: Mapping[str, AnyRoute] = {route.name: route for route in ROUTES}
+
+
+@cache
+def routes_by_name() -> "Mapping[str, AnyRoute]":
+    """Return the API's routes, such as "GET /budgets"; all that they do is loaded with them."""
+    from proxy.admin.api.table import ROUTES
+
+    return {route.name: route for route in ROUTES}
 
 
 class Desk:
@@ -103,7 +112,7 @@ class Desk:
 
     def may(self, route: str) -> bool:
         """Tell whether the person may ask a route, such as "POST /budgets": else nobody should offer it."""
-        found = _ROUTES[route]
+        found = routes_by_name()[route]
         return (
             self.caller.role in found.roles
             and not (found.installation and self.caller.within is not None)
@@ -149,7 +158,7 @@ class Desk:
         reason: str | None = None,
     ) -> tuple[Any, Mapping[str, str]]:
         """Return the JSON and the headers of a route's answer; raises Problem."""
-        route = _ROUTES[f"{method} {path}"]
+        route = routes_by_name()[f"{method} {path}"]
         in_path, in_query = _placed(route, params or {})
         key = self.field(KEY) if route.creates else ""
         asked = Asked(
@@ -166,7 +175,7 @@ class Desk:
 
     async def download(self, path: str, params: Mapping[str, object]) -> web.StreamResponse:
         """Send a download of the API's to the browser; raises Problem before the first bytes."""
-        route = _ROUTES[f"GET {path}"]
+        route = routes_by_name()[f"GET {path}"]
         in_path, in_query = _placed(route, params)
         return await self._api.download(
             self.request, self.caller, route, Asked(in_path=in_path, in_query=in_query)
@@ -194,7 +203,7 @@ def _field_text(name: str, value: str | bytes | bytearray | web.FileField) -> st
 
 
 def _placed(
-    route: AnyRoute, params: Mapping[str, object]
+    route: "AnyRoute", params: Mapping[str, object]
 ) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
     """Return parameters as those of the path, and those of the query."""
     texts = dict(_texts(params))

@@ -18,7 +18,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import aiohttp
 from joserfc.jwk import Key
 
-from proxy.admin.config import Grant, OidcConfig
+from proxy.admin.config import OidcConfig
 from proxy.clock import utc_now
 from proxy.console.asking import (
     ANSWER_S,
@@ -35,6 +35,7 @@ from proxy.console.asking import (
 from proxy.console.attempt import Attempt, new_attempt
 from proxy.console.grants import granted, groups_in
 from proxy.console.id_token import BadToken, Claims, Expected, UnknownKey, checked_claims, keys_in
+from proxy.console.identity import Refused, SignedIn
 from proxy.core.mail_relay import is_loopback
 from proxy.store.tokens import TENANTS_MAX
 
@@ -42,22 +43,6 @@ REFRESH = timedelta(seconds=30)  # keys are not asked for again sooner, whatever
 NAME_CHARS_MAX = 100
 CODE_CHARS_MAX = 4_000
 _DISCOVERY = "/.well-known/openid-configuration"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """Somebody who may come in. `subject` tells people apart for good; `name` is for reading."""
-
-    subject: str  # issuer, a space, and what the issuer calls the person
-    name: str
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Nobody signed in. The text says why, and what the person can do."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

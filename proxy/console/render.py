@@ -4,19 +4,22 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from proxy.console import figures
 from proxy.core.usage import meter_label
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STATIC = "/static"
 
 
 @cache
-def environment() -> Environment:
-    """Return what renders our templates."""
+def environment() -> "Environment":
+    """Return what renders our templates; it is loaded with the first of them."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     made = Environment(
         loader=PackageLoader("proxy.console"),
         autoescape=True,

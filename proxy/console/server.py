@@ -11,15 +11,15 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 from proxy.admin.api.access import Caller
+from proxy.admin.api.calls import EVERYONE
 from proxy.admin.api.problems import Problem
-from proxy.admin.api.routes import EVERYONE
 from proxy.admin.api.server import Api, told
+from proxy.admin.later import Later
 from proxy.console.channel import Channel
-from proxy.console.desk import KEY, Desk, new_key
+from proxy.console.desk import KEY, Desk, new_key, routes_by_name
 from proxy.console.feeds import FEEDS, Feeds, over, wants_events
 from proxy.console.headers import HEADERS
-from proxy.console.pages import NAVIGATION, PAGES
-from proxy.console.render import STATIC, render, static_file
+from proxy.console.render import STATIC, environment, render, static_file
 from proxy.console.signing_in import SIGN_IN, SigningIn
 from proxy.console.views import Item, Moved, Page, View
 from proxy.console.visitors import Visitor, Visitors
@@ -55,9 +55,17 @@ class Console:
         router.add_get(f"{STATIC}/{{name}}", self._static)
         for method, path, handle in self.signing_in.routes():
             router.add_route(method, path, self._open(handle))
+        router.register_resource(Later(self._fill))
+
+    def _fill(self, router: web.UrlDispatcher, prefix: str) -> None:
+        """Add the pages, and load with them what they ask."""
+        from proxy.console.pages import PAGES
+
+        environment()
+        routes_by_name()
         for page in PAGES:
-            router.add_route(page.method, page.path, self._page(page))
-        router.add_get("/{path:.*}", self._page(_NOWHERE))
+            router.add_route(page.method, prefix + page.path, self._page(page))
+        router.add_get(prefix + "/{path:.*}", self._page(_NOWHERE))
 
     async def _static(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -165,6 +173,8 @@ def _person(caller: Caller) -> Mapping[str, Any]:
 
 def _navigation(desk: Desk) -> Sequence[Sequence[Item]]:
     """Return the groups of the navigation, with what this person may open."""
+    from proxy.console.pages import NAVIGATION, PAGES
+
     open_to = {page.key for page in PAGES if page.method == "GET" and _is_open(page, desk)}
     groups = ([one for one in items if one.key in open_to] for items in NAVIGATION)
     return [items for items in groups if items]

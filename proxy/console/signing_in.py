@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from aiohttp import web
@@ -13,12 +13,15 @@ from aiohttp import web
 from proxy.admin.api.problems import Problem
 from proxy.console.channel import Channel
 from proxy.console.desk import FORM, check_form_type
-from proxy.console.oidc import Provider, Refused
+from proxy.console.identity import Refused
 from proxy.console.views import Answer, Moved, View
 from proxy.console.visitors import Visitor, Visitors
 from proxy.core.attempts import Attempts
 from proxy.store.local_admin import administrator
 from proxy.store.sign_ins import Way
+
+if TYPE_CHECKING:
+    from proxy.console.oidc import Provider
 
 SIGN_IN = "/sign-in"
 CALLBACK = f"{SIGN_IN}/oidc/callback"
@@ -41,7 +44,7 @@ class SigningIn:
     channel: Channel
     clock: Callable[[], datetime]
     attempts: Attempts
-    provider: Provider | None = None
+    provider: "Provider | None" = None
 
     def routes(self) -> Iterator[tuple[str, str, Handler]]:
         """Yield methods, paths and handlers."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from proxy.admin.api.access import Caller, confined_to
 from proxy.console.attempt import Attempt, seal, unseal
 from proxy.console.channel import Channel
-from proxy.console.oidc import SignedIn
+from proxy.console.identity import SignedIn
 from proxy.store import Forbidden, NotFound, local_admin, sign_ins
 from proxy.store.audit import Act
 from proxy.store.columns import EPOCH

@@ -1,6 +1,6 @@
 """What a session tells the tunnel to do. The tunnel performs commands in order and decides nothing."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from proxy.core.allowance import Need
 from proxy.core.events import Event, Side
@@ -8,34 +8,29 @@ from proxy.core.records import Record
 from proxy.core.refusal import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Journal:
+class Journal(Struct, frozen=True):
     """Write `record`. If `wait`, nothing later in this direction leaves before it is on disk."""
 
     record: Record
     wait: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """Pass the message on, byte for byte."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """Do not pass the message on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """Our own `response.cancel`; without a response id, whatever runs."""
 
     event_id: str
     response_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Explain:
+class Explain(Struct, frozen=True):
     """Our own `error` event: `refusal`, and the client event it answers if there was one."""
 
     event_id: str
@@ -43,24 +38,21 @@ class Explain:
     caused_by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """Our own system item: what the model should know before its last words."""
 
     event_id: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """Our own `response.create`, bounded in output tokens."""
 
     event_id: str
     output_tokens_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """Ask for more money than is at hand; then let the session receive `again`, and whether it is refused.
 
     Nothing later in this direction is looked at before that.
@@ -73,16 +65,14 @@ class Ask:
 Message = Cancel | Explain | Remark | Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send a message of our own; the dialect spells it."""
 
     to: Side
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """Close the client's connection; the upstream lingers until the session is settled."""
 
     code: int

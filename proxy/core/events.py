@@ -1,10 +1,11 @@
 """What peers say, once understood. A dialect turns messages into these; the session reads them.
 
-An event carries ids, counts and settings, never content.
+An event carries ids, counts and settings, never content. Structs: one is made of nearly every message.
 """
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Reported
@@ -17,13 +18,11 @@ class Side(Enum):
     UPSTREAM = "upstream"
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
+class Other(Struct, frozen=True):
     """Anything that changes neither money nor state: relayed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """A message that could not be understood: not JSON, not an object, duplicate keys, too deep.
 
     A client's is refused; an upstream's is relayed, since what it bills must reach the client too.
@@ -33,8 +32,7 @@ class Unreadable:
     event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SessionUpdateAsked:
+class SessionUpdateAsked(Struct, frozen=True):
     """The client wants other settings. None: not mentioned."""
 
     event_id: str | None = None
@@ -43,8 +41,7 @@ class SessionUpdateAsked:
     text_chars: int = 0  # of instructions and tools
 
 
-@dataclass(frozen=True, slots=True)
-class SessionConfigured:
+class SessionConfigured(Struct, frozen=True):
     """The upstream says what the session is now. Absent settings are None: keep what was known."""
 
     created: bool
@@ -57,8 +54,7 @@ class SessionConfigured:
     answers_by_itself: bool | None = None  # turn detection starts responses nobody asks for
 
 
-@dataclass(frozen=True, slots=True)
-class ItemAsked:
+class ItemAsked(Struct, frozen=True):
     """The client adds a conversation item: so much text, so much audio (base64 characters), images."""
 
     event_id: str | None = None
@@ -68,16 +64,14 @@ class ItemAsked:
     from_user: bool = False  # a message whose role is `user`
 
 
-@dataclass(frozen=True, slots=True)
-class InputAudio:
+class InputAudio(Struct, frozen=True):
     """The client appends `chars` of base64 audio in an unusual spelling (else by `Session.hear`)."""
 
     chars: int
     event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseAsked:
+class ResponseAsked(Struct, frozen=True):
     """The client asks for a response."""
 
     event_id: str | None = None
@@ -86,40 +80,35 @@ class ResponseAsked:
     from_user: bool = False  # a message of the user is in the inline input
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseStarted:
+class ResponseStarted(Struct, frozen=True):
     """The upstream has started a response, asked for or not."""
 
     response_id: str
     out_of_band: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OutputItemAdded:
+class OutputItemAdded(Struct, frozen=True):
     """A running response begins a message: the audio that follows belongs to it."""
 
     response_id: str
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseText:
+class ResponseText(Struct, frozen=True):
     """A running response produced text, a transcript or tool arguments: `chars` of it."""
 
     response_id: str
     chars: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseAudio:
+class ResponseAudio(Struct, frozen=True):
     """A running response produced audio, `chars` of base64 (bulk audio comes by `Session.hear`)."""
 
     response_id: str
     chars: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseEnded:
+class ResponseEnded(Struct, frozen=True):
     """A response is over, whatever its status; `usage` is the bill, None if there was none.
 
     `response_id` is None when the upstream left it out.
@@ -132,16 +121,14 @@ class ResponseEnded:
     out_of_band: bool = False  # billed, but not part of the conversation that follows
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechHeard:
+class SpeechHeard(Struct, frozen=True):
     """Turn detection heard speech start or stop, so many milliseconds into the input audio."""
 
     start_ms: int | None = None
     end_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputTimedOut:
+class InputTimedOut(Struct, frozen=True):
     """Turn detection has waited for the user in vain: it commits the silence as an item, and answers that."""
 
     item_id: str
@@ -149,38 +136,32 @@ class InputTimedOut:
     end_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputCleared:
+class InputCleared(Struct, frozen=True):
     """What was heard from the user and not committed is thrown away."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContextCut:
+class ContextCut(Struct, frozen=True):
     """The conversation got shorter: an item was deleted, or an answer that was not heard was truncated."""
 
 
-@dataclass(frozen=True, slots=True)
-class TruncateAsked:
+class TruncateAsked(Struct, frozen=True):
     """The client says that only the first `heard_ms` of an answer's audio were played."""
 
     item_id: str
     heard_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class CommitAsked:
+class CommitAsked(Struct, frozen=True):
     """The client commits what the user has said."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputCommitted:
+class InputCommitted(Struct, frozen=True):
     """User audio became a conversation item; if transcription is on, a transcription will follow."""
 
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TranscriptionEnded:
+class TranscriptionEnded(Struct, frozen=True):
     """An input transcription is over: billed on the transcription model's own card."""
 
     item_id: str
@@ -188,8 +169,7 @@ class TranscriptionEnded:
     usage: Reported | None
 
 
-@dataclass(frozen=True, slots=True)
-class TranscriptionFailed:
+class TranscriptionFailed(Struct, frozen=True):
     """An input transcription failed, and says no usage: whether it is billed is not known, so unrated."""
 
     item_id: str
@@ -199,47 +179,40 @@ class TranscriptionFailed:
 Transcribed = TranscriptionEnded | TranscriptionFailed
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamError:
+class UpstreamError(Struct, frozen=True):
     """The upstream complains; `caused_by` is the event id of the message it complains about."""
 
     caused_by: str | None
     code: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Struct, frozen=True):
     """The session has to end now (from neither side): an administrator's stop, a revoked key."""
 
     refusal: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """That side will send no more: closed, aborted, stalled or cut."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LingerPassed:
+class LingerPassed(Struct, frozen=True):
     """The upstream was given its time to finish what is open, and has not."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostLook:
+class CostLook(Struct, frozen=True):
     """A running response's cost has to be looked at (from neither side)."""
 
     response_id: str | None  # None: the only one there is
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetsChanged:
+class BudgetsChanged(Struct, frozen=True):
     """Other accounts enclose the session, or others are enough (from neither side)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """A second has passed (from neither side)."""
 
 

@@ -1,4 +1,4 @@
-"""The control plane's process: `python -m proxy.processes.control_process`, started by the data plane alone.
+"""The control plane's process: `main` of this module, started by the data plane alone.
 
 Its standard input is the pipe to the data plane: one line of JSON, the configuration (it holds
 secrets, which have no place on a command line), then silence. When the pipe closes the data plane
@@ -61,7 +61,3 @@ def main() -> None:
     config = msgspec.json.decode(pipe.readline(CONFIG_BYTES_MAX), type=ControlConfig)
     logs.configure(config.log_format, config.log_level)
     asyncio.run(run(config, pipe))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A worker's process: `python -m proxy.processes.worker_process`, started by `serve --workers N` alone.
+"""A worker's process: `main` of this module, started by `serve --workers N` alone.
 
 Its standard input is the pipe to its parent: one line, its task; then a line each time that it is asked to
 stop, first to drain, then to hurry. When the pipe closes the parent is gone, and so are we, at once.
@@ -73,7 +73,3 @@ def main() -> None:
         for line in str(problem).splitlines():
             _say(PROBLEM + line)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from proxy.cli.output import ID, NUMBER, as_json, cell, now, print_table
+from proxy.cli.output import ID, NUMBER, as_json, now, print_table
+from proxy.cli.tables import cell
 from proxy.settings import PREFIX
 from proxy.store.tenants import Tenant
 from tests.cli.conftest import Talkmeter

@@ -18,7 +18,8 @@ from aiohttp import web
 from proxy.admin.config import Grant, OidcConfig
 from proxy.console.asking import ANSWER_BYTES_MAX, FAILED, KEPT, new_http
 from proxy.console.attempt import Attempt
-from proxy.console.oidc import REFRESH, Provider, Refused, SignedIn, name_in
+from proxy.console.identity import Refused, SignedIn
+from proxy.console.oidc import REFRESH, Provider, name_in
 from proxy.store.tokens import TENANTS_MAX
 from tests.console.identity_provider import (
     CLIENT_ID,

@@ -21,7 +21,7 @@ def start(tmp_path: Path, database_url: str, listener: socket.socket) -> subproc
         metrics_token="canary-token",
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "proxy.processes.control_process"],
+        [sys.executable, "-m", "proxy.loading", "proxy.processes.control_process"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=[listener.fileno()],

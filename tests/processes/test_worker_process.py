@@ -28,7 +28,7 @@ async def test_it_drains_when_it_is_told_and_ends_with_its_parent(tmp_path: Path
     with reserve("127.0.0.1", 0, "TALKMETER_LISTEN") as kept:
         here = address_of(kept)
         task = Task(settings.model_copy(update={"listen": here}), Worker(2, str(tmp_path / "s")))
-        command = (sys.executable, "-m", "proxy.processes.worker_process")
+        command = (sys.executable, "-m", "proxy.loading", "proxy.processes.worker_process")
         process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         process.stdin.write(task.packed() + b"\n")

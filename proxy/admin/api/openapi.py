@@ -6,13 +6,13 @@ from typing import Any
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from proxy import __version__
+from proxy.admin.api.calls import BASE
 from proxy.admin.api.models import Nothing
 from proxy.admin.api.problems import CONTENT_TYPE, TITLES
 from proxy.admin.api.requests import IDEMPOTENCY_KEY, JSON, KEY_CHARS_MAX, REASON
 from proxy.admin.api.routes import AnyRoute, Opens
 from proxy.store.audit import REASON_CHARS_MAX
 
-BASE = "/api/v1"
 _REF = "#/components/schemas/{model}"
 _ALWAYS = (401, 403, 404, 422, 429, 500, 503)
 

@@ -4,17 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from aiohttp import web
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from proxy.store import Conflict, Forbidden, NotFound, StoreError
 from proxy.store.answers import KeyUsed
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 CONTENT_TYPE = "application/problem+json"
 ERRORS_SHOWN_MAX = 50
@@ -102,7 +104,7 @@ def invalid(where: Where, name: str, detail: str) -> Problem:
     return Problem("invalid", f"{name}: {detail}", [FieldError(where, f"#/{name}", detail)])
 
 
-def of_validation(where: Where, error: ValidationError) -> Problem:
+def of_validation(where: Where, error: "ValidationError") -> Problem:
     """Return the problem of what pydantic did not accept. It quotes no value: some are secrets."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     if where == "body" and found[0]["type"] == "json_invalid":
@@ -118,7 +120,7 @@ def _pointer(loc: Sequence[str | int]) -> str:
     return "#" + "".join(f"/{part}" for part in parts)
 
 
-def _said(error: ErrorDetails) -> str:
+def _said(error: "ErrorDetails") -> str:
     message = _INSTEAD.get(error["type"], error["msg"])
     if message.startswith(_OF_TEXT):  # lists and objects are called so
         message = re.sub(r"items? after validation", "characters", message)

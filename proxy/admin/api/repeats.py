@@ -10,8 +10,8 @@ from datetime import datetime
 from aiohttp import web
 from sqlalchemy import Connection
 
+from proxy.admin.api.calls import Answer
 from proxy.admin.api.problems import Problem
-from proxy.admin.api.routes import Answer
 from proxy.store.answers import Kept, claim, keep
 
 REPLAYED = "Idempotency-Replayed"

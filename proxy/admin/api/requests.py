@@ -4,14 +4,16 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import ValidationError
 
-from proxy.admin.api.models import Input
 from proxy.admin.api.problems import FieldError, Problem, invalid, of_validation
-from proxy.admin.api.routes import AnyRoute
 from proxy.store.audit import REASON_CHARS_MAX
+
+if TYPE_CHECKING:
+    from proxy.admin.api.models import Input
+    from proxy.admin.api.routes import AnyRoute
 
 BODY_S = 10.0  # for a body to arrive
 JSON = "application/json"
@@ -22,12 +24,14 @@ _KEY = re.compile(rf"[!-~]{{1,{KEY_CHARS_MAX}}}")
 _CHUNK_BYTES = 65_536
 
 
-def params_of(route: AnyRoute, in_path: Mapping[str, str], in_query: Sequence[tuple[str, str]]) -> Input:
+def params_of(route: "AnyRoute", in_path: Mapping[str, str], in_query: Sequence[tuple[str, str]]) -> "Input":
     """Return the parameters of the path and the query.
 
     Raises:
         Problem: one of them is unknown, given twice, or cannot be used.
     """
+    from pydantic import ValidationError  # only here and below: it is loaded with the first request
+
     twice = [name for name, count in Counter(name for name, _ in in_query).items() if count > 1]
     query = dict(in_query)
     misplaced = [name for name in query if name in route.path_names]
@@ -43,12 +47,12 @@ def params_of(route: AnyRoute, in_path: Mapping[str, str], in_query: Sequence[tu
     return found
 
 
-def _placed(route: AnyRoute, error: FieldError) -> FieldError:
+def _placed(route: "AnyRoute", error: FieldError) -> FieldError:
     is_path = error.pointer.removeprefix("#/") in route.path_names
     return FieldError("path", error.pointer, error.detail) if is_path else error
 
 
-async def body_of(route: AnyRoute, request: web.Request) -> bytes:
+async def body_of(route: "AnyRoute", request: web.Request) -> bytes:
     """Return the body as it came; of a route without one nothing is read.
 
     Raises:
@@ -63,8 +67,10 @@ async def body_of(route: AnyRoute, request: web.Request) -> bytes:
     return await _read(request, route.body_bytes_max)
 
 
-def understood(route: AnyRoute, raw: bytes) -> Input:
+def understood(route: "AnyRoute", raw: bytes) -> "Input":
     """Return what a body means; raises Problem if it cannot be used."""
+    from pydantic import ValidationError
+
     if not route.has_body:
         empty: Input = route.body()
         return empty

@@ -11,24 +11,27 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from proxy.admin.api import problems, requests
 from proxy.admin.api.access import Caller, Door
+from proxy.admin.api.calls import Answer, Call, Context, File, Opens
 from proxy.admin.api.problems import Problem
 from proxy.admin.api.repeats import Repeat, Repeats, Sent, sent
-from proxy.admin.api.routes import Answer, AnyRoute, Call, Context, File, Opens
 from proxy.admin.api.streams import Streams
+from proxy.admin.later import Later
 from proxy.exports.formats import write
 from proxy.store import StoreError
 from proxy.store.changes import lock
 from proxy.store.database import reading, writing
+
+if TYPE_CHECKING:
+    from proxy.admin.api.routes import AnyRoute
 
 THREADS = 6
 SETTLE_S = 1.0  # for requests to end when the server stops
@@ -58,10 +61,17 @@ class Asked:
 
 
 class Api:
-    """The API of one installation. `application` is to be mounted at `/api/v1`."""
+    """The API of one installation. `application` is to be mounted at `/api/v1`.
+
+    `routes` is called with the first request, in a thread: to load all that they do takes its time.
+    """
 
     def __init__(
-        self, context: Context, door: Door, routes: Sequence[AnyRoute], clock: Callable[[], datetime]
+        self,
+        context: Context,
+        door: Door,
+        routes: "Callable[[], Sequence[AnyRoute]]",
+        clock: Callable[[], datetime],
     ) -> None:
         self._context = context
         self._door = door
@@ -77,11 +87,14 @@ class Api:
     def application(self) -> web.Application:
         """Return the routes; every answer is JSON, problems included."""
         application = web.Application(middlewares=[self._middleware()])
-        for route in self._routes:
-            application.router.add_route(route.method, route.path, self._handler(route))
+        application.router.register_resource(Later(self._fill))
         application.on_shutdown.append(self._settle)
         application.cleanup_ctx.append(self._running)
         return application
+
+    def _fill(self, router: web.UrlDispatcher, prefix: str) -> None:
+        for route in self._routes():
+            router.add_route(route.method, prefix + route.path, self._handler(route))
 
     async def _settle(self, application: web.Application) -> None:
         """Let what runs come to its end, with whoever asked for it or without: the database closes next."""
@@ -108,7 +121,7 @@ class Api:
 
         return guard
 
-    def _handler(self, route: AnyRoute) -> Handler:
+    def _handler(self, route: "AnyRoute") -> Handler:
         async def handle(request: web.Request) -> web.StreamResponse:
             caller = request[_CALLER]
             _refuse_role(route, caller)
@@ -127,7 +140,7 @@ class Api:
 
         return handle
 
-    async def ask(self, caller: Caller, route: AnyRoute, asked: Asked) -> Sent:
+    async def ask(self, caller: Caller, route: "AnyRoute", asked: Asked) -> Sent:
         """Answer a request of this very process as if it had come in.
 
         Raises:
@@ -140,7 +153,7 @@ class Api:
             raise told(error, route.name) from error
 
     async def download(
-        self, request: web.Request, caller: Caller, route: AnyRoute, asked: Asked
+        self, request: web.Request, caller: Caller, route: "AnyRoute", asked: Asked
     ) -> web.StreamResponse:
         """Send a download to whoever made `request`; raises as `ask` does, before the first bytes."""
         try:
@@ -149,7 +162,7 @@ class Api:
         except Exception as error:
             raise told(error, route.name) from error
 
-    def _call(self, route: AnyRoute, caller: Caller, asked: Asked) -> Call[Any, Any]:
+    def _call(self, route: "AnyRoute", caller: Caller, asked: Asked) -> Call[Any, Any]:
         return Call(
             context=self._context,
             caller=caller,
@@ -160,7 +173,7 @@ class Api:
             reason=asked.reason,
         )
 
-    async def _ask(self, route: AnyRoute, caller: Caller, asked: Asked) -> Sent:
+    async def _ask(self, route: "AnyRoute", caller: Caller, asked: Asked) -> Sent:
         call = self._call(route, caller, asked)
         if asked.key is None:
             return await self._in_thread(self._perform, route, call, None)
@@ -169,7 +182,7 @@ class Api:
             return await self._in_thread(self._perform, route, call, repeat)
 
     async def _download(
-        self, request: web.Request, route: AnyRoute, call: Call[Any, Any]
+        self, request: web.Request, route: "AnyRoute", call: Call[Any, Any]
     ) -> web.StreamResponse:
         """Send a file, or a table while it is made."""
         found: Any = await self._in_thread(route.handler, call)
@@ -193,7 +206,7 @@ class Api:
             if not self._pending:
                 self._settled.set()
 
-    def _perform(self, route: AnyRoute, call: Call, repeat: Repeat | None) -> Sent:  # type: ignore[type-arg]
+    def _perform(self, route: "AnyRoute", call: Call, repeat: Repeat | None) -> Sent:  # type: ignore[type-arg]
         """In a thread: handle a call in the transaction that its route asks for."""
         if route.transaction is Opens.NOTHING:
             return sent(_answer(route, call))
@@ -207,13 +220,13 @@ class Api:
             return repeat.perform(connection, call.at, lambda: _answer(route, call))
 
 
-def _answer(route: AnyRoute, call: Call[Any, Any]) -> Answer:
+def _answer(route: "AnyRoute", call: Call[Any, Any]) -> Answer:
     answer = route.handler(call)
     assert isinstance(answer, Answer), "a download has media"
     return answer
 
 
-def _refuse_role(route: AnyRoute, caller: Caller) -> None:
+def _refuse_role(route: "AnyRoute", caller: Caller) -> None:
     if caller.role not in route.roles:
         may = ", ".join(sorted(route.roles))
         raise Problem("forbidden", f"The role {caller.role} may not do that: it is for {may}.")
@@ -245,8 +258,6 @@ def _problem_of(error: Exception) -> Problem:
             return problems.of_store(error)
         case DBAPIError() | PoolTimeoutError():
             found = problems.of_database(error)
-        case ValidationError():
-            found = None  # of an answer: those of requests are problems already
         case _:
             found = None
     return found or Problem(

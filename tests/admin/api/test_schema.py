@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 import aiohttp
 import pytest
 
-from proxy.admin.api.openapi import BASE, document
+from proxy.admin.api.calls import BASE
+from proxy.admin.api.openapi import document
 from proxy.admin.api.routes import AnyRoute
 from proxy.admin.api.table import ROUTES
 from proxy.store.database import migrate, open_database
