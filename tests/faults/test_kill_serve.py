@@ -2,7 +2,7 @@
 
 `TEST_KILLS_SERVE` sets how often it dies (shared out over the databases), `TEST_SEED` repeats the moments
 and what the clients say. Together with the kills of journal and poster (`tests/store/test_kill.py`) a run
-of all tests makes 100, most of them there: a kill of the whole, with the start after it, costs ten times that.
+of all tests makes 100, most of them there: a kill of the whole and the start after it cost ten times that.
 """
 
 import asyncio
