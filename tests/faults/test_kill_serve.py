@@ -2,7 +2,7 @@
 
 `TEST_KILLS_SERVE` sets how often it dies (shared out over the databases), `TEST_SEED` repeats the moments
 and what the clients say. Together with the kills of journal and poster (`tests/store/test_kill.py`) a run
-of all tests makes 100, most of them there: one of the whole, with the start after it, costs ten times that.
+of all tests makes 101, most of them there: one of the whole, with the start after it, costs ten times that.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.faults.checks import left_in, wrong
 from tests.faults.instance import SERVE, Instance, instance_of, put_down
 from tests.faults.traffic import Seen, crowd
 
-KILLS = int(os.environ.get("TEST_KILLS_SERVE", "10"))
+KILLS = int(os.environ.get("TEST_KILLS_SERVE", "21"))
 SEED = int(os.environ.get("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
 CLIENTS = 20
 SPEED = 300.0  # answers take a few dozen milliseconds: kills meet every stage of them

@@ -29,9 +29,7 @@ from tests.store import made
 SESSIONS = 12
 LIFE_S = 60.0  # nobody forgets to kill it
 EARLY_S = 0.02
-PAUSE_S = (
-    0.04  # a session says nothing for up to so long: kills meet all stages without a core for each worker
-)
+PAUSE_S = 0.04  # at most, between a session's responses: kills meet all stages, and no worker takes a core
 
 
 class Talk:

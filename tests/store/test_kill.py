@@ -29,7 +29,7 @@ from proxy.store.schema import (
 )
 from tests.store.kill_worker import Work, main
 
-KILLS = int(os.environ.get("TEST_KILLS", "90"))
+KILLS = int(os.environ.get("TEST_KILLS", "80"))
 SEED = int(os.environ.get("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
 START_S = 60.0  # a busy machine is not a bug
 
