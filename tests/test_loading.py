@@ -1,9 +1,13 @@
 """Loading: the collector rests meanwhile, and `talkmeter serve` loads nothing that is needed rarely."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 RARELY = {"alembic", "cryptography", "jinja2", "joserfc", "pyarrow", "reportlab", "xlsxwriter"}
 
@@ -44,6 +48,7 @@ def loaded_by(code: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     return set(ran.stdout.split())
 
@@ -75,5 +80,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 
 def test_the_collector_rests_while_modules_are_loaded() -> None:
     """And it works afterwards, whatever happened. In a process of its own: it is all of a process's."""
-    ran = subprocess.run([sys.executable, "-c", RESTING], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", RESTING], capture_output=True, text=True, check=False, cwd=ROOT
+    )
     assert (ran.returncode, ran.stderr) == (0, "")

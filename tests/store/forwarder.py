@@ -70,6 +70,10 @@ class Forwarder:
         except OSError:
             writer.transport.abort()
             return
+        if self._server is None:  # it was cut meanwhile
+            for one in (writer, back):
+                one.transport.abort()
+            return
         self._writers |= {writer, back}
         try:
             await asyncio.gather(_pump(reader, back), _pump(there, writer))
