@@ -31,6 +31,7 @@ from proxy.store.tenants import create_key, create_tenant
 from tests.e2e.oracle import Booked, differences, ledger
 from tests.relay.peers import Peer, until, upgrade
 from tests.simulator.talk import Client
+from tests.warm import WARM
 
 WAIT_S = 20.0
 QUERY = "model=gpt-realtime-2.1"
@@ -261,10 +262,10 @@ def reset(transport: asyncio.WriteTransport) -> None:
 
 
 def open_files() -> int:
-    """Return how many files and sockets this process has open, without the spare ones of uvloop."""
+    """Return how many files and sockets this process has open, without those of uvloop and tests to spare."""
     numbers = os.listdir("/proc/self/fd")
     targets = [_target(number) for number in numbers]
-    return sum(target not in ("", os.devnull) for target in targets)
+    return sum(target not in ("", os.devnull) for target in targets) - WARM.count()
 
 
 def _target(number: str) -> str:
