@@ -15,15 +15,14 @@ from proxy.store import lease_keeper, local_admin
 from proxy.store.database import migrate, open_database
 from tests.compiled import share_compiled_statements
 from tests.postgres import APP_ROLE, Copies, NoPostgres, Server, as_app, as_text, running_server
+from tests.trust import trust_nobody
 
 # No deadline: a busy machine is not a bug. Examples that failed are kept in `.hypothesis`.
 settings.register_profile("talkmeter", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("talkmeter")
 
 share_compiled_statements()
-
-# Nobody here is a stranger: to load whom the world trusts takes each of hundreds of processes 60 ms.
-os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+trust_nobody()
 
 PATIENCE_S = 20.0
 
