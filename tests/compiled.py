@@ -1,5 +1,7 @@
 """Statements are compiled once a run, not once an engine: tests open thousands of engines.
 
+Connections to PostgreSQL are shared here too (`tests/warm.py`): this is where every engine comes by.
+
 SQLAlchemy keeps what it compiled per engine and dialect object. Here all engines of one kind come to share
 both: from the second one on, once the first has learned from its server what it is.
 """
