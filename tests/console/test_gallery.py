@@ -11,6 +11,8 @@ from tests.console.browser import Scheme, open_page, overflow, violations
 from tests.console.gallery.server import POSTS, application, serving
 
 DRAWN = "canvases => canvases.every(one => one.width > 100 && one.height > 100)"
+AS_WIDE = """() => [...document.querySelectorAll("[data-plot]:not([hidden])")].every(
+    box => box.querySelector(".uplot").offsetWidth === box.clientWidth)"""
 CHARTS = 4
 HIDE = """hidden => {
   Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
@@ -110,6 +112,23 @@ async def test_charts_follow_the_scheme(browser: Browser, url: str) -> None:
         "first => (document.querySelector('.uplot canvas')?.toDataURL() ?? first) !== first", arg=first
     )
     await expect(page.locator(".uplot canvas")).to_have_count(CHARTS)
+
+
+async def test_charts_follow_their_page(browser: Browser, url: str) -> None:
+    page = await opened(browser, url)
+    for width in (360, 1280):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.wait_for_function(AS_WIDE)
+
+
+async def test_a_chart_that_has_yet_to_follow_does_not_widen_its_page(browser: Browser, url: str) -> None:
+    """A browser may show its page a moment before it tells the chart of the new width."""
+    page = (await open_page(browser, width=1280)).page
+    await page.add_init_script("window.ResizeObserver = class { observe() {} disconnect() {} }")
+    await page.goto(url)
+    await page.set_viewport_size({"width": 360, "height": 900})
+    assert not await page.evaluate(AS_WIDE)
+    assert await overflow(page) == []
 
 
 async def test_live_figures_tick_below_an_open_dialog(browser: Browser, url: str) -> None:
