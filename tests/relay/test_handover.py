@@ -62,7 +62,7 @@ async def test_what_comes_during_the_dial_is_bounded_and_kept(sides: Sides) -> N
 
 
 async def test_a_client_that_leaves_during_the_dial_leaves_nothing_behind() -> None:
-    async with stage(open_timeout_s=2.0) as it:
+    async with stage(open_timeout_s=5.0) as it:
         it.upstream.is_silent = True
         peer = await it.dial()
         peer.write(upgrade())
