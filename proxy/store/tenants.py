@@ -249,9 +249,21 @@ def create_key(
     return made, secret
 
 
-def list_keys(connection: Connection, tenant_name: str | None = None, page: Page = EVERYTHING) -> list[Key]:
-    """Return the keys of one tenant or of all in the order they were made, revoked ones too."""
+def list_keys(
+    connection: Connection,
+    tenant_name: str | None = None,
+    page: Page = EVERYTHING,
+    *,
+    project_id: str | None = None,
+) -> list[Key]:
+    """Return the keys of one tenant, of one project or all in the order they were made, revoked ones too.
+
+    Raises:
+        StoreError: there is no such tenant or project, or it is none that may be seen.
+    """
     query = _keys()
+    if project_id is not None:
+        query = query.where(api_key.c.project_id == project_of_id(connection, project_id, page.within).id)
     if tenant_name is not None:
         query = query.where(api_key.c.tenant_id == find_tenant(connection, tenant_name, page.within).id)
     rows = connection.execute(page.of(query, api_key.c.id, tenant_id=api_key.c.tenant_id))

@@ -6,13 +6,14 @@ import pytest
 from sqlalchemy import insert
 
 from proxy.console.figures import usd
+from proxy.console.pages.keys import PAGE_ROWS
 from proxy.console.pages.tenants import basis_points
 from proxy.core.usage import Meter
 from proxy.store.database import writing
 from proxy.store.schema import live_session
 from proxy.store.tokens import TokenRole
 from tests.admin.api.asking import Asking
-from tests.console.visiting import visitor
+from tests.console.visiting import Shown, visitor
 
 HOSTILE = "<script>alert(1)</script>\"'><b>\u05d0\u05d1 & {{ 7*7 }}"
 NOW = datetime.now(UTC)
@@ -69,6 +70,32 @@ async def test_one_tenant_with_all_that_is_its_own(api: Asking) -> None:
     params |= {"group_by": "model", "project": "web"}
     (row,) = (await api.done("GET", "/reports/costs", params=params))["rows"]
     assert f'value="{row["cost_usd"]}"' in project.html and row["model"] in project.text
+
+
+async def test_a_tenant_of_many_keys_shows_the_first_and_the_way_to_all(embedded: Asking) -> None:
+    await embedded.done("POST", "/tenants", {"name": "acme"})
+    wanted = {"tenant": "acme", "project": "web"}
+    keys = [await embedded.done("POST", "/keys", wanted) for _ in range(PAGE_ROWS + 1)]
+    other = await embedded.done("POST", "/keys", wanted | {"project": "ios"})
+    *first, last = (key["id"] for key in keys)
+    project = keys[0]["project_id"]
+    person = visitor(embedded)
+    for page, all_of_them, rest in (
+        (f"/tenants/{other['tenant_id']}", "/keys?tenant=acme", {last, other["id"]}),
+        (f"/projects/{project}", f"/keys?tenant=acme&project={project}", {last}),
+    ):
+        shown = await person.get(page)
+        assert keys_on(shown) == {*first} and all_of_them in shown.links
+        listed = await person.get(all_of_them)
+        (following,) = (link for link in listed.links if "after=" in link)
+        assert keys_on(listed) == {*first} and keys_on(await person.get(following)) == rest
+    few = await person.get(f"/projects/{other['project_id']}")
+    assert keys_on(few) == {other["id"]} and not any(link.startswith("/keys?") for link in few.links)
+    assert "There is no project" in (await person.get("/keys?project=prj_nobodys", 404)).text
+
+
+def keys_on(shown: Shown) -> set[str]:
+    return {link.removeprefix("/keys/") for link in shown.links if link.startswith("/keys/key_")}
 
 
 async def test_nothing_there_says_what_to_do(embedded: Asking) -> None:

@@ -74,6 +74,12 @@ class KeyPath(Input):
     key_id: Id
 
 
+class KeyPageParams(TenantPageParams):
+    """Which page of the list of keys."""
+
+    project: Annotated[Id | None, Field(description="Only of this project (its id).")] = None
+
+
 class KeyRotation(Input):
     """How long the old key works beside the new one: so many seconds, or until an instant."""
 
@@ -108,11 +114,12 @@ class KeyRotated(KeyMade):
     )
 
 
-def list_keys(call: Call[TenantPageParams, Nothing]) -> Answer:
+def list_keys(call: Call[KeyPageParams, Nothing]) -> Answer:
     """Answer with a page of keys, in the order they were made."""
+    wanted = call.params
     return paged(
         call,
-        lambda page: tenants.list_keys(call.connection, call.params.tenant, page),
+        lambda page: tenants.list_keys(call.connection, wanted.tenant, page, project_id=wanted.project),
         key=lambda one: (one.id,),
         kinds=(str,),
         show=KeyOut.model_validate,
@@ -179,7 +186,7 @@ ROUTES = (
         summary="List API keys",
         roles=READERS,
         handler=list_keys,
-        params=TenantPageParams,
+        params=KeyPageParams,
         result=Paged[KeyOut],
     ),
     Route(

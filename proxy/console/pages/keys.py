@@ -28,26 +28,35 @@ TYPED = ("tenant", "project", "name", "expires_at", "tags", "overlap_s", "reason
 
 async def show_keys(desk: Desk) -> View:
     """GET /keys."""
-    tenant, after = desk.query.get("tenant"), desk.query.get("after")
+    tenant, project_id = desk.query.get("tenant"), desk.query.get("project")
+    project, problem = None, None
     try:
-        page = await desk.get("/keys", tenant=tenant, limit=PAGE_ROWS, after=after)
-        problem = None
+        if project_id:
+            project = await desk.get("/projects/{project_id}", project_id=project_id)
+        page = await keys_of(desk, tenant=tenant, project=project_id, after=desk.query.get("after"))
     except Problem as told:
         raise_unless_told(told)
         page, problem = {"data": [], "next": None}, told
     tenants = await desk.all_of("/tenants", pages_max=1)
     shown = {
-        "rows": with_states(page["data"], desk.at),
+        "rows": page["data"],
         "next": page["next"],
         "tenants": tenants,
+        "project": project,
         "tenant": tenant or "",
         **_told(problem),
     }
     return View("pages/keys.html", shown, problem.status if problem else 200)
 
 
+async def keys_of(desk: Desk, **params: str | None) -> dict[str, Any]:
+    """Return a page of keys, with their states, and where the next one begins."""
+    page = await desk.get("/keys", limit=PAGE_ROWS, **params)
+    return {**page, "data": with_states(page["data"], desk.at)}
+
+
 def with_states(keys: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Return keys with what each is good for now: the kind of a badge, and a word."""
+    """Return keys, or tokens, with what each is good for now: the kind of a badge, and a word."""
     return [{**one, "state": state_of(one, now)} for one in keys]
 
 

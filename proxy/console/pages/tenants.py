@@ -11,7 +11,7 @@ from proxy.admin.api.routes import ADMINS, FINANCE_READERS
 from proxy.console.desk import Desk
 from proxy.console.errors import errors_of, raise_unless_told
 from proxy.console.figures import instant
-from proxy.console.pages.keys import with_states
+from proxy.console.pages.keys import keys_of
 from proxy.console.views import Moved, Page, View
 from proxy.core.periods import month_of
 
@@ -85,7 +85,7 @@ async def _whole(desk: Desk, problem: Problem | None = None, form: str = "") -> 
         desk.all_of("/markups", tenant=tenant_id),
         desk.get("/reports/costs", tenant=tenant_id, period=month, group_by="project"),
         desk.all_of("/sessions", tenant=tenant_id, live=True),
-        _keys(desk, tenant_id),
+        _keys(desk, tenant=tenant_id),
     )
     shown = {
         "tenant": tenant,
@@ -103,11 +103,9 @@ async def _whole(desk: Desk, problem: Problem | None = None, form: str = "") -> 
     return View("pages/tenant.html", shown, problem.status if problem else 200)
 
 
-async def _keys(desk: Desk, tenant_id: str) -> list[Any] | None:
-    """Return the keys of a tenant, None for who may not see keys."""
-    if not desk.may("GET /keys"):
-        return None
-    return with_states(await desk.all_of("/keys", tenant=tenant_id), desk.at)
+async def _keys(desk: Desk, **whose: str) -> Mapping[str, Any] | None:
+    """Return the first page of the keys of a tenant or project, None for who may not see keys."""
+    return await keys_of(desk, **whose) if desk.may("GET /keys") else None
 
 
 def _with_spend(
@@ -184,7 +182,7 @@ async def _project(desk: Desk, problem: Problem | None = None) -> View:
             period=month,
             group_by="model",
         ),
-        _keys(desk, project["tenant_id"]),
+        _keys(desk, project=project["id"]),
     )
     shown = {
         "project": project,
@@ -192,7 +190,7 @@ async def _project(desk: Desk, problem: Problem | None = None) -> View:
         "month": month,
         "total": costs["total"],
         "models": costs["rows"],
-        "keys": None if keys is None else [one for one in keys if one["project_id"] == project["id"]],
+        "keys": keys,
         **_told(problem),
     }
     return View("pages/project.html", shown, problem.status if problem else 200)

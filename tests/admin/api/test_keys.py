@@ -30,6 +30,18 @@ async def test_made_listed_and_revoked(api: Asking) -> None:
     assert api.audit()[-1] == ("api:admin-token", "key.revoke", "leaked")
 
 
+async def test_those_of_a_project(api: Asking) -> None:
+    await api.done("POST", "/tenants", {"name": "acme"})
+    await api.done("POST", "/keys", {"tenant": "acme"})
+    ours = [await api.done("POST", "/keys", {"tenant": "acme", "project": "web"}) for _ in range(3)]
+    await api.done("POST", "/keys", {"tenant": "acme", "project": "ios"})
+    web = ours[0]["project_id"]
+    first = await api.done("GET", "/keys", params={"project": web, "limit": 2})
+    rest = await api.done("GET", "/keys", params={"project": web, "after": first["next"]})
+    assert [one["id"] for one in first["data"] + rest["data"]] == [one["id"] for one in ours]
+    await api.problem(404, "GET", "/keys", params={"project": "prj_nobodys"})
+
+
 async def test_a_repeated_request_makes_no_second_key_and_shows_no_secret(api: Asking) -> None:
     await api.done("POST", "/tenants", {"name": "acme"})
     first = await api("POST", "/keys", {"tenant": "acme"}, Idempotency_Key="k1")
