@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-STRUCTURE_MAX = 65_536  # of `[`, `{` and `,` in one message: more is a bomb, not a conversation
+STRUCTURE_MAX = 65_536  # of `[`, `{` and `,` in a client's message: more is a bomb, not a conversation
+UPSTREAM_STRUCTURE_MAX = 16 * STRUCTURE_MAX  # it repeats in one message what a client said in several
 ID_CHARS_MAX = 256  # of an id or a model's name: they are keys in the ledger
 EVENT_ID_CHARS_MAX = 512  # of an event's id, as at OpenAI: a longer one is never accepted
 NUMBER_MAX = 10**12  # beyond any count; far below where floats and databases end
@@ -37,7 +38,7 @@ def read_strictly(payload: bytes) -> Fields:
     Raises:
         UnreadableJson: it is not JSON, not an object, ambiguous or out of proportion.
     """
-    if _structure(payload) > STRUCTURE_MAX:
+    if _is_bomb(payload, STRUCTURE_MAX):
         raise UnreadableJson(f"The message has more than {STRUCTURE_MAX} JSON elements.")
     try:
         fields = json.loads(payload.decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
@@ -71,12 +72,12 @@ def read_leniently(payload: bytes, wanted: Mapping[str, T]) -> tuple[T | None, F
     """Return what `wanted` has for the type of the message, and its fields, empty if that is nothing.
 
     Half a surrogate pair in a transcript, NaN, or a byte that is not UTF-8 must not cost a bill: what the
-    strict and fast decoder refuses, a lenient one reads.
+    strict and fast decoder refuses, a lenient one reads. So must not that a client had many settings echoed.
 
     Raises:
         UnreadableJson: it is out of proportion, or no JSON object at all.
     """
-    if _structure(payload) > STRUCTURE_MAX:
+    if _is_bomb(payload, UPSTREAM_STRUCTURE_MAX):
         raise UnreadableJson("out of proportion")
     try:
         found = wanted.get(text_in(_decode_envelope(payload).type) or "")
@@ -96,10 +97,17 @@ def _salvage(payload: bytes) -> Fields:
     return fields
 
 
+def _is_bomb(payload: bytes, structure_max: int) -> bool:
+    """Tell whether `payload` has more than so many `[`, `{` and `,`. Those in its texts are none."""
+    if len(payload) <= structure_max or _structure(payload) <= structure_max:
+        return False
+    bare = payload.replace(rb"\\", b"").replace(rb"\"", b"")  # every quote in it begins a text or ends one
+    if bare.count(b'"') > 4 * structure_max:  # of two texts, a name and its value, at least one has a mark
+        return True
+    return _structure(b"".join(bare.split(b'"')[::2])) > structure_max
+
+
 def _structure(payload: bytes) -> int:
-    """Return how many JSON elements `payload` can have at most."""
-    if len(payload) <= STRUCTURE_MAX:
-        return len(payload)
     return payload.count(b"{") + payload.count(b"[") + payload.count(b",")
 
 

@@ -1,5 +1,6 @@
 """What is observed of one session while it runs: its voice, its relaying, and what was refused to it."""
 
+import logging
 from collections.abc import Iterable
 
 from proxy.core.commands import Explain, Message
@@ -7,6 +8,8 @@ from proxy.core.events import Side
 from proxy.core.refusal import Refusal
 from proxy.core.voice import Answered, FirstAudio, Interrupted, Observation, Spoken, Unheard
 from proxy.observe.metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 
 class Listening:
@@ -51,6 +54,12 @@ class Listening:
     @property
     def _who(self) -> str:
         return self._metrics.tenants.of(self._tenant)
+
+    def unread(self, problem: str) -> None:
+        """Tell that the upstream said something that was not understood: it may have billed something."""
+        self._metrics.unread.inc()
+        facts = {"session": self._session_id, "tenant": self._tenant, "problem": problem}
+        logger.warning("a message of the upstream cannot be read", extra=facts)
 
     def relayed(self, sender: Side, seconds: float) -> None:
         """Count how long a read of one side's bytes took until they were written on."""

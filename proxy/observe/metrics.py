@@ -99,6 +99,11 @@ class Metrics:
             "talkmeter_cuts_total", "Sessions that were ended in the middle, by the refusal's name", "refusal"
         )
 
+        self.unread = self._counter(
+            "talkmeter_upstream_unreadable_total",
+            "Messages of the upstream that could not be read for what they bill",
+        )
+
     def _declare_voice(self) -> None:
         self.first_audio = self._histogram(
             "talkmeter_time_to_first_audio_seconds",

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.core.commands import Ask, Close, Command, Drop, Forward, Journal, Send
-from proxy.core.events import CostLook, Event
+from proxy.core.events import CostLook, Event, Side, Unreadable
 from proxy.core.records import Record
 from proxy.core.voice import TELLING
 from proxy.dialects.openai_realtime import parse
@@ -280,6 +280,8 @@ class Lane:
     def _message(self, item: Message) -> None:
         self.message_count += 1
         event = parse(self.side, item.payload)
+        if type(event) is Unreadable and self.side is Side.UPSTREAM:
+            self.tunnel.watch.unread(event.problem)
         self._listen(event)
         self.do(self.tunnel.session.receive(self.side, event, self.now()), item.raw)
 

@@ -1,5 +1,6 @@
 """Reading fields: nothing odd in a message raises, and nothing odd costs a bill."""
 
+import json
 from datetime import UTC, datetime
 
 import msgspec
@@ -11,6 +12,8 @@ from proxy.core.usage import ReportedSeconds
 from proxy.dialects.fields import (
     EVENT_ID_CHARS_MAX,
     NUMBER_MAX,
+    STRUCTURE_MAX,
+    UPSTREAM_STRUCTURE_MAX,
     UnreadableJson,
     dict_in,
     event_id_in,
@@ -65,6 +68,52 @@ def test_what_is_no_object_is_unreadable(payload: bytes) -> None:
         read_leniently(payload, {})
     with pytest.raises(UnreadableJson):
         read_strictly(payload)
+
+
+COMMAS = ", " * STRUCTURE_MAX
+MANY: list[list[int]] = [[]] * (STRUCTURE_MAX - 100)
+
+
+@pytest.mark.parametrize(
+    "much", [COMMAS, 'say "\\", ' * STRUCTURE_MAX, MANY, [MANY] * 5, {"a": MANY, "b": MANY}]
+)
+def test_a_long_message_of_the_upstream_is_read_for_what_it_says(much: object) -> None:
+    """A client can have much echoed: neither the session's model nor a bill may go unseen for it."""
+    told = {"type": "session.updated", "session": {"tools": much, "model": "gpt-realtime-2.1"}}
+    event = parse(Side.UPSTREAM, json.dumps(told).encode())
+    assert isinstance(event, events.SessionConfigured) and event.model == "gpt-realtime-2.1"
+    response = {"id": "r1", "output": [{"content": much}], "usage": {"input_tokens": 7}}
+    bill = done(json.dumps({"type": "response.done", "response": response}).encode())
+    assert bill.usage is not None and bill.usage.input == 7  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [COMMAS, "{[" * STRUCTURE_MAX, '", "' * STRUCTURE_MAX, "\\" * STRUCTURE_MAX, '\\", \\\\' * STRUCTURE_MAX],
+)
+def test_what_stands_in_a_text_is_no_structure(text: str) -> None:
+    assert read_strictly(json.dumps({"a": text}).encode()) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        [[]] * STRUCTURE_MAX,
+        dict.fromkeys(map(str, range(STRUCTURE_MAX + 1)), 0),
+        [","] * (STRUCTURE_MAX + 1),
+        {str(n): "," for n in range(STRUCTURE_MAX + 1)},
+        [""] * (4 * STRUCTURE_MAX),
+    ],
+)
+def test_structure_has_a_limit_whatever_texts_stand_between(bomb: object) -> None:
+    with pytest.raises(UnreadableJson, match="more than 65536 JSON elements"):
+        read_strictly(json.dumps(bomb).encode())
+
+
+def test_the_upstreams_structure_has_a_limit_too() -> None:
+    payload = b'{"type":"a","b":[' + b"[]," * UPSTREAM_STRUCTURE_MAX + b"0]}"
+    with pytest.raises(UnreadableJson, match="out of proportion"):
+        read_leniently(payload, {"a": 5})
 
 
 def test_only_what_is_wanted_is_decoded() -> None:

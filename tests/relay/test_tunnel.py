@@ -102,6 +102,20 @@ async def read(peer: Peer, size: int) -> bytes:
         return await peer.reader.readexactly(size)
 
 
+async def test_what_the_upstream_says_and_nobody_understands_is_passed_on_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        for text in ("no JSON", "[]", '{"type":"unknown"}'):
+            sent = frame(text, mask=False)
+            upstream.write(sent)
+            await client.exactly(sent)
+        assert it.metrics.registry.get_sample_value("talkmeter_upstream_unreadable_total") == 2
+        told = [one for one in caplog.records if one.message == "a message of the upstream cannot be read"]
+        assert [vars(one)["problem"] for one in told] == ["not JSON: JSONDecodeError", "not a JSON object"]
+
+
 async def test_order_and_fragments_are_kept() -> None:
     async with stage() as it:
         client, upstream = await it.pair()
