@@ -85,6 +85,7 @@ class ResponseStarted(Struct, frozen=True):
 
     response_id: str
     out_of_band: bool = False
+    bytes_per_s: int | None = None  # of its audio; None: it does not tell, and has the session's format
 
 
 class OutputItemAdded(Struct, frozen=True):

@@ -200,7 +200,7 @@ class Booker:
             opened_at=now,
             terms=self.terms(settings.model, now),
             predicted=predicted,
-            bytes_per_s=settings.output_bytes_per_s,
+            bytes_per_s=event.bytes_per_s or settings.output_bytes_per_s,
             out_of_band=event.out_of_band,
         )
 

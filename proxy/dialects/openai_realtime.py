@@ -187,9 +187,7 @@ def _configured(fields: Fields) -> Event:
         input_bytes_per_s=_rate(
             dict_in(audio.get("input")).get("format") or session.get("input_audio_format")
         ),
-        output_bytes_per_s=_rate(
-            dict_in(audio.get("output")).get("format") or session.get("output_audio_format")
-        ),
+        output_bytes_per_s=_output_rate(session),
         answers_by_itself=_answers_by_itself(session),
     )
 
@@ -215,6 +213,12 @@ def _answers_by_itself(session: Fields) -> bool | None:
     return None
 
 
+def _output_rate(fields: Fields) -> int | None:
+    """Return the bytes a second of the audio that a session or a response speaks; None if untold."""
+    output = dict_in(dict_in(fields.get("audio")).get("output"))
+    return _rate(output.get("format") or fields.get("output_audio_format"))
+
+
 def _rate(audio_format: object) -> int | None:
     """Return the bytes a second of an audio format, GA object or beta name; None if untold."""
     if isinstance(audio_format, dict):
@@ -235,7 +239,7 @@ def _response_created(fields: Fields) -> Event:
     response_id = id_in(response.get("id"))
     if response_id is None:
         return _OTHER
-    return events.ResponseStarted(response_id, _is_out_of_band(response))
+    return events.ResponseStarted(response_id, _is_out_of_band(response), _output_rate(response))
 
 
 def _is_out_of_band(response: Fields) -> bool:

@@ -209,7 +209,9 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
                 first, "oob" in plain, text_chars=number.get("chars", 0), from_user="user" in plain
             )
         case "started":
-            return events.ResponseStarted(str(first), out_of_band="oob" in plain)
+            return events.ResponseStarted(
+                str(first), out_of_band="oob" in plain, bytes_per_s=number.get("rate")
+            )
         case "text":
             return events.ResponseText(str(first), number["chars"])
         case "done":
@@ -240,6 +242,7 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
                 model=named.get("model"),
                 transcription_model=named.get("hear"),
                 transcription_told="hear" in named,
+                output_bytes_per_s=number.get("rate"),
                 answers_by_itself="vad" in plain,
             )
         case "error":

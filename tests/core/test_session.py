@@ -106,6 +106,24 @@ def test_a_response_is_cut_when_the_estimate_reaches_what_is_left() -> None:
     """)
 
 
+def test_audio_is_as_long_as_the_format_of_its_response_says() -> None:
+    """A client may ask for another one than the session's: its bytes last six times as long, or a sixth."""
+    Play(cutting(500)).run("""
+        upstream started r1 rate=8000 -> open:r1 forward        | held 400
+        upstream hear r1 ms=250       ->                        | held 500   # a second and a half of it
+        upstream hear r1 ms=200       -> cancel:r1 cut:r1=540 error:insufficient_quota close:1008
+    """)
+    Play(cutting(1_000)).run("""
+        upstream configured rate=8000 -> forward
+        upstream started r1           -> open:r1 forward
+        upstream hear r1 ms=250       ->                        | held 800
+        upstream done r1 in=0 a=30    -> entry:r1=300 forward
+        upstream started r2 rate=48000 -> open:r2 forward
+        upstream hear r2 ms=900       ->                        | held 400
+        upstream done r2 in=0 a=18    -> entry:r2=180 forward   | free 520
+    """)
+
+
 def test_text_counts_towards_the_running_cost() -> None:
     Play(cutting(450)).run("""
         upstream started r1      -> open:r1 forward | held 400

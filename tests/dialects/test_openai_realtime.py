@@ -222,6 +222,25 @@ def test_text_counts_in_both_vocabularies(beta: str, ga: str) -> None:
         assert parse(Side.UPSTREAM, message) == events.ResponseText("r", 5)
 
 
+@pytest.mark.parametrize(
+    ("told", "bytes_per_s"),
+    [
+        ({"audio": {"output": {"format": {"type": "audio/pcmu"}}}}, 8_000),
+        ({"audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}}}}, 48_000),
+        ({"output_audio_format": "g711_alaw"}, 8_000),
+        ({"output_audio_format": "pcm16"}, 48_000),
+        ({"audio": {"output": {"voice": "marin"}}}, None),
+        ({"audio": None, "output_audio_format": "opus"}, None),
+        ({}, None),
+    ],
+)
+def test_a_response_tells_its_own_audio_format(told: dict[str, object], bytes_per_s: int | None) -> None:
+    message = {"type": "response.created", "response": {"id": "r", **told}}
+    assert parse(Side.UPSTREAM, json.dumps(message).encode()) == events.ResponseStarted(
+        "r", bytes_per_s=bytes_per_s
+    )
+
+
 def test_input_that_comes_to_nothing_is_read() -> None:
     said = {"audio_start_ms": 1_000, "audio_end_ms": 7_000, "item_id": "item_1"}
     for name, event in (

@@ -107,6 +107,23 @@ async def test_a_runaway_is_cut_inside_its_response(home: Home, record_property:
     assert rows(home, lease) == []
 
 
+async def test_the_audio_format_of_a_response_is_no_way_round_a_budget(home: Home) -> None:
+    """The session speaks PCM, and one response telephone audio: six times as long for its bytes."""
+    set_amount(home, 5 * CENT)
+    async with home.open(speed=5.0) as place:
+        await heard(place)
+        async with place.connected(sim=ENDLESS) as client:
+            await client.configure()
+            await client.say("hello")
+            await client.send(
+                "response.create", response={"audio": {"output": {"format": {"type": "audio/pcmu"}}}}
+            )
+            assert (await client.ended())[0] == 1008
+        await place.over()
+        (window,) = rows(home, budget_window)
+        assert 4 * CENT < window["spent_nanousd"] <= 5 * CENT + TWO_SECONDS
+
+
 async def test_under_block_the_same_runaway_finishes_and_then_the_session_closes(
     home: Home, record_property: Told
 ) -> None:
