@@ -1,9 +1,11 @@
 """What was asked for and has not started: responses, which keep a hold too, and transcriptions."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from proxy.core.usage import Meter
 
 ASKED_MAX = 64
 ASKED_S_MAX = timedelta(seconds=10)
@@ -16,11 +18,13 @@ class Asked:
     key: str
     event_id: str | None
     at: datetime
+    brought: Mapping[Meter, int] = field(default_factory=dict)  # input of its response only
+    out_of_band: bool = False
 
 
 @dataclass(slots=True)
 class AskedQueue:
-    """The requests in the order they were made; the next response that starts answers the oldest."""
+    """The requests in the order they were made; a response that starts answers the oldest of its kind."""
 
     _queue: deque[Asked] = field(default_factory=deque)
     _commits: deque[datetime] = field(default_factory=lambda: deque(maxlen=ASKED_MAX))
@@ -49,10 +53,25 @@ class AskedQueue:
         if len(self._queue) > ASKED_MAX:
             yield self._queue.popleft()
 
-    def answer(self) -> Asked | None:
-        """Return the request that a response which has just started answers."""
-        self.expected_at = None
-        return self._queue.popleft() if self._queue else None
+    def next(self, *, out_of_band: bool = False) -> Asked | None:
+        """Return the request that a response of that kind answers if it starts now.
+
+        The oldest of all, if there is none of its kind: not every upstream tells it. But what turn detection
+        is about to start is in the conversation, and no answer to what was asked for outside of it.
+        """
+        same = next((one for one in self._queue if one.out_of_band is out_of_band), None)
+        if same is not None or not self._queue or (self.expected_at is not None and not out_of_band):
+            return same
+        return self._queue[0]
+
+    def answer(self, *, out_of_band: bool = False) -> Asked | None:
+        """Return the request that a response which has just started answers, no longer in the queue."""
+        answered = self.next(out_of_band=out_of_band)
+        if answered is not None:
+            self._queue.remove(answered)
+        if not out_of_band:
+            self.expected_at = None
+        return answered
 
     def refuse(self, caused_by: str | None, code: str | None) -> Asked | None:
         """Return the request that an upstream error refuses, no longer in the queue."""

@@ -104,16 +104,23 @@ class Conversation:
             case events.SessionUpdateAsked():
                 self._instruct(text_tokens(event.text_chars))
             case events.ItemAsked():
-                spoken_ms = audio_ms(event.audio_chars, self.user_audio.bytes_per_s)
-                self.add(Meter.TEXT_IN, text_tokens(event.text_chars))
-                self.add(Meter.AUDIO_IN, spoken_ms // USER_AUDIO_MS_PER_TOKEN)
-                self.add(Meter.IMAGE_IN, event.images * IMAGE_TOKENS)
+                self.added = _merge(self.added, self.brought(event))
             case events.InputAudio():
                 self.user_audio.chars += event.chars
             case events.SpeechHeard() | events.InputTimedOut():
                 self.user_audio.speech(event.start_ms, event.end_ms)
             case events.InputCleared():
                 self.user_audio.clear()
+
+    def brought(self, event: events.ItemAsked | events.ResponseAsked) -> Counts:
+        """Return the input meters of what the client sends along. Items it refers to are counted already."""
+        spoken_ms = audio_ms(event.audio_chars, self.user_audio.bytes_per_s)
+        tokens = {
+            Meter.TEXT_IN: text_tokens(event.text_chars),
+            Meter.AUDIO_IN: spoken_ms // USER_AUDIO_MS_PER_TOKEN,
+            Meter.IMAGE_IN: event.images * IMAGE_TOKENS,
+        }
+        return {meter: n for meter, n in tokens.items() if n}
 
     def _instruct(self, tokens: int) -> None:
         """Note how long the instructions and tools are now; what was billed has the former ones in it."""
@@ -136,11 +143,11 @@ class Conversation:
         self.billed = usage
         self.added = {}
 
-    def predict(self) -> Counts:
-        """Return the input meters of the next response."""
-        if self.billed is None:
-            return _merge({Meter.TEXT_IN: self.instructions}, self.added)
-        return _merge(self._kept(), self.added)
+    def predict(self, brought: Mapping[Meter, int] | None = None) -> Counts:
+        """Return the input meters of the next response, which has the input `brought` to itself."""
+        before = self._kept() if self.billed is not None else {Meter.TEXT_IN: self.instructions}
+        joined = _merge(before, self.added)
+        return _merge(joined, brought) if brought else joined
 
     def _kept(self) -> Counts:
         """Return the last bill as input: its context, partly cached, and its answer, never cached."""

@@ -76,7 +76,9 @@ class ResponseAsked(Struct, frozen=True):
 
     event_id: str | None = None
     out_of_band: bool = False
-    text_chars: int = 0  # of instructions and inline input
+    text_chars: int = 0  # of instructions, tools and inline input
+    audio_chars: int = 0  # of inline input: base64 characters
+    images: int = 0
     from_user: bool = False  # a message of the user is in the inline input
 
 

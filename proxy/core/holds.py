@@ -1,6 +1,6 @@
 """What a session reserves for its responses: how much, for how long it suffices, and what it lacks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,12 +55,11 @@ class Holds:
         """Return what has to be free before so much can be held, where too little is."""
         return self.allowance.needs(amounts.plus(self._missing_reserve(now)))
 
-    def first(self, now: datetime, text_tokens: int = 0) -> Amounts:
-        """Return what to hold for the next response, to whose input so much text is added."""
+    def first(self, now: datetime, brought: Mapping[Meter, int] | None = None) -> Amounts:
+        """Return what to hold for the next response, which has the input `brought` to itself."""
         if not self.allowance.accounts:
             return NO_AMOUNTS
-        predicted = self.conversation.predict()
-        predicted[Meter.TEXT_IN] = predicted.get(Meter.TEXT_IN, 0) + text_tokens
+        predicted = self.conversation.predict(brought)
         terms = self.booker.terms(self.settings.model, now)
         return self.booker.charge(first_usage(predicted, terms.card), terms, now)
 

@@ -41,7 +41,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from proxy.core import estimate, events, refusal
+from proxy.core import events, refusal
 from proxy.core.allowance import Account, Allowance, Need
 from proxy.core.asked import Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
@@ -68,7 +68,7 @@ from proxy.core.records import Kind, SessionClosed, SessionOpened
 from proxy.core.refusal import CLOSE_POLICY, Refusal
 from proxy.core.subjects import Booker, Response, State, Transcription
 from proxy.core.till import Till
-from proxy.core.usage import Flag, Meter, measure
+from proxy.core.usage import Flag, measure
 from proxy.core.voice import Voice
 
 OUR_EVENT_IDS = "tm_"
@@ -253,17 +253,16 @@ class Session:
             return _DROP
         if self._blocked:
             return (Drop(), self._explain(self._blocked.account.refusal, event.event_id))
-        tokens = estimate.text_tokens(event.text_chars)
-        amount = self._holds.first(now, tokens)
+        brought = self._conversation.brought(event)
+        amount = self._holds.first(now, brought)
         if ask := self._ask(self._holds.needs(amount, now), event, now):
             return (ask,)
-        self._conversation.add(Meter.TEXT_IN, tokens)
-        if over := self.limits.asks(event, self._conversation.predict(), now):
+        if over := self.limits.asks(event, self._conversation.predict(brought), now):
             return (Drop(), *self._cut(over, now))
         key = self._next_id("ask_")
         if refused := self._holds.hold(key, amount, now):
             return self._refuse_asked(refused, event, now)
-        self._void(self._asked.put(Asked(key, event.event_id, now)))
+        self._void(self._asked.put(Asked(key, event.event_id, now, brought, event.out_of_band)))
         return _FORWARD
 
     def _refuse_asked(
@@ -286,18 +285,19 @@ class Session:
         ):
             return _FORWARD
         is_over = self._client_gone or self._closing is not None
-        is_free = is_over or self._asked.is_waiting  # no hold is made for it, or one was made
-        is_free = is_free or self._farewell is not None
+        asked = self._asked.next(out_of_band=event.out_of_band)
+        is_free = is_over or asked or self._farewell  # no hold is made for it, or one was made
         needs = () if is_free else self._holds.needs(self._holds.first(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
-        response = self._booker.start(event, self.settings, self._conversation.predict(), now)
+        predicted = self._conversation.predict(asked.brought if asked else None)
+        response = self._booker.start(event, self.settings, predicted, now)
         room = self._till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         over = self.limits.starts(response, now)
         if self._farewell and not is_over:
             return (*room, journal, *self._start_farewell(self._farewell, response), Forward())
-        refused = self._hold_for(response.id, now)
+        refused = self._hold_for(response, now)
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
         if over is not None:
@@ -309,12 +309,12 @@ class Session:
             return (*room, journal, self._doom(response), Forward())
         return (*room, journal, *self._end_at_message(refused, now))
 
-    def _hold_for(self, response_id: str, now: datetime) -> Account | None:
-        """Let the oldest request's hold pass to this response, or hold anew for one nobody asked for."""
-        if asked := self._asked.answer():
-            self.allowance.rename(asked.key, response_id)
+    def _hold_for(self, response: Response, now: datetime) -> Account | None:
+        """Let the hold of the request that it answers pass to it, or hold anew for one nobody asked for."""
+        if asked := self._asked.answer(out_of_band=response.out_of_band):
+            self.allowance.rename(asked.key, response.id)
             return None
-        return self._holds.hold(response_id, self._holds.first(now), now)
+        return self._holds.hold(response.id, self._holds.first(now), now)
 
     def _response_text(self, side: Side, event: events.ResponseText, now: datetime) -> Sequence[Command]:
         if response := self._opened.find(event.response_id):
@@ -417,7 +417,7 @@ class Session:
 
     def _start_farewell(self, farewell: Farewell, response: Response) -> Sequence[Command]:
         """Let the response that was asked for speak from the reserve, and no other."""
-        if asked := self._asked.answer():  # held before the end was near
+        if asked := self._asked.answer(out_of_band=response.out_of_band):  # held before the end was near
             self.allowance.rename(asked.key, response.id)
             return _NOTHING
         if farewell.event_id is None or farewell.response_id is not None:

@@ -105,8 +105,13 @@ def _session_update(fields: Fields) -> Event:
         event_id=event_id_in(fields),
         model=id_in(session.get("model")),
         transcription_model=transcription,
-        text_chars=chars_in(session.get("instructions")) + json_chars_in(session.get("tools")),
+        text_chars=_instruction_chars(session),
     )
+
+
+def _instruction_chars(fields: Fields) -> int:
+    """Return the characters of instructions and tools: of a session, or of one response in their place."""
+    return chars_in(fields.get("instructions")) + json_chars_in(fields.get("tools"))
 
 
 def _item_create(fields: Fields) -> Event:
@@ -144,10 +149,14 @@ def _input_commit(fields: Fields) -> Event:
 def _response_create(fields: Fields) -> Event:
     response = dict_in(fields.get("response"))
     items = [dict_in(item) for item in list_in(response.get("input"))]
+    contents = [_contents(item) for item in items]
+    text, audio, images = (sum(counts) for counts in zip((0, 0, 0), *contents, strict=True))
     return events.ResponseAsked(
         event_id=event_id_in(fields),
         out_of_band=response.get("conversation") == "none",
-        text_chars=chars_in(response.get("instructions")) + sum(_contents(item)[0] for item in items),
+        text_chars=_instruction_chars(response) + text,
+        audio_chars=audio,
+        images=images,
         from_user=any(_is_from_user(item) for item in items),
     )
 

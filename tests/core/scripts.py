@@ -206,7 +206,12 @@ def event(name: str, plain: list[str], named: dict[str, str]) -> Event:
     match name:
         case "ask":
             return events.ResponseAsked(
-                first, "oob" in plain, text_chars=number.get("chars", 0), from_user="user" in plain
+                first,
+                "oob" in plain,
+                text_chars=number.get("chars", 0),
+                audio_chars=number.get("ms", 0) * CHARS_PER_MS,
+                images=number.get("images", 0),
+                from_user="user" in plain,
             )
         case "started":
             return events.ResponseStarted(

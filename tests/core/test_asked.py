@@ -7,6 +7,30 @@ from proxy.core.asked import ASKED_MAX, ASKED_S_MAX, Asked, AskedQueue
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def test_a_response_answers_the_oldest_request_of_its_kind() -> None:
+    asked = AskedQueue()
+    for key, out_of_band in (("a", False), ("b", True), ("c", True)):
+        assert not list(asked.put(Asked(key, None, NOW, out_of_band=out_of_band)))
+    asked.expected_at = NOW
+    answered = []
+    for out_of_band, expected_at in ((True, NOW), (False, None), (False, None)):
+        found = asked.next(out_of_band=out_of_band)
+        assert asked.answer(out_of_band=out_of_band) is found
+        assert asked.expected_at == expected_at
+        answered.append(found)
+    assert [one and one.key for one in answered] == ["b", "a", "c"]
+    assert asked.next(out_of_band=True) is None
+
+
+def test_what_turn_detection_starts_answers_no_request_out_of_band() -> None:
+    asked = AskedQueue()
+    assert not list(asked.put(Asked("a", None, NOW, out_of_band=True)))
+    asked.expected_at = NOW
+    assert asked.next() is None
+    assert asked.answer() is None
+    assert asked.expected_at is None
+
+
 def queue(*event_ids: str | None) -> AskedQueue:
     asked = AskedQueue()
     for n, event_id in enumerate(event_ids):

@@ -591,6 +591,49 @@ def test_a_response_nobody_asked_for_waits_too_and_the_text_of_a_request_counts(
     assert len(play.allowance.unposted) == 1
 
 
+def test_what_a_request_brings_along_is_held_for_and_is_part_of_its_response_only() -> None:
+    """40 characters, ten seconds of the user's voice and a picture: 10, 100 and 400 tokens."""
+    play = Play(cutting(2_000)).run("""
+        client   ask e1 oob chars=40 ms=10000 images=1 -> forward | held 910
+        client   ask e2                   -> forward              | held 1310
+        upstream started r1 oob           -> open:r1 forward      | held 1310
+        upstream hear r1 ms=100           ->
+        upstream done r1 oob in=500 a=2   -> entry:r1=520 forward | held 400, free 1080
+        upstream started r2               -> open:r2 forward      | held 400
+        upstream gone                     -> entry:r2=~?
+    """)
+    assert [entry.estimate_nanousd for entry in play.entries] == [530, None]
+    Play(blocking(899)).run("""
+        client   ask e1 ms=10000 images=1 -> drop error:insufficient_quota@e1
+        client   ask e2                   -> forward              | held 400
+    """)
+
+
+def test_a_response_answers_a_request_of_its_own_kind() -> None:
+    """Beside one out of band turn detection may start another: what was held is not for that."""
+    play = Play(cutting(5_000)).run("""
+        upstream configured created vad   -> forward
+        client   ask e1 oob ms=10000      -> forward              | held 500
+        upstream committed i1             -> forward
+        upstream started r1               -> open:r1 forward      | held 900
+        client   ask e2                   -> forward              | held 1300
+        upstream started r2 oob           -> open:r2 forward      | held 1300
+        upstream done r1 in=10 a=1        -> entry:r1=20 forward  | held 900
+        upstream done r2 oob in=90 a=1    -> entry:r2=100 forward | held 400
+        client   ask e3 oob               -> forward              | held 811
+        upstream committed i2             -> forward
+        upstream started r3 oob           -> open:r3 forward
+        upstream done r3 oob in=0 a=0     -> entry:r3=0 forward   | held 400, unsettled
+        upstream error for=e2             -> forward              | held 0, unsettled
+        wait 10                           ->                      | settled
+    """)
+    assert [entry.estimate_nanousd for entry in play.entries] == [0, 100, 11]
+    Play(cutting(5_000)).run("""
+        client   ask e1 oob ms=10000      -> forward              | held 500
+        upstream started r1               -> open:r1 forward      | held 500   # it does not tell
+    """)
+
+
 def test_a_running_response_asks_before_it_is_cut_and_goes_on_with_what_there_is() -> None:
     Play(leased(400)).run("""
         upstream started r1       -> open:r1 forward          | free 0

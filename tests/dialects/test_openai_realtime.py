@@ -263,6 +263,30 @@ def test_client_wishes_are_read() -> None:
     assert image.images == 1
 
 
+def test_what_a_request_brings_along_is_read() -> None:
+    """Items in it count as those of a conversation do; one that it only refers to stands there already."""
+    content = [
+        {"type": "input_text", "text": "three"},
+        {"type": "input_audio", "audio": "A" * 64},
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA"},
+    ]
+    tools = [{"type": "function", "name": "look_up"}]
+    items = [
+        {"type": "item_reference", "id": "item_1"},
+        {"type": "message", "role": "user", "content": content},
+        {"type": "function_call_output", "call_id": "c", "output": "42"},
+    ]
+    response = {"conversation": "none", "instructions": "Hi", "tools": tools, "input": items}
+    message = {"type": "response.create", "response": response}
+    assert parse(Side.CLIENT, json.dumps(message).encode()) == events.ResponseAsked(
+        out_of_band=True,
+        text_chars=len("Hi") + len(json.dumps(tools)) + len("three") + len("42"),
+        audio_chars=64,
+        images=1,
+        from_user=True,
+    )
+
+
 @pytest.mark.parametrize(
     "payload",
     [
