@@ -116,6 +116,16 @@ class Need:
         return self.account.may_ask(now, self.missing_nanousd)
 
 
+def refusers(needs: Sequence[Need], now: datetime) -> list[Account]:
+    """Return the accounts that refuse what is needed: of which the database has no more, or does not tell.
+
+    In others too little is at hand too, and there might be more: they are no reason, if there is another.
+    """
+    said_no = [need.account for need in needs if not need.may_ask(now)]
+    short = [need.account for need in needs]
+    return said_no or [one for one in short if one.is_unknown] or short
+
+
 @dataclass(slots=True)
 class Hold:
     """What is reserved for one thing, in each of the accounts that enclosed the session then."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from proxy.core.allowance import Account, Allowance, Need
+from proxy.core.allowance import Account, Allowance, Need, refusers
 from proxy.core.budgets import OnExhausted
 from proxy.core.conversation import Conversation, Settings
 from proxy.core.farewell import RESERVE, reserve_usage, tokens_for
@@ -45,11 +45,18 @@ class Holds:
     settings: Settings
 
     def hold(self, key: str, amounts: Amounts, now: datetime) -> Account | None:
-        """Hold so much, and the reserve for last words before it; return the account with too little."""
+        """Hold so much, and the reserve for last words before it; return the account that refuses."""
         missing = self._missing_reserve(now)
-        if any(missing) and (short := self.allowance.hold(RESERVE, missing)):
-            return short
-        return self.allowance.hold(key, amounts)
+        if (any(missing) and self.allowance.hold(RESERVE, missing)) or self.allowance.hold(key, amounts):
+            return refusers(self.needs(amounts, now), now)[0]
+        return None
+
+    def hold_transcription(self, one: Transcription, now: datetime) -> Account | None:
+        """Hold what it is likely to cost; return the account that refuses."""
+        amounts = self.transcription(one)
+        if self.allowance.hold(one.subject_id, amounts):
+            return refusers(self.allowance.needs(amounts), now)[0]
+        return None
 
     def needs(self, amounts: Amounts, now: datetime) -> tuple[Need, ...]:
         """Return what has to be free before so much can be held, where too little is."""

@@ -42,7 +42,7 @@ from datetime import datetime
 from typing import Any
 
 from proxy.core import events, refusal
-from proxy.core.allowance import Account, Allowance, Need
+from proxy.core.allowance import Account, Allowance, Need, refusers
 from proxy.core.asked import Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import (
@@ -225,8 +225,7 @@ class Session:
         opened = Transcription(item_id, model, now, self._booker.terms(model, now), ms)
         room = self._till.lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
         opening = (*room, Journal(self._booker.opened(opened)))
-        short = self.allowance.hold(opened.subject_id, self._holds.transcription(opened))
-        return (*opening, *self._admit(short, now))
+        return (*opening, *self._admit(self._holds.hold_transcription(opened, now), now))
 
     def _ask_for_transcription(self, event: events.InputCommitted, now: datetime) -> Ask | None:
         """Return what to ask for before what was committed can be held."""
@@ -336,11 +335,12 @@ class Session:
         needs = self._holds.lacks(response, now, with_reserve=self._farewell is None)
         if ask := self._ask(needs, events.CostLook(response.id), now):
             return (ask,)
-        blocking = [need.account for need in needs if need.account.policy is OnExhausted.BLOCK]
+        short = refusers(needs, now)
+        blocking = [account for account in short if account.policy is OnExhausted.BLOCK]
         if blocking:  # it finishes, unless another budget has nothing left, which was not asked yet
             self._blocked, self._is_refused = Blocked.by(blocking[0], now), False
             return self._watch(response, now)
-        return self._end(needs[0].account, now) if needs else _NOTHING
+        return self._end(short[0], now) if short else _NOTHING
 
     def _cost_look(self, side: Side, event: events.CostLook, now: datetime) -> Sequence[Command]:
         response = self._opened.find(event.response_id)

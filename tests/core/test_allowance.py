@@ -1,15 +1,17 @@
 """Holds: all enclosing accounts grant or none does, and what is settled is what it cost."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.allowance import Account, Allowance
+from proxy.core.allowance import Account, Allowance, refusers
 from proxy.core.budgets import Scope
 from proxy.core.rating import NO_AMOUNTS, Amounts
 from proxy.core.windows import Window
 from tests.core.accounts import account
+from tests.core.scripts import START
 
 
 def accounts(*free: int) -> list[Account]:
@@ -110,6 +112,24 @@ def test_a_need_is_told_of_every_account_that_has_too_little() -> None:
     (need,) = Allowance([rich, poor]).needs(Amounts.same(50))
     assert (need.account, need.nanousd) == (poor, 50)
     assert Allowance([rich, poor]).needs(Amounts.same(5)) == ()
+
+
+def test_the_accounts_that_refuse_are_those_that_were_asked() -> None:
+    """The database's no comes first, then that it does not answer: of others it might have more."""
+    shorts = [account(10, name=name, leased=True) for name in ("untold", "unknown", "refused")]
+    needs = Allowance(shorts).needs(Amounts.same(50))
+
+    def names(now: datetime) -> list[str]:
+        return [one.budget.id for one in refusers(needs, now)]
+
+    assert names(START) == ["untold", "unknown", "refused"]
+    shorts[1].is_unknown = True
+    assert names(START) == ["unknown"]
+    shorts[2].refuse(40, START + timedelta(seconds=1))
+    assert names(START) == ["refused"]
+    assert names(START + timedelta(seconds=1)) == ["unknown"]
+    shorts[2].refuse(41, START + timedelta(seconds=1))  # that is more than is asked for here
+    assert names(START) == ["unknown"]
 
 
 @given(

@@ -1,11 +1,12 @@
 """Sessions as scripts: every row of the table at the top of `core/session.py`, and their endings."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from proxy.core.allowance import Account
-from proxy.core.budgets import OnExhausted
+from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.commands import Cancel, Explain
 from proxy.core.events import BudgetsChanged, CostLook, Side
 from proxy.core.farewell import RESERVE
@@ -218,6 +219,55 @@ def test_more_is_asked_for_in_every_account_that_is_short() -> None:
         bank gives 1000              ->
         upstream done r1 in=0 a=60   -> entry:r1=600 forward
     """)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_budget_that_refuses_is_one_of_which_there_is_no_more(order: int) -> None:
+    """Too little is at hand of another one too, which might have more, and is not asked in vain."""
+    rich = account(400, name="rich", scope=Scope.ORGANISATION, leased=True)
+    poor = account(400, OnExhausted.BLOCK, name="poor", leased=True)
+    play = Play([rich, poor][::order]).run("upstream started r1 -> open:r1 forward")
+    poor.refuse(400, play.now + timedelta(seconds=1))  # what another session was told
+    play.run("""
+        client ask e1              -> drop error:insufficient_quota@e1
+        upstream hear r1 ms=1500   ->
+        upstream started r2        -> open:r2 cancel:r2 forward
+    """)
+    said = play.sent[0]
+    assert isinstance(said, Explain) and said.refusal.budget == (Scope.TENANT, "month")
+    assert not play.cuts
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_runs_is_cut_by_a_budget_of_which_there_is_no_more(order: int) -> None:
+    for policy in (OnExhausted.BLOCK, OnExhausted.CUT):
+        rich = account(400, policy, name="rich", leased=True)
+        poor = account(400, OnExhausted.CUT, name="poor", scope=Scope.ORGANISATION, leased=True)
+        play = Play([rich, poor][::order]).run("upstream started r1 -> open:r1 forward")
+        poor.refuse(1, play.now + timedelta(seconds=1))
+        play.run(f"upstream hear r1 ms=2000 -> cancel:r1 cut:r1=400 {CUT}")
+        assert [cut.budget_id for cut in play.cuts] == ["poor"]
+        said = play.sent[-1]
+        assert isinstance(said, Explain) and said.refusal.budget == (Scope.ORGANISATION, "month")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_transcription_is_refused_by_a_budget_of_which_there_is_no_more(order: int) -> None:
+    rich = account(100, name="rich", leased=True)
+    poor = account(100, OnExhausted.BLOCK, name="poor", scope=Scope.ORGANISATION, leased=True)
+    play = Play([rich, poor][::order]).run("""
+        upstream configured hear=hear -> bound forward
+        upstream started r1           -> ask:400
+        bank gives 400                -> open:r1 forward
+        upstream speech from=0 to=700 -> forward
+    """)
+    poor.refuse(600, play.now + timedelta(seconds=1))
+    play.run("""
+        upstream committed i1         -> open:i1 forward
+        upstream done r1 in=0 a=1     -> entry:r1=10 forward error:insufficient_quota close:1008
+    """)
+    said = play.sent[-1]
+    assert isinstance(said, Explain) and said.refusal.budget == (Scope.ORGANISATION, "month")
 
 
 def test_more_is_asked_for_again_while_the_answer_is_yes() -> None:
