@@ -5,11 +5,12 @@ response is open, the model is told so in a system item and asked for one last r
 by what is reserved, and in seconds. Then, or if any of it fails, the cut.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.core.commands import Answer
+from proxy.core.allowance import Account
+from proxy.core.commands import Answer, Message, Remark
 from proxy.core.rating import NO_AMOUNTS, Amounts, Terms, amounts
 from proxy.core.refusal import Refusal
 from proxy.core.usage import Meter, Usage
@@ -28,17 +29,18 @@ REMARK = (
 class Farewell:
     """How far the last words are."""
 
-    why: Refusal
+    account: Account  # that has nothing left …
+    why: Refusal  # … and how it said so
     until: datetime  # it is cut then, whatever was said
     event_id: str | None = None  # of our request, once it was sent
     response_id: str | None = None  # of the response that answers it
 
-    def request(self, tokens: int, event_id: str) -> Answer | None:
-        """Return what asks for the last words, in so many tokens at most; None if nothing can be said."""
+    def request(self, tokens: int, new_id: Callable[[], str]) -> Sequence[Message]:
+        """Return what asks for the last words, in so many tokens at most; nothing if nothing can be said."""
         if not tokens:
-            return None
-        self.event_id = event_id
-        return Answer(event_id, tokens)
+            return ()
+        self.event_id = new_id()
+        return Remark(new_id(), REMARK), Answer(self.event_id, tokens)
 
 
 def reserve_usage(predicted: Mapping[Meter, int]) -> Usage:

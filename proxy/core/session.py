@@ -45,21 +45,10 @@ from proxy.core import events, refusal
 from proxy.core.allowance import Account, Allowance, Need, refusers
 from proxy.core.asked import Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
-from proxy.core.commands import (
-    Ask,
-    Cancel,
-    Close,
-    Command,
-    Drop,
-    Explain,
-    Forward,
-    Journal,
-    Remark,
-    Send,
-)
+from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.conversation import Conversation, Input, Settings
 from proxy.core.events import Event, Side
-from proxy.core.farewell import REMARK, RESERVE, SECONDS_MAX, Farewell
+from proxy.core.farewell import RESERVE, SECONDS_MAX, Farewell
 from proxy.core.holds import Blocked, Holds
 from proxy.core.limits import LimitWatch
 from proxy.core.opened import Opened
@@ -110,8 +99,12 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
-        is_parting = self._farewell is not None and not (self._closing or self._client_gone)
-        return not (self._opened or self._asked or is_parting)
+        return not (self._opened or self._asked or self._parting)
+
+    @property
+    def _parting(self) -> Farewell | None:
+        """Return the last words while they are wanted: there is somebody left to hear them."""
+        return None if self._closing or self._client_gone else self._farewell
 
     @property
     def cost_nanousd(self) -> int:
@@ -294,8 +287,8 @@ class Session:
         room = self._till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         over = self.limits.starts(response, now)
-        if self._farewell and not is_over:
-            return (*room, journal, *self._start_farewell(self._farewell, response), Forward())
+        if farewell := self._parting:
+            return (*room, journal, *self._start_farewell(farewell, response, now), Forward())
         refused = self._hold_for(response, now)
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
@@ -392,11 +385,8 @@ class Session:
         """End the session since `account` has nothing left: with last words if it wants them, else now."""
         if account.policy is not OnExhausted.WRAP_UP or self._farewell or self._client_gone:
             return self._cut(account.refusal, now, account)
-        self._farewell = Farewell(account.refusal, now + SECONDS_MAX)
-        running = self._opened.running
-        records = [Journal(self._holds.cut(one, account, now), wait=False) for one in running]
-        cancels = [self._doom(response) for response in running]
-        return (*cancels, *records, *self._say_blocked(now))
+        self._farewell = Farewell(account, account.refusal, now + SECONDS_MAX)
+        return (*self._stop(self._opened.running, account, now), *self._say_blocked(now))
 
     def _end_at_message(self, account: Account, now: datetime) -> Sequence[Command]:
         """As `_end`, for a message of the upstream: the client sees it if the session goes on for a while."""
@@ -406,22 +396,21 @@ class Session:
     def _part(self, farewell: Farewell, now: datetime) -> Sequence[Command]:
         """Ask for the last words once nothing else is open; when they are said, the cut."""
         if farewell.response_id is not None:
-            return self._cut(farewell.why, now)
+            return self._cut(farewell.why, now, farewell.account)
         if farewell.event_id is not None or self._asked.is_waiting:
             return _NOTHING
-        answer = farewell.request(self._holds.last_words_tokens(now), self._next_id(OUR_EVENT_IDS))
-        if answer is None:
-            return self._cut(farewell.why, now)
-        remark = Remark(self._next_id(OUR_EVENT_IDS), REMARK)
-        return (Send(Side.UPSTREAM, remark), Send(Side.UPSTREAM, answer))
+        tokens = self._holds.last_words_tokens(now)
+        if request := farewell.request(tokens, lambda: self._next_id(OUR_EVENT_IDS)):
+            return [Send(Side.UPSTREAM, message) for message in request]
+        return self._cut(farewell.why, now, farewell.account)
 
-    def _start_farewell(self, farewell: Farewell, response: Response) -> Sequence[Command]:
+    def _start_farewell(self, farewell: Farewell, response: Response, now: datetime) -> Sequence[Command]:
         """Let the response that was asked for speak from the reserve, and no other."""
         if asked := self._asked.answer(out_of_band=response.out_of_band):  # held before the end was near
             self.allowance.rename(asked.key, response.id)
             return _NOTHING
         if farewell.event_id is None or farewell.response_id is not None:
-            return (self._doom(response),)
+            return self._stop([response], farewell.account, now)
         farewell.response_id = response.id
         self.allowance.rename(RESERVE, response.id)
         return _NOTHING
@@ -446,8 +435,8 @@ class Session:
 
     def _upstream_error(self, side: Side, event: events.UpstreamError, now: datetime) -> Sequence[Command]:
         if event.caused_by and event.caused_by.startswith(OUR_EVENT_IDS):
-            if self._farewell and event.caused_by == self._farewell.event_id and not self._closing:
-                return (*_DROP, *self._cut(self._farewell.why, now))
+            if (farewell := self._parting) and event.caused_by == farewell.event_id:
+                return (*_DROP, *self._cut(farewell.why, now, farewell.account))
             return _DROP
         if asked := self._asked.refuse(event.caused_by, event.code):
             self._void([asked])
@@ -478,19 +467,22 @@ class Session:
 
     def _tick(self, side: Side, event: events.Tick, now: datetime) -> Sequence[Command]:
         self._void(self._asked.expire(now))
-        if self._farewell and now >= self._farewell.until and not (self._closing or self._client_gone):
-            return self._cut(self._farewell.why, now)
+        if (farewell := self._parting) and now >= farewell.until:
+            return self._cut(farewell.why, now, farewell.account)
         progress = [Journal(self._booker.progress(response), wait=False) for response in self._opened.moved]
         return (*progress, *self._say_blocked(now))
 
     def _cut(self, why: Refusal, now: datetime, account: Account | None = None) -> Sequence[Command]:
         """Return the cut; what runs is recorded if `account` is why."""
-        running = self._opened.running
-        records = [Journal(self._holds.cut(one, account, now), wait=False) for one in running if account]
-        cancels = [self._doom(response) for response in running]
+        stopped = self._stop(self._opened.running, account, now)
         self._closing = why = why.as_final()
-        closing = Close(CLOSE_POLICY, why.close_reason, why)
-        return (*cancels, *records, self._explain(why), closing)
+        return (*stopped, self._explain(why), Close(CLOSE_POLICY, why.close_reason, why))
+
+    def _stop(self, some: Sequence[Response], account: Account | None, now: datetime) -> Sequence[Command]:
+        """Cancel some responses; each is recorded if `account` is why."""
+        cancels = [self._doom(response) for response in some]
+        records = [Journal(self._holds.cut(one, account, now), wait=False) for one in some if account]
+        return (*cancels, *records)
 
     def _doom(self, response: Response) -> Send:
         response.state = State.DOOMED

@@ -910,7 +910,7 @@ def test_a_request_that_is_refused_gets_the_last_words_instead() -> None:
         upstream done r1 in=0 a=20  -> entry:r1=200 forward           | free 300, held 2000
         client   ask e2             -> drop remark answer:200         | unsettled
         upstream started r2         -> open:r2 forward
-        upstream started r3         -> open:r3 cancel:r3 forward
+        upstream started r3         -> open:r3 cancel:r3 cut:r3=0 forward
         upstream done r3 in=0 a=0 status=cancelled -> entry:r3=0 forward
         upstream done r2 in=20 a=60 -> entry:r2=620 forward error:insufficient_quota close:1008
     """)
@@ -923,14 +923,34 @@ def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
         upstream done r1 in=0 a=20  -> entry:r1=200 forward
         client   ask e2             -> drop remark answer:200
     """
-    Play(parting(2_500)).run(start).run("""
+    play = (
+        Play(parting(2_500))
+        .run(start)
+        .run("""
         upstream started r2         -> open:r2 forward
         upstream hear r2 ms=1000    ->
         wait 19                     -> progress:r2=200
-        wait 1                      -> cancel:r2 error:insufficient_quota close:1008
+        wait 1                      -> cancel:r2 cut:r2=200 error:insufficient_quota close:1008
     """)
+    )
+    (cut,) = play.cuts
+    assert (cut.budget_id, cut.limit_nanousd, cut.spent_nanousd, cut.held_nanousd) == ("b", 2_500, 200, 2_000)
     Play(parting(2_500)).run(start).run("""
         upstream error for=tm_3     -> drop error:insufficient_quota close:1008 | settled
+    """)
+    play = (
+        Play(parting(2_500))
+        .run(start)
+        .run("""
+        upstream started r2         -> open:r2 forward
+        upstream error for=tm_3     -> drop cancel:r2 cut:r2=0 error:insufficient_quota close:1008
+    """)
+    )
+    assert [cut.budget_id for cut in play.cuts] == ["b"]
+    Play(parting(2_500)).run(start).run("""
+        client   gone               -> | settled
+        upstream error for=tm_3     -> drop
+        wait 20                     ->
     """)
 
 
