@@ -225,6 +225,16 @@ class Allowance:
         if (hold := self.holds.pop(key, None)) is not None:
             self.holds[new] = hold
 
+    def lend(self, key: str, other: str, amounts: Amounts) -> None:
+        """Let up to `amounts` of one hold be held for something else."""
+        if (hold := self.holds.get(key)) is None:
+            return
+        lent = Amounts(*map(min, hold.amounts, amounts))
+        hold.amounts = hold.amounts.minus(lent)
+        for account in hold.accounts:
+            account.held_nanousd -= lent[account.basis]
+        self._take(other, lent)
+
     def void(self, key: str) -> Sequence[Account]:
         """Give a hold back; return the accounts it was in."""
         hold = self.holds.pop(key, None)

@@ -9,6 +9,7 @@ from proxy.core.usage import Meter
 
 ASKED_MAX = 64
 ASKED_S_MAX = timedelta(seconds=10)
+BUSY = "conversation_already_has_active_response"  # the upstream's code: it speaks one at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class AskedQueue:
         return bool(self._queue or self._commits) or self.expected_at is not None
 
     @property
-    def is_waiting(self) -> bool:
-        """Say whether the next response that starts answers a request, whose hold it takes over."""
-        return bool(self._queue)
+    def is_due(self) -> bool:
+        """Say whether a response is about to start: a request waits for it, or it comes by itself."""
+        return bool(self._queue) or self.expected_at is not None
 
     def commit(self, now: datetime) -> None:
         """Note that the client commits audio which will be transcribed: that will be billed."""
@@ -81,7 +82,7 @@ class AskedQueue:
                 return asked
         if code == "input_audio_buffer_commit_empty":
             self.committed()
-        if code == "conversation_already_has_active_response" and self._queue:
+        if code == BUSY and self._queue:
             return self._queue.pop()  # the client gave its request no id: the latest is meant
         return None
 

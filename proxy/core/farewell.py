@@ -1,8 +1,9 @@
 """`wrap_up`: the last words of a session whose budget is nearly spent, in the model's own voice.
 
 A reserve for them is held from the start. Once nothing more can be held, what runs is cancelled; when no
-response is open, the model is told so in a system item and asked for one last response, bounded in tokens
-by what is reserved, and in seconds. Then, or if any of it fails, the cut.
+response is open or about to start, the model is told so in a system item and asked for one last response,
+bounded in tokens by what is reserved, and in seconds. Then, or if any of it fails, the cut. What turn
+detection starts meanwhile is cancelled, and our request made again if that was in its way.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from proxy.core.allowance import Account
 from proxy.core.commands import Answer, Message, Remark
 from proxy.core.rating import NO_AMOUNTS, Amounts, Terms, amounts
 from proxy.core.refusal import Refusal
+from proxy.core.subjects import Response
 from proxy.core.usage import Meter, Usage
 
 RESERVE = "reserve"  # the key of its hold
@@ -34,13 +36,34 @@ class Farewell:
     until: datetime  # it is cut then, whatever was said
     event_id: str | None = None  # of our request, once it was sent
     response_id: str | None = None  # of the response that answers it
+    is_remarked: bool = False  # the model was told why
 
     def request(self, tokens: int, new_id: Callable[[], str]) -> Sequence[Message]:
         """Return what asks for the last words, in so many tokens at most; nothing if nothing can be said."""
         if not tokens:
             return ()
         self.event_id = new_id()
-        return Remark(new_id(), REMARK), Answer(self.event_id, tokens)
+        answer = Answer(self.event_id, tokens)
+        if self.is_remarked:
+            return (answer,)
+        self.is_remarked = True
+        return Remark(new_id(), REMARK), answer
+
+    def take(self, response: Response, *, is_expected: bool) -> bool:
+        """Take `response`, which has started, for the last words; return whether it is those.
+
+        `is_expected` says that turn detection was about to start one: that is in the way of ours, and first.
+        """
+        is_wanted = self.event_id is not None and self.response_id is None
+        if not is_wanted or is_expected or response.out_of_band:
+            return False
+        self.response_id = response.id
+        return True
+
+    def give_up(self) -> str | None:
+        """Note that our request came to nothing; return the response that was taken for the last words."""
+        mistaken, self.event_id, self.response_id = self.response_id, None, None
+        return mistaken
 
 
 def reserve_usage(predicted: Mapping[Meter, int]) -> Usage:

@@ -52,11 +52,16 @@ class Holds:
         return None
 
     def hold_transcription(self, one: Transcription, now: datetime) -> Account | None:
-        """Hold what it is likely to cost; return the account that refuses."""
+        """Hold what it is likely to cost; return the account that refuses.
+
+        It is billed all the same, since it was committed: where there is a reserve, that pays for it.
+        """
         amounts = self.transcription(one)
-        if self.allowance.hold(one.subject_id, amounts):
-            return refusers(self.allowance.needs(amounts), now)[0]
-        return None
+        if self.allowance.hold(one.subject_id, amounts) is None:
+            return None
+        refusing = refusers(self.allowance.needs(amounts), now)[0]
+        self.allowance.lend(RESERVE, one.subject_id, amounts)
+        return refusing
 
     def needs(self, amounts: Amounts, now: datetime) -> tuple[Need, ...]:
         """Return what has to be free before so much can be held, where too little is."""
@@ -115,10 +120,21 @@ class Holds:
         if hold is not None and hold.accounts != list(self.allowance.accounts):
             self.allowance.void(RESERVE)
 
+    def cover(self, response: Response) -> None:
+        """Let the reserve pay what a response that is cancelled has cost beyond its own hold."""
+        over = self.spent(response).minus(self.allowance.held(response.id)).at_least(NO_AMOUNTS)
+        if any(over):
+            self.allowance.lend(RESERVE, response.id, over)
+
     def last_words_tokens(self, now: datetime) -> int:
-        """Return how many output tokens the reserve pays for now; 0 if too few to say anything."""
+        """Return how many output tokens the reserve pays for now; 0 if too few to say anything.
+
+        What it had to pay for others is given back to it, as far as their bills left something of it.
+        """
+        if RESERVE in self.allowance.holds:
+            self.allowance.grow(RESERVE, self._missing_reserve(now))
         terms = self.booker.terms(self.settings.model, now)
-        return tokens_for(self.allowance.held(RESERVE), self.conversation.predict(), terms)
+        return tokens_for(self.allowance.left(RESERVE), self.conversation.predict(), terms)
 
     def cut(self, response: Response, account: Account, now: datetime) -> BudgetCut:
         """Return the record of a response that is cut because `account` has nothing left."""

@@ -43,7 +43,7 @@ from typing import Any
 
 from proxy.core import events, refusal
 from proxy.core.allowance import Account, Allowance, Need, refusers
-from proxy.core.asked import Asked, AskedQueue
+from proxy.core.asked import BUSY, Asked, AskedQueue
 from proxy.core.budgets import OnExhausted
 from proxy.core.commands import Ask, Cancel, Close, Command, Drop, Explain, Forward, Journal, Send
 from proxy.core.conversation import Conversation, Input, Settings
@@ -394,10 +394,10 @@ class Session:
         return (Drop() if self._closing else Forward(), *ending)
 
     def _part(self, farewell: Farewell, now: datetime) -> Sequence[Command]:
-        """Ask for the last words once nothing else is open; when they are said, the cut."""
+        """Ask for the last words once nothing else is open or about to be; when they are said, the cut."""
         if farewell.response_id is not None:
             return self._cut(farewell.why, now, farewell.account)
-        if farewell.event_id is not None or self._asked.is_waiting:
+        if farewell.event_id is not None or self._asked.is_due:
             return _NOTHING
         tokens = self._holds.last_words_tokens(now)
         if request := farewell.request(tokens, lambda: self._next_id(OUR_EVENT_IDS)):
@@ -406,14 +406,21 @@ class Session:
 
     def _start_farewell(self, farewell: Farewell, response: Response, now: datetime) -> Sequence[Command]:
         """Let the response that was asked for speak from the reserve, and no other."""
-        if asked := self._asked.answer(out_of_band=response.out_of_band):  # held before the end was near
-            self.allowance.rename(asked.key, response.id)
-            return _NOTHING
-        if farewell.event_id is None or farewell.response_id is not None:
+        is_last = farewell.take(response, is_expected=self._asked.expected_at is not None)
+        asked = self._asked.answer(out_of_band=response.out_of_band)  # held before the end was near
+        if not (is_last or asked):
             return self._stop([response], farewell.account, now)
-        farewell.response_id = response.id
-        self.allowance.rename(RESERVE, response.id)
+        self.allowance.rename(asked.key if asked else RESERVE, response.id)
         return _NOTHING
+
+    def _lose_farewell(self, farewell: Farewell, code: str | None, now: datetime) -> Sequence[Command]:
+        """The request for last words failed: make it again once what was in its way is over, else the cut."""
+        if code != BUSY:
+            return self._cut(farewell.why, now, farewell.account)
+        if mistaken := self._opened.responses.get(farewell.give_up() or ""):
+            self.allowance.rename(mistaken.id, RESERVE)
+            return self._stop([mistaken], farewell.account, now)
+        return _NOTHING  # for a second at most: the upstream is not asked without end
 
     # Transcriptions
 
@@ -436,7 +443,7 @@ class Session:
     def _upstream_error(self, side: Side, event: events.UpstreamError, now: datetime) -> Sequence[Command]:
         if event.caused_by and event.caused_by.startswith(OUR_EVENT_IDS):
             if (farewell := self._parting) and event.caused_by == farewell.event_id:
-                return (*_DROP, *self._cut(farewell.why, now, farewell.account))
+                return (*_DROP, *self._lose_farewell(farewell, event.code, now))
             return _DROP
         if asked := self._asked.refuse(event.caused_by, event.code):
             self._void([asked])
@@ -479,7 +486,9 @@ class Session:
         return (*stopped, self._explain(why), Close(CLOSE_POLICY, why.close_reason, why))
 
     def _stop(self, some: Sequence[Response], account: Account | None, now: datetime) -> Sequence[Command]:
-        """Cancel some responses; each is recorded if `account` is why."""
+        """Cancel some responses; each is recorded if `account` is why. A reserve pays what they lack."""
+        for response in some:
+            self._holds.cover(response)
         cancels = [self._doom(response) for response in some]
         records = [Journal(self._holds.cut(one, account, now), wait=False) for one in some if account]
         return (*cancels, *records)

@@ -107,6 +107,20 @@ def test_the_organisation_counts_what_it_costs_us_and_all_others_what_is_billed(
     assert (ours.free_nanousd, theirs.free_nanousd) == (20, -20)
 
 
+def test_what_is_held_may_be_lent_and_is_held_in_the_same_accounts_then() -> None:
+    tenant, ours = account(1_000), account(1_000, name="b1", scope=Scope.ORGANISATION)
+    allowance = Allowance([tenant, ours])
+    allowance.lend("reserve", "a", Amounts.same(50))
+    assert not allowance.holds
+    allowance.hold("reserve", Amounts(100, 200))
+    allowance.hold("a", Amounts.same(10))
+    allowance.lend("reserve", "a", Amounts(150, 150))
+    assert (allowance.held("reserve"), allowance.held("a")) == (Amounts(0, 50), Amounts(110, 160))
+    assert (tenant.held_nanousd, ours.held_nanousd) == (210, 110)
+    allowance.settle("a", Amounts.same(120), "entry 1")
+    assert (tenant.free_nanousd, ours.free_nanousd) == (830, 880)
+
+
 def test_a_need_is_told_of_every_account_that_has_too_little() -> None:
     rich, poor = accounts(100, 10)
     (need,) = Allowance([rich, poor]).needs(Amounts.same(50))

@@ -76,6 +76,16 @@ def test_requests_expire_one_by_one() -> None:
     assert not asked
 
 
+def test_an_answer_is_due_while_a_request_waits_or_turn_detection_is_about_to_start_one() -> None:
+    asked = AskedQueue()
+    assert not asked.is_due
+    asked.expected_at = NOW
+    assert asked.is_due
+    assert not list(asked.expire(NOW + ASKED_S_MAX))
+    assert not asked.is_due
+    assert queue("e1").is_due
+
+
 def test_there_is_a_limit_to_them() -> None:
     asked = AskedQueue()
     dropped = [gone for n in range(ASKED_MAX + 2) for gone in asked.put(Asked(f"ask_{n}", None, NOW))]

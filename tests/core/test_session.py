@@ -954,6 +954,84 @@ def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
     """)
 
 
+def spent_by_others(play: Play) -> None:
+    (one,) = play.accounts
+    one.held_nanousd += one.free_nanousd
+
+
+def test_last_words_wait_for_what_turn_detection_is_about_to_start() -> None:
+    """The commit finds nothing left. Its own answer comes first: cancelled, and not taken for last words.
+
+    The reserve pays for both, and for as many last words as it can then.
+    """
+    start = """
+        upstream configured created vad hear=hear -> bound forward
+        upstream started r1         -> open:r1 forward                | held 2400
+        upstream hear r1 ms=500     ->
+        upstream done r1 in=0 a=10  -> entry:r1=100 forward           | held 2010
+        upstream speech from=0 to=700 -> forward
+    """
+    play = Play(parting(2_900)).run(start)
+    spent_by_others(play)
+    play.run("""
+        upstream committed i1       -> open:i1 forward                | unsettled
+        upstream started r2         -> open:r2 cancel:r2 cut:r2=7 forward | held 2010
+        upstream hear r2 ms=100     ->
+        upstream done r2 in=7 a=2 status=cancelled -> entry:r2=27 forward remark answer:127
+        upstream started r3         -> open:r3 forward
+        upstream hear r3 ms=3000    ->
+        upstream done r3 in=9 a=60  -> entry:r3=609 forward error:insufficient_quota close:1008
+    """)
+    assert [cut.subject_id for cut in play.cuts] == ["r2"]
+    play = Play(parting(2_900)).run(start)
+    spent_by_others(play)
+    play.run("""
+        upstream committed i1       -> open:i1 forward
+        wait 9                      ->                                # it does not come
+        wait 1                      -> remark answer:130
+    """)
+
+
+def test_what_turn_detection_starts_before_our_request_arrives_is_no_last_words() -> None:
+    start = """
+        upstream configured created vad -> forward
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward
+        client   ask e2             -> drop remark answer:200         # tm_3
+        upstream committed i1       -> forward
+        upstream started r2         -> open:r2 cancel:r2 cut:r2=0 forward | held 2000
+    """
+    ending = """
+        upstream started r3         -> open:r3 forward
+        upstream error for=tm_3     -> drop                           # of a request that was made again
+        upstream done r3 in=9 a=60  -> entry:r3=609 forward error:insufficient_quota close:1008 | held 0
+    """
+    busy = "upstream error for=tm_3 code=conversation_already_has_active_response -> drop"
+    done = "upstream done r2 in=0 a=1 status=cancelled -> entry:r2=10 forward"
+    Play(parting(2_500)).run(start).run(f"{busy}\n{done} answer:200").run(ending)
+    Play(parting(2_500)).run(start).run(f"{done}\n{busy}\nwait 1 -> answer:200").run(ending)
+    Play(parting(2_500)).run(start).run(f"{done}").run(ending.replace("error for=tm_3", "error for=tm_9"))
+
+
+def test_a_response_that_was_taken_for_last_words_by_mistake_gives_the_reserve_back() -> None:
+    """It was in the way of our request, the upstream says: that is asked for again."""
+    Play(parting(2_500)).run("""
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward
+        client   ask e2             -> drop remark answer:200
+        upstream started r2 oob     -> open:r2 cancel:r2 cut:r2=0 forward | held 2000
+        upstream done r2 oob in=0   -> entry:r2=0 forward
+        upstream started r3         -> open:r3 forward
+        upstream hear r3 ms=500     ->
+        upstream error for=tm_3 code=conversation_already_has_active_response -> drop cancel:r3 cut:r3=100
+        upstream done r3 in=0 a=12 status=cancelled -> entry:r3=120 forward answer:200 | held 2000
+        upstream started r4         -> open:r4 forward
+        wait 20                     -> cancel:r4 cut:r4=0 error:insufficient_quota close:1008
+    """)
+
+
 def test_without_enough_in_reserve_for_words_it_is_cut() -> None:
     Play(parting(300)).run("""
         client   ask e1             -> drop error:insufficient_quota close:1008

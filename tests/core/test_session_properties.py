@@ -31,6 +31,7 @@ def lines(draw: st.DrawFn) -> str:
             [
                 "client ask",
                 "client ask e1",
+                "client ask e2 oob chars=40 ms=3000 images=1",
                 f"client hear ms={draw(TOKENS) * 10}",
                 "client gone",
                 "client stop",
@@ -38,6 +39,7 @@ def lines(draw: st.DrawFn) -> str:
                 "client item chars=400 images=1",
                 f"upstream started {response}",
                 f"upstream started {response} oob",
+                f"upstream started {response} rate=8000",
                 f"upstream hear {response} ms={draw(TOKENS) * 10}",
                 f"upstream text {response} chars={draw(TOKENS)}",
                 f"upstream done {response} in={draw(TOKENS)} a={draw(TOKENS)} cached={draw(TOKENS)}",
@@ -54,6 +56,7 @@ def lines(draw: st.DrawFn) -> str:
                 f"upstream transcription_failed {item}",
                 "upstream error for=e1",
                 "upstream error for=tm_2",
+                "upstream error for=tm_3 code=conversation_already_has_active_response",
                 "upstream other",
                 "wait 4",
             ]

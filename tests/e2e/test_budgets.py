@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from proxy.clock import utc_now
 from proxy.core.budgets import OnExhausted, Scope
+from proxy.core.farewell import TOKENS_MIN
 from proxy.core.money import format_usd
 from proxy.core.windows import Window
 from proxy.store.audit import Act
@@ -168,6 +169,34 @@ async def test_under_wrap_up_the_model_says_goodbye_in_its_own_voice(home: Home)
         assert answers == ["cancelled", "completed"]
         entries = await place.over()
         assert sum(entry.cost_nanousd or 0 for entry in entries) <= 5 * CENT + TWO_SECONDS
+
+
+async def test_under_wrap_up_turn_detection_does_not_speak_the_last_words(home: Home) -> None:
+    """What a user says costs more to transcribe than is left: turn detection answers it first."""
+    amount = 15_700_000  # the reserve is 12,800,000 of it, and what the last words have to read
+    set_amount(home, amount, OnExhausted.WRAP_UP)
+    async with home.open(speed=20.0) as place:
+        await heard(place)
+        async with place.connected() as client:
+            hearing = {
+                "transcription": {"model": "gpt-realtime-whisper"},
+                "turn_detection": {"type": "server_vad"},
+            }
+            await client.configure(audio={"input": hearing})
+            await ask(client, "Please answer in 2 words")
+            await client.until("response.done")
+            await client.speak(6_000, silent_ms=1_000)
+            code, _ = await client.ended()
+        assert code == 1008
+        first, answer, goodbye = (event["response"] for event in client.of("response.done"))
+        assert (first["status"], answer["status"]) == ("completed", "cancelled")
+        assert goodbye["status"] in ("completed", "incomplete")  # the simulator is never brief
+        assert goodbye["usage"]["output_tokens"] >= TOKENS_MIN
+        entries = await place.over()
+        assert sum(entry.cost_nanousd or 0 for entry in entries) <= amount
+        (cut,) = rows(home, budget_cut)
+        assert cut["subject_id"] == answer["id"]
+        assert cut["held_nanousd"] == cut["estimate_nanousd"] > 0
 
 
 @pytest.mark.parametrize("change", ["made", "lowered", "made at nothing"])
