@@ -78,7 +78,7 @@ def test_a_discount_that_is_no_number_is_told(odd: str) -> None:
     usage = measure(
         done(f'{{"type":"response.done","response":{{"id":"r","usage":{report}}}}}'.encode()).usage
     )
-    assert (usage.counts, usage.flags) == ({Meter.TEXT_IN: 70}, {Flag.COUNT_CLAMPED})
+    assert (usage.counts, usage.flags) == ({Meter.TEXT_IN: 70}, frozenset({Flag.COUNT_CLAMPED}))
 
 
 COMMAS = ", " * STRUCTURE_MAX
