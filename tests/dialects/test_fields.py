@@ -15,6 +15,7 @@ from proxy.dialects.fields import (
     STRUCTURE_MAX,
     UPSTREAM_STRUCTURE_MAX,
     UnreadableJson,
+    chars_in,
     dict_in,
     event_id_in,
     id_in,
@@ -79,6 +80,14 @@ def test_a_discount_that_is_no_number_is_told(odd: str) -> None:
         done(f'{{"type":"response.done","response":{{"id":"r","usage":{report}}}}}'.encode()).usage
     )
     assert (usage.counts, usage.flags) == ({Meter.TEXT_IN: 70}, frozenset({Flag.COUNT_CLAMPED}))
+
+
+@pytest.mark.parametrize(
+    ("text", "chars"),
+    [("talk", 4), ("", 0), ("Зачем", 10), ("打电话", 9), ("é", 2), ("\ud83d", 3), (None, 0), (5, 0)],
+)
+def test_text_is_as_long_as_its_tokens_go_by(text: object, chars: int) -> None:
+    assert chars_in(text) == chars
 
 
 COMMAS = ", " * STRUCTURE_MAX
