@@ -8,6 +8,9 @@ decided without the database as long as there is money at hand, and only the dat
 decides. If it has, and what is missing is leased by other instances, they were asked to give back what they
 do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`.
 
+While the database is known to be away nothing is given back, and what an exchange wanted to give back is here
+again if that was not carried out. Where nobody knows it is not spent, until the next exchange tells.
+
 A start first waits until everything in the journal is posted, then gives back what its last run has left in
 its leases: nobody else may, since only this journal knows what was spent of them.
 """
@@ -16,7 +19,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -36,7 +38,9 @@ from proxy.core.refusal import DATABASE_DOWN, Refusal
 from proxy.store.accounts import Accounts, Wish
 from proxy.store.database import writing
 from proxy.store.end_users import end_user_ids
-from proxy.store.leases import Answer, Order, drop_leases, empty_leases, exchange, live_instances, wanted_pots
+from proxy.store.lease_exchange import CalledOff, Exchange
+from proxy.store.lease_users import EndUsers, User, unnamed
+from proxy.store.leases import drop_leases, empty_leases
 from proxy.store.posting import Posting
 
 BEAT_S = 0.5
@@ -47,10 +51,8 @@ ADMIT_S = 2.0
 GIVEN_BACK_S = 2.0  # in all, for what other instances may give back
 RETRY_S = 5.0  # as `ASK_S`, under `on_store_down` retry
 REFUSED_S = 0.5  # for so long a no of the database is remembered
-USERS_MAX = 10_000
 
 T = TypeVar("T")
-User = tuple[str, str]  # a tenant's id, and the user's name there
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +67,6 @@ class _Asking:
     patience_s: float = 0.0  # how much longer it may wait for what others may give back
     is_contended: bool = False  # others have leased what is missing, by the database's last word
     timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What an exchange has brought."""
-
-    answers: Mapping[Pot, Answer]
-    wanted: Sequence[Pot]
-    instances: int
-    users: Mapping[User, str]
 
 
 class LeaseKeeper:
@@ -96,14 +88,14 @@ class LeaseKeeper:
         self._told = told
         self._accounts = Accounts()
         self._asking: list[_Asking] = []
-        self._users: OrderedDict[User, str] = OrderedDict()
-        self._unknown_users: set[User] = set()
+        self._users = EndUsers()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._version = -1
         self._heard_s = float("-inf")  # when the last exchange that came off began
         self._is_down = False
+        self._under_way: Exchange | None = None
 
     # What the relay asks for
 
@@ -138,7 +130,7 @@ class LeaseKeeper:
         if (allowance.version, allowance.lowered) == (self.book().version, lowered) and now < allowance.until:
             return False
         allowance.lowered = lowered
-        self._name(allowance)
+        self._users.name(allowance)
         self._enclose(allowance)
         return True
 
@@ -170,42 +162,24 @@ class LeaseKeeper:
         if facts.end_user is None or not self.book().asks_for_user(facts.tenant_id):
             return payer
         user = (facts.tenant_id, facts.end_user)
-        if user not in self._users:
+        if self._users.id_of(user) is None:
             try:
-                self._remember(await asyncio.to_thread(self._find_users, [user]))
+                self._users.remember(await asyncio.to_thread(self._find_users, [user]))
             except SQLAlchemyError as error:
                 self._note(error)
                 return DATABASE_DOWN
-        return replace(payer, end_user_id=self._users[user])
+        return replace(payer, end_user_id=self._users.id_of(user))
 
     def _find_users(self, users: Iterable[User]) -> Mapping[User, str]:
         with writing(self._engine) as connection:
             return end_user_ids(connection, set(users))
 
-    def _remember(self, users: Mapping[User, str]) -> None:
-        self._users.update(users)
-        while len(self._users) > USERS_MAX:
-            self._users.popitem(last=False)
-
     def _enclose(self, allowance: Allowance) -> None:
         self._accounts.enclose(allowance, self.book(), self._clock(), time.monotonic())
-        user = self._user(allowance)
+        user = unnamed(allowance)
         if user is not None and self.book().asks_for_user(user[0]):
-            self._unknown_users.add(user)
+            self._users.want(user)
             allowance.version = -1  # looked at again, until the user is known
-
-    def _name(self, allowance: Allowance) -> None:
-        user = self._user(allowance)
-        if user is not None and user in self._users and allowance.payer is not None:
-            allowance.payer = replace(allowance.payer, end_user_id=self._users[user])
-
-    @staticmethod
-    def _user(allowance: Allowance) -> User | None:
-        """Return the end user of a session that began before any budget wanted to know who that is."""
-        payer, name = allowance.payer, allowance.end_user
-        if payer is None or name is None or payer.end_user_id is not None:
-            return None
-        return payer.tenant_id, name
 
     # Asking
 
@@ -252,9 +226,21 @@ class LeaseKeeper:
             else:
                 self._refuse(asking)
             return
+        self._have_back(asking.needs)
+        if all(need.is_bearable for need in asking.needs):
+            self._finish(asking, "granted")
+            return
         for need in asking.needs:
             self._accounts.borrow(need)
         self._finish(asking, "unknown")
+
+    def _have_back(self, needs: Sequence[Need]) -> None:
+        """Call off what is under way if it gives back what is needed here, and has not come off in time."""
+        under_way = self._under_way
+        if under_way is None or under_way.is_called_off:
+            return
+        if any(under_way.gives(need.account.pot) for need in needs) and under_way.call_off():
+            self._accounts.undo(under_way.orders)
 
     def _refuse(self, asking: _Asking) -> None:
         until = self._clock() + timedelta(seconds=REFUSED_S)
@@ -308,10 +294,11 @@ class LeaseKeeper:
         if self.book().version != self._version:  # amounts at hand may be too much now
             self._version = self.book().version
             self._accounts.follow(self.book())
-        orders = self._accounts.orders(self._wishes(), self._clock(), time.monotonic())
-        users = tuple(self._unknown_users)
-        if orders or users or self._must_watch:
-            await self._exchange(orders, users)
+        wishes, now, gives = self._wishes(), self._clock(), not self._is_down
+        orders = self._accounts.orders(wishes, now, time.monotonic(), gives=gives)
+        users = self._users.wanted
+        if orders or users or self._must_watch or self._is_down:
+            await self._exchange(Exchange(orders, users))
 
     async def _start(self, ready: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -342,36 +329,40 @@ class LeaseKeeper:
                 await self._wake.wait()
         self._wake.clear()
 
-    async def _exchange(self, orders: Sequence[Order], users: Sequence[User]) -> None:
-        began_s = time.monotonic()
+    async def _exchange(self, under_way: Exchange) -> None:
+        self._under_way = under_way
         try:
-            heard = await self._in_thread(self._transact, orders, users)
+            heard = await self._in_thread(under_way.carry_out, self._engine, self._instance_id, self._clock)
+        except CalledOff:
+            return
         except SQLAlchemyError as error:
             self._note(error)
-            self._accounts.failed(orders)
+            self._failed(under_way)
             return
+        finally:
+            self._under_way = None
         self._note(None)
-        self._heard_s, self._accounts.instances = began_s, heard.instances
-        self._remember(heard.users)
-        self._unknown_users -= heard.users.keys()
+        self._heard_s, self._accounts.instances = under_way.began_s, heard.instances
+        self._users.remember(heard.users)
         refused = {
             order.pot: heard.answers[order.pot].contended
-            for order in orders
+            for order in under_way.orders
             if self._accounts.take_over(order, heard.answers[order.pot]) < order.need_nanousd
         }
         self._accounts.want(heard.wanted)
         if heard.wanted:
             self._wake.set()
-        self._answer(refused, began_s)
+        self._answer(refused, under_way.began_s)
 
-    def _transact(self, orders: Sequence[Order], users: Sequence[User]) -> _Heard:
-        """In the thread: one transaction, whose outcome is not known if it raises."""
-        with writing(self._engine) as connection:
-            now = self._clock()
-            instances = live_instances(connection, now)
-            answers = exchange(connection, self._instance_id, orders, now=now, live_instances=instances)
-            wanted = wanted_pots(connection, self._instance_id) if instances > 1 else []
-            return _Heard(answers, wanted, instances, end_user_ids(connection, users))
+    def _failed(self, under_way: Exchange) -> None:
+        """Have back what was to be given back, unless it may be gone."""
+        if under_way.is_called_off:
+            return
+        if under_way.call_off():
+            self._accounts.undo(under_way.orders)
+            self._answer({}, under_way.began_s)  # it may be what they wait for
+        else:
+            self._accounts.failed(under_way.orders)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

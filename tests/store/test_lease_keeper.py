@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, event, insert, select
+from sqlalchemy.exc import OperationalError
 
 from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Pot, Scope
@@ -17,9 +19,10 @@ from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
-from proxy.store import lease_keeper
+from proxy.store import accounts, lease_keeper
+from proxy.store.accounts import IDLE_S
 from proxy.store.database import reading, writing
-from proxy.store.lease_keeper import ADMIT_S, ASK_S, GIVEN_BACK_S, LeaseKeeper
+from proxy.store.lease_keeper import ADMIT_S, ASK_S, BEAT_S, GIVEN_BACK_S, LeaseKeeper
 from proxy.store.leases import Order, empty_leases, exchange
 from proxy.store.schema import instance, lease
 from tests.store import made
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TENANT = Budget("b_1", Scope.TENANT, Window.DAY, 1_000, tenant_id="t_1")
+LARGE = replace(TENANT, amount_nanousd=10_000_000)  # so that what is left is not near its end
 
 
 def facts(session_id: str = "s_1", user: str | None = None) -> SessionOpened:
@@ -105,6 +109,38 @@ def away(engine: Engine) -> Iterator[None]:
     with writing(engine) as connection, in_time():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE lease, budget_window IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def refusing(engine: Engine) -> Iterator[None]:
+    """Let every transaction end before it has begun."""
+
+    def refuse(_connection: object) -> None:
+        raise OperationalError("BEGIN", None, OSError("refused"))
+
+    event.listen(engine, "begin", refuse, insert=True)
+    try:
+        yield
+    finally:
+        event.remove(engine, "begin", refuse)
+
+
+@contextmanager
+def losing_commits(engine: Engine, is_carried_out: bool) -> Iterator[None]:
+    """Let the connection break with each commit, after the database has carried it out or before."""
+    dialect = engine.dialect
+    commit, broken = dialect.do_commit, dialect.loaded_dbapi.OperationalError("lost")
+
+    def lose(connection: Any) -> None:
+        if is_carried_out:
+            commit(connection)
+        else:
+            connection.rollback()
+        raise broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dialect, "do_commit", lose)
         yield
 
 
@@ -244,6 +280,69 @@ async def test_when_the_database_does_not_answer_the_budget_says_what_then(
             assert short.refusal.name == "budget_unknown"
         await soon(lambda: not allowance.accounts[0].is_unknown and leased(database) <= 1_000)
         await soon(lambda: allowance.accounts[0].leased_nanousd == leased(database))
+
+
+async def test_an_unspent_lease_outlasts_an_outage_however_long_nobody_speaks(
+    database: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was to be given back when it began was not, and is here still; nothing is given back in it."""
+    told: list[str] = []
+    async with keeping(database, LARGE, told=told) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+        with refusing(database):
+            await soon(lambda: "budgets cannot be leased" in caplog.text)
+            for _ in range(30):
+                await asyncio.sleep(0.05)
+                assert account.free_nanousd == 1_000
+        assert allowance.hold("a", Amounts.same(1_000)) is None
+        assert leased(database) == 1_000
+        allowance.void("a")
+        await soon(lambda: account.leased_nanousd == leased(database) == 0)
+
+
+async def test_what_is_on_its_way_back_can_be_spent_while_the_database_does_not_answer(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows yet that it is down: the exchange waits for it, and is called off."""
+    told: list[str] = []
+    async with keeping(database, LARGE, told=told) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        with away(database):
+            monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+            await soon(lambda: account.free_nanousd == 0)
+            monkeypatch.setattr(accounts, "IDLE_S", IDLE_S)
+            await answered(keeper, allowance, 600)
+            assert (told[-1], account.free_nanousd) == ("granted", 1_000)
+            assert allowance.hold("a", Amounts.same(600)) is None
+        await asyncio.sleep(2 * BEAT_S)
+        assert account.leased_nanousd == leased(database) >= 1_000
+        allowance.void("a")
+        keeper.leave(allowance)
+        await soon(lambda: leased(database) == 0)
+
+
+@pytest.mark.parametrize("is_carried_out", [True, False])
+async def test_what_a_lost_commit_may_have_given_back_is_not_spent_until_the_row_is_read(
+    database: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_carried_out: bool,
+) -> None:
+    async with keeping(database, LARGE) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        with losing_commits(database, is_carried_out):
+            monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+            await soon(lambda: "budgets cannot be leased" in caplog.text)
+            await asyncio.sleep(2 * BEAT_S)
+            assert account.free_nanousd == 0
+        if not is_carried_out:
+            await soon(lambda: allowance.hold("a", Amounts.same(1_000)) is None)
+            allowance.void("a")
+        await soon(lambda: account.leased_nanousd == leased(database) == 0)
 
 
 async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
