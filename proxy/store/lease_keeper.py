@@ -6,7 +6,8 @@ decided without the database as long as there is money at hand, and only the dat
 
 `ask` waits at most `ASK_S`. If the database has not answered by then, the budget's `on_store_down`
 decides. If it has, and what is missing is leased by other instances, they were asked to give back what they
-do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`.
+do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`. Under `retry`
+it also waits longer for the database, and so does an admission: `RETRY_S`.
 
 While the database is known to be away nothing is given back, and what an exchange wanted to give back is here
 again if that was not carried out. Where nobody knows it is not spent, until the next exchange tells.
@@ -21,7 +22,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -29,15 +30,16 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.allowance import Account, Allowance, Need
-from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
+from proxy.core.budgets import BudgetBook, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.events import ResponseAsked
 from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import DATABASE_DOWN, Refusal
-from proxy.store.accounts import Accounts, Wish
+from proxy.store.accounts import Accounts
 from proxy.store.database import writing
 from proxy.store.end_users import end_user_ids
+from proxy.store.lease_asking import Asking, unanswered_s, wishes_of
 from proxy.store.lease_exchange import CalledOff, Exchange
 from proxy.store.lease_users import EndUsers, User, unnamed
 from proxy.store.leases import drop_leases, empty_leases
@@ -49,24 +51,11 @@ AGAIN_S = 0.03  # before money is asked for again that other instances are about
 ASK_S = 0.25
 ADMIT_S = 2.0
 GIVEN_BACK_S = 2.0  # in all, for what other instances may give back
-RETRY_S = 5.0  # as `ASK_S`, under `on_store_down` retry
 REFUSED_S = 0.5  # for so long a no of the database is remembered
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Asking:
-    """Somebody who waits for money."""
-
-    needs: tuple[Need, ...]
-    done: Callable[[bool], None]  # told whether it was granted
-    since_s: float
-    patience_s: float = 0.0  # how much longer it may wait for what others may give back
-    is_contended: bool = False  # others have leased what is missing, by the database's last word
-    timer: asyncio.TimerHandle | None = None
 
 
 class LeaseKeeper:
@@ -87,7 +76,7 @@ class LeaseKeeper:
         self._clock = clock
         self._told = told
         self._accounts = Accounts()
-        self._asking: list[_Asking] = []
+        self._asking: list[Asking] = []
         self._users = EndUsers()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
@@ -118,11 +107,11 @@ class LeaseKeeper:
 
     def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:
         """Get more into accounts, if there is any; call `done` with whether there was (see the module)."""
-        asking = _Asking(ask.needs, done, time.monotonic())
         if isinstance(ask.again, ResponseAsked):  # the upstream waits too: nothing is generated meanwhile
-            asking.patience_s = GIVEN_BACK_S - ASK_S
-        patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
-        self._put(asking, RETRY_S if patient else ASK_S)
+            given_back_s, unanswered = GIVEN_BACK_S, unanswered_s(ask.needs, ASK_S)
+        else:
+            given_back_s = unanswered = ASK_S
+        self._put(Asking(ask.needs, done, self._expired, given_back_s, unanswered), ASK_S)
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         """Let the budgets enclose a session as they are now; tell whether anything is another way."""
@@ -194,71 +183,57 @@ class LeaseKeeper:
             if not answered.done():
                 answered.set_result(_first_short(allowance, amounts))
 
-        asking = _Asking(needs, done, time.monotonic())
+        asking = Asking(needs, done, self._expired, ADMIT_S, unanswered_s(needs, ADMIT_S))
         self._put(asking, ADMIT_S)
         try:
             return await answered
         finally:
             self._remove(asking)
 
-    def _put(self, asking: _Asking, wait_s: float) -> None:
-        asking.timer = asyncio.get_running_loop().call_later(wait_s, self._expired, asking)
+    def _put(self, asking: Asking, wait_s: float) -> None:
+        asking.wait(wait_s)
         self._asking.append(asking)
         self._wake.set()
 
-    def _remove(self, asking: _Asking) -> None:
-        if asking.timer is not None:
-            asking.timer.cancel()
+    def _remove(self, asking: Asking) -> None:
+        asking.stop()
         if asking in self._asking:
             self._asking.remove(asking)
 
-    def _finish(self, asking: _Asking, answer: str) -> None:
+    def _finish(self, asking: Asking, answer: str) -> None:
         self._remove(asking)
-        self._told(answer, time.monotonic() - asking.since_s)
+        self._told(answer, asking.waited_s)
         asking.done(answer == "granted")
 
-    def _expired(self, asking: _Asking) -> None:
-        """Decide without the database, or with its last word."""
-        if self._heard_s >= asking.since_s:
-            if asking.is_contended and asking.patience_s:
-                loop, wait_s, asking.patience_s = asyncio.get_running_loop(), asking.patience_s, 0.0
-                asking.timer = loop.call_later(wait_s, self._expired, asking)
-            else:
-                self._refuse(asking)
-            return
-        self._have_back(asking.needs)
-        if all(need.is_bearable for need in asking.needs):
+    def _expired(self, asking: Asking) -> None:
+        """Decide without the database, or with its last word, unless this one may wait longer."""
+        is_heard = self._heard_s >= asking.since_s
+        if not is_heard and self._is_back(asking.needs):
             self._finish(asking, "granted")
-            return
-        for need in asking.needs:
-            self._accounts.borrow(need)
-        self._finish(asking, "unknown")
+        elif (more_s := asking.more_s(is_heard=is_heard)) > 0:
+            asking.wait(more_s)
+        elif is_heard:
+            self._refuse(asking)
+        else:
+            for need in asking.needs:
+                self._accounts.borrow(need)
+            self._finish(asking, "unknown")
 
-    def _have_back(self, needs: Sequence[Need]) -> None:
-        """Call off what is under way if it gives back what is needed here, and has not come off in time."""
+    def _is_back(self, needs: Sequence[Need]) -> bool:
+        """Call off what is under way if it gives back what is needed here; tell whether that is enough."""
         under_way = self._under_way
-        if under_way is None or under_way.is_called_off:
-            return
-        if any(under_way.gives(need.account.pot) for need in needs) and under_way.call_off():
-            self._accounts.undo(under_way.orders)
+        if under_way is not None and not under_way.is_called_off:
+            needed_here = any(under_way.gives(need.account.pot) for need in needs)
+            if needed_here and under_way.call_off():
+                self._accounts.undo(under_way.orders)
+        return all(need.is_bearable for need in needs)
 
-    def _refuse(self, asking: _Asking) -> None:
+    def _refuse(self, asking: Asking) -> None:
         until = self._clock() + timedelta(seconds=REFUSED_S)
         for need in asking.needs:
             if need.missing_nanousd > 0:
                 need.account.refuse(1 if need.is_partial else need.missing_nanousd, until)
         self._finish(asking, "refused")
-
-    def _wishes(self) -> Mapping[Pot, Wish]:
-        """Return what those who wait need free in each pot, all of them together."""
-        wishes: dict[Pot, Wish] = {}
-        for asking in self._asking:
-            for need in asking.needs:
-                before = wishes.get(need.account.pot)
-                # What does not suffice for all may for some.
-                amount = need.nanousd + (before.nanousd if before else 0)
-                wishes[need.account.pot] = Wish(amount, need.is_partial or before is not None)
-        return wishes
 
     def _answer(self, refused: Mapping[Pot, bool], began_s: float) -> None:
         """Tell those who wait, the first one first: each takes what it needs before the next is looked at.
@@ -276,8 +251,8 @@ class LeaseKeeper:
                 self._finish(asking, "granted")
             elif any(not refused[one.pot] for one in short if one.pot in refused):
                 self._refuse(asking)
-            else:
-                asking.is_contended = True
+            elif not asking.is_contended:
+                asking.contend(ASK_S)
 
     # The exchange
 
@@ -294,7 +269,7 @@ class LeaseKeeper:
         if self.book().version != self._version:  # amounts at hand may be too much now
             self._version = self.book().version
             self._accounts.follow(self.book())
-        wishes, now, gives = self._wishes(), self._clock(), not self._is_down
+        wishes, now, gives = wishes_of(self._asking), self._clock(), not self._is_down
         orders = self._accounts.orders(wishes, now, time.monotonic(), gives=gives)
         users = self._users.wanted
         if orders or users or self._must_watch or self._is_down:

@@ -1,6 +1,7 @@
 """The keeper of leases, on a real database: granted, refused, unknown, shared by two instances."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from proxy.core.windows import Window
 from proxy.store import accounts, lease_keeper
 from proxy.store.accounts import IDLE_S
 from proxy.store.database import reading, writing
+from proxy.store.lease_asking import RETRY_S
 from proxy.store.lease_keeper import ADMIT_S, ASK_S, BEAT_S, GIVEN_BACK_S, LeaseKeeper
 from proxy.store.leases import Order, empty_leases, exchange
 from proxy.store.schema import instance, lease
@@ -357,6 +359,58 @@ async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
         assert allowance.hold("a", Amounts.same(600)) is None
 
 
+async def test_under_retry_what_runs_waits_no_longer_than_under_the_other_policies(
+    database: Engine,
+) -> None:
+    """The upstream goes on generating meanwhile."""
+    budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
+    told: list[str] = []
+    async with keeping(database, budget, told=told) as keeper:
+        allowance = await admitted(keeper)
+        with away(database):
+            answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            keeper.ask(Ask(allowance.needs(Amounts.same(600)), CostLook("r1")), answer.set_result)
+            async with asyncio.timeout(2 * ASK_S):
+                assert await answer is False
+        assert told[-1] == "unknown"
+
+
+async def test_under_retry_who_wants_to_be_let_in_waits_for_the_database_too(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
+    async with keeping(database, budget) as keeper:
+        await admitted(keeper)
+        with away(database):
+            monkeypatch.setattr(lease_keeper, "ADMIT_S", 0.2)
+            admission = asyncio.create_task(admitted(keeper, 600, session_id="s_2"))
+            await asyncio.sleep(0.5)
+            assert not admission.done()
+        await admission
+
+
+async def test_under_retry_others_are_waited_for_only_as_long_as_ever_once_the_database_answers(
+    database: Engine,
+) -> None:
+    """Another instance has leased the rest, and does not say whether it holds it."""
+    told: list[str] = []
+    async with keeping(database, replace(TENANT, on_store_down=OnStoreDown.RETRY), told=told) as keeper:
+        allowance = await admitted(keeper)
+        pot = allowance.accounts[0].pot
+        with writing(database) as connection:
+            order = Order(pot, TENANT, need_nanousd=500)
+            exchange(connection, "i_2", [order], now=NOW, live_instances=1)
+        with away(database):
+            asking = asyncio.create_task(answered(keeper, allowance, 900))
+            await asyncio.sleep(GIVEN_BACK_S + 0.2)
+            assert not asking.done()
+            began_s = time.monotonic()
+        with in_time():
+            await asking
+        assert told[-1] == "refused"
+        assert time.monotonic() - began_s < RETRY_S - GIVEN_BACK_S - 0.5
+
+
 async def test_without_the_database_nobody_new_is_admitted_to_a_budget(database: Engine) -> None:
     async with keeping(database, TENANT) as keeper:
         await admitted(keeper)
@@ -470,15 +524,16 @@ async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:
         assert not keeper.refresh(allowance, NOW)
 
 
+@pytest.mark.parametrize("policy", [OnStoreDown.TERMINATE, OnStoreDown.RETRY])
 @pytest.mark.parametrize(
     ("again", "is_granted"), [(ResponseAsked(), True), (CostLook("r1"), False)], ids=["request", "response"]
 )
 async def test_what_others_give_back_is_waited_for_where_nothing_runs_meanwhile(
-    database: Engine, again: Event, is_granted: bool
+    database: Engine, again: Event, is_granted: bool, policy: OnStoreDown
 ) -> None:
     """Another instance holds nothing of its lease, and is slow to say so."""
     pot = Pot("b_1", "", NOW.replace(hour=0))
-    async with keeping(database, TENANT) as keeper:
+    async with keeping(database, replace(TENANT, on_store_down=policy)) as keeper:
         allowance = await admitted(keeper)
         with writing(database) as connection:
             connection.execute(
