@@ -56,7 +56,7 @@ class OnStoreDown(StrEnum):
 
     TERMINATE = "terminate"  # as if the budget were spent
     CONTINUE = "continue"  # up to an allowance
-    RETRY = "retry"  # wait longer for the database, then terminate
+    RETRY = "retry"  # wait longer for the database where nothing runs meanwhile, then terminate
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ class LeaseKeeper:
             self.leave(allowance)
             raise
         if short is None:
+            self._users.enter(allowance)
             return allowance
         self.leave(allowance)
         return short.refusal
@@ -129,6 +130,7 @@ class LeaseKeeper:
             allowance.void(key)
         self._accounts.release(allowance.accounts)
         allowance.accounts = ()
+        self._users.leave(allowance)
 
     def posted(self, posting: Posting) -> None:
         """Take off what a posting has counted; called in the poster's thread."""
@@ -168,6 +170,7 @@ class LeaseKeeper:
         user = unnamed(allowance)
         if user is not None and self.book().asks_for_user(user[0]):
             self._users.want(user)
+            self._wake.set()
             allowance.version = -1  # looked at again, until the user is known
 
     # Asking
@@ -269,6 +272,7 @@ class LeaseKeeper:
         if self.book().version != self._version:  # amounts at hand may be too much now
             self._version = self.book().version
             self._accounts.follow(self.book())
+            self._users.look(self.book())
         wishes, now, gives = wishes_of(self._asking), self._clock(), not self._is_down
         orders = self._accounts.orders(wishes, now, time.monotonic(), gives=gives)
         users = self._users.wanted
@@ -325,7 +329,7 @@ class LeaseKeeper:
             if self._accounts.take_over(order, heard.answers[order.pot]) < order.need_nanousd
         }
         self._accounts.want(heard.wanted)
-        if heard.wanted:
+        if heard.wanted or self._users.wanted:
             self._wake.set()
         self._answer(refused, under_way.began_s)
 

@@ -20,7 +20,7 @@ from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
-from proxy.store import accounts, lease_keeper
+from proxy.store import accounts, lease_keeper, lease_users
 from proxy.store.accounts import IDLE_S
 from proxy.store.database import reading, writing
 from proxy.store.lease_asking import RETRY_S
@@ -571,6 +571,30 @@ async def test_an_end_user_is_known_from_the_first_session_or_when_a_budget_asks
         other = await admitted(keeper, user="ann", session_id="s_3")
         assert other.accounts[1] is not late.accounts[1]
         assert len((await admitted(keeper, session_id="s_4")).accounts) == 1
+
+
+async def test_who_is_talking_already_is_looked_up_as_soon_as_a_budget_wants_to_know(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, some at a time, before anybody looks at a session: it is enclosed the first time."""
+    monkeypatch.setattr(lease_users, "USERS_AT_ONCE_MAX", 2)
+    each = replace(TENANT, id="b_2", scope=Scope.EACH_USER, amount_nanousd=500)
+    async with keeping(database, TENANT) as keeper:
+        gone = await admitted(keeper, user="cid", session_id="s_0")
+        keeper.leave(gone)
+        live = [await admitted(keeper, user=f"bob {n % 4}", session_id=f"s_{n}") for n in range(1, 6)]
+        keeper.book = lambda: BudgetBook.of([TENANT, each], 2)
+        began_s = time.monotonic()
+        keeper.look()
+        await soon(lambda: all(one.payer and one.payer.end_user_id for one in live))
+        assert time.monotonic() - began_s < BEAT_S, "nobody waits for a beat"
+        for one in live:
+            assert keeper.refresh(one, NOW)
+            assert [account.budget.id for account in one.accounts] == ["b_1", "b_2"]
+            assert not keeper.refresh(one, NOW)
+        assert live[0].accounts[1] is live[4].accounts[1]
+        assert gone.payer is not None
+        assert gone.payer.end_user_id is None
 
 
 async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
