@@ -154,11 +154,15 @@ class LeaseKeeper:
             return payer
         user = (facts.tenant_id, facts.end_user)
         if self._users.id_of(user) is None:
+            goes_on = self.book().goes_on_without_user(facts.tenant_id)
+            if self._is_down and goes_on:
+                return payer
             try:
-                self._users.remember(await asyncio.to_thread(self._find_users, [user]))
-            except SQLAlchemyError as error:
+                async with asyncio.timeout(ADMIT_S):
+                    self._users.remember(await asyncio.to_thread(self._find_users, [user]))
+            except (SQLAlchemyError, TimeoutError) as error:
                 self._note(error)
-                return DATABASE_DOWN
+                return payer if goes_on else DATABASE_DOWN
         return replace(payer, end_user_id=self._users.id_of(user))
 
     def _find_users(self, users: Iterable[User]) -> Mapping[User, str]:

@@ -597,6 +597,41 @@ async def test_who_is_talking_already_is_looked_up_as_soon_as_a_budget_wants_to_
         assert gone.payer.end_user_id is None
 
 
+@pytest.mark.parametrize(
+    ("terms", "is_let_in"),
+    [
+        ({"on_store_down": OnStoreDown.CONTINUE, "store_down_nanousd": 500}, True),
+        ({"on_exhausted": OnExhausted.NOTIFY}, True),
+        ({"on_store_down": OnStoreDown.RETRY}, False),
+        ({}, False),
+    ],
+    ids=["continue", "notify", "retry", "terminate"],
+)
+async def test_an_end_user_who_is_not_known_in_an_outage_is_let_in_where_no_budget_of_theirs_minds(
+    database: Engine, terms: dict[str, Any], is_let_in: bool
+) -> None:
+    """Their own account is found when the database is back."""
+    going_on = replace(LARGE, on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=500)
+    each = replace(going_on, id="b_2", scope=Scope.EACH_USER)
+    theirs = replace(LARGE, id="b_3", scope=Scope.END_USER, end_user_id="u_1", **terms)
+    async with keeping(database, going_on, each, theirs) as keeper:
+        before = await admitted(keeper, user="ann")
+        with refusing(database):
+            late = await keeper.admit(facts("s_2", "bob"), Amounts.same(100))
+            assert isinstance(await keeper.admit(facts("s_3", "ann"), Amounts.same(100)), Allowance)
+            if isinstance(late, Refusal):
+                assert (late.http_status, is_let_in) == (503, False)
+                return
+            assert is_let_in
+            assert [one.budget.id for one in late.accounts] == ["b_1"]
+            assert late.hold("a", Amounts.same(100)) is None
+        await soon(lambda: late.payer is not None and late.payer.end_user_id is not None)
+        assert keeper.refresh(late, NOW)
+        assert [one.budget.id for one in late.accounts] == ["b_1", "b_2"]
+        assert late.accounts[1].held_nanousd == 100
+        assert late.accounts[1] is not before.accounts[1]
+
+
 async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
     async with keeping(database, replace(TENANT, on_exhausted=OnExhausted.NOTIFY)) as keeper:
         allowance = await admitted(keeper, 10_000)
