@@ -4,7 +4,7 @@ To an app a session's cost is what its tenant owes for it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,29 +15,50 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.core.money import format_usd
 from proxy.core.refusal import DATABASE_DOWN
 from proxy.relay.handler import refuse
+from proxy.store.journal import JournalFailed
 from proxy.store.ledger import Booked, session_turns
 from proxy.store.sessions import SessionRow, find_session
+
+POSTED_S = 2.0  # for what has just ended here to reach the ledger
 
 
 class PastSessions:
     """Looks ended sessions up in the ledger, in a thread."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, engine: Engine, clock: Callable[[], datetime], posted: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`posted` returns when the ledger has all that has happened here."""
         self._engine = engine
         self._clock = clock
+        self._posted = posted
 
     async def __call__(self, session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
         """Return a session of this tenant, or None: another tenant's is as unknown as one that never was.
+
+        One that ended here a moment ago may stand in the ledger in part, or not yet. An app that has seen its
+        figures must not see them go back, so what seems to have no end is looked up again once all is posted.
 
         Raises:
             HTTPServiceUnavailable: the database is down; the body is OpenAI's error JSON.
         """
         try:
-            return await asyncio.to_thread(self._find, session_id, tenant_id)
+            found = await asyncio.to_thread(self._find, session_id, tenant_id)
+            if (found is None or found["closed_at"] is None) and await self._catches_up():
+                found = await asyncio.to_thread(self._find, session_id, tenant_id)
+            return found
         except SQLAlchemyError:
             raise web.HTTPServiceUnavailable(
                 text=refuse(DATABASE_DOWN).text, content_type="application/json"
             ) from None
+
+    async def _catches_up(self) -> bool:
+        try:
+            async with asyncio.timeout(POSTED_S):
+                await self._posted()
+        except (TimeoutError, JournalFailed, RuntimeError):  # it is far behind, or this instance is ending
+            return False
+        return True
 
     def _find(self, session_id: str, tenant_id: str) -> Mapping[str, Any] | None:
         found = find_session(self._engine, session_id, self._clock())

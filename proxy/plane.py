@@ -211,7 +211,8 @@ async def data_plane(settings: Settings, stores: Stores) -> AsyncIterator[Plane]
         gateway.start()
         zone = ZoneInfo(settings.period_timezone)
         spending = Spending(stores.engine, lambda: catalog.budgets, utc_now, zone)
-        handler = Handler(gateway, Dialer(upstream), PastSessions(stores.engine, utc_now), spending)
+        past = PastSessions(stores.engine, utc_now, stores.poster.posted_up_to_now)
+        handler = Handler(gateway, Dialer(upstream), past, spending)
         yield Plane(gateway, handler, catalog, stores.metrics, stores.journal)
     finally:
         await asyncio.to_thread(catalog.stop)

@@ -67,7 +67,8 @@ COMMAND
 
 installed() { cmp -s "requirements/$1.txt" ".venv/.installed-$1.txt"; }
 
-if ! { new_enough .venv/bin/python && [ -x .venv/bin/pip ]; }; then build; fi # pip comes last in a build
+# pip comes last in a build. It is not found when the system's Python was replaced by another version since.
+if ! { new_enough .venv/bin/python && [ -x .venv/bin/pip ] && .venv/bin/python -c 'import pip' 2>/dev/null; }; then build; fi
 if [ -f .venv/.installed-dev.txt ]; then want=dev; fi
 if ! { installed run && installed "$want"; }; then
     say "Installing what requirements/$want.txt locks"

@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -186,3 +188,23 @@ def test_no_machines_paths_in_the_tree() -> None:
         text = path.read_bytes().decode(errors="ignore")
         found += [f"{path.relative_to(ROOT)}: {match}" for match in homes.findall(text)]
     assert found == []
+
+
+def test_a_venv_of_a_python_that_was_replaced_is_built_anew(tmp_path: Path) -> None:
+    """An upgrade of the system replaces `python3`: what was installed lies in the old version's folder."""
+    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("run", "dev"):
+        shutil.copy(ROOT / "requirements" / f"{name}.txt", tmp_path / ".venv" / f".installed-{name}.txt")
+    programs = {
+        ".venv/bin/python": f'exec "{sys.executable}" -S -I "$@"',  # it finds nothing that is installed
+        ".venv/bin/pip": "exit 0",
+        "python": f'[ "$2" = venv ] && echo "$@" > built && exit 1; exec "{sys.executable}" "$@"',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    settings = {**os.environ, "PYTHON": str(tmp_path / "python")}
+    command = ["sh", "requirements/venv.sh", "run"]
+    subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, check=False)
+    assert (tmp_path / "built").read_text(encoding="utf-8") == "-m venv .venv\n"

@@ -101,7 +101,8 @@ def _say_hello(console: Console, tenants: Sequence[str]) -> None:
         "\n[bold]Talkmeter demo[/]\n"
         "A proxy that knows what a voice conversation costs while it is being spoken.\n"
         f"{len(SCENES)} conversations of {len(tenants)} tenants follow, with a simulated voice API at the\n"
-        "prices of gpt-realtime-2.1. Nothing leaves this machine, and nothing is charged."
+        "prices of gpt-realtime-2.1. Nothing leaves this machine, and nothing is charged.\n"
+        "Input, cached (a part of it) and output are tokens."
     )
 
 
@@ -118,7 +119,8 @@ async def _play(console: Console, stage: Stage, number: int, scene: Scene) -> No
             console.print(_turn(turns, turn, told))
             if turn.refusal:
                 console.print(Text(f"   the client is told: {turn.refusal}", style="yellow"))
-    console.print(_row(["", "with transcription", "", "", "", "", _dollars(told["cost_nanousd"])]))
+    what = "with transcription" if any(one["kind"] == "transcription" for one in told["turns"]) else "in all"
+    console.print(_row(["", what, "", "", "", "", _dollars(told["cost_nanousd"])]))
 
 
 def _turn(number: int, turn: Turn, told: Json) -> Text:

@@ -7,6 +7,7 @@ whatever they say, and a bill must not be lost over a field of an unexpected typ
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -284,13 +285,18 @@ def _tokens(usage: object) -> Reported | None:
         text_in=number_in(into.get("text_tokens")),
         audio_in=number_in(into.get("audio_tokens")),
         image_in=number_in(into.get("image_tokens")),
-        cached=number_in(into.get("cached_tokens")),
-        cached_text=number_in(cached.get("text_tokens")),
-        cached_audio=number_in(cached.get("audio_tokens")),
-        cached_image=number_in(cached.get("image_tokens")),
+        cached=_discount(into.get("cached_tokens")),
+        cached_text=_discount(cached.get("text_tokens")),
+        cached_audio=_discount(cached.get("audio_tokens")),
+        cached_image=_discount(cached.get("image_tokens")),
         text_out=number_in(out.get("text_tokens")),
         audio_out=number_in(out.get("audio_tokens")),
     )
+
+
+def _discount(value: object) -> float | None:
+    """Return a number of cached tokens; NaN for what is no number, since its absence would go unseen."""
+    return None if value is None else math.nan if (number := number_in(value)) is None else number
 
 
 def _committed(fields: Fields) -> Event:

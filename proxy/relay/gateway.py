@@ -184,16 +184,15 @@ class Gateway:
         if refusal := self.turnstile.refusal(principal, now):
             return refusal
         self.turnstile.enter(principal)
+        self.turnstile.begin(principal, now)
         self._reserved += 1
+        found: Admission | Refusal | None = None
         try:
             found = await self._afford(self._facts(ask, principal), principal)
-        except BaseException:
-            self.give_back(principal, None)
-            raise
-        if isinstance(found, Refusal):
-            self.give_back(principal, None)
-        else:
-            self.turnstile.begin(principal, now)
+        finally:
+            if not isinstance(found, Admission):
+                self.turnstile.unbegin(principal, now)
+                self.give_back(principal, None)
         return found
 
     async def _afford(self, facts: SessionOpened, principal: Principal) -> Admission | Refusal:

@@ -16,8 +16,8 @@ from proxy.core.refusal import Refusal
 class Turnstile:
     """Lets sessions in as long as the limits of their tenant and of their key allow it.
 
-    `enter` and `leave` belong together; `begin` counts a session that is new, once. A session that
-    lingers for its bill is still there.
+    `enter` and `leave` belong together; `begin` counts a session that is new, once, and `unbegin` one that
+    was none. A session that lingers for its bill is still there.
     """
 
     def __init__(self, limits_of: Callable[[str], Limits]) -> None:
@@ -39,12 +39,18 @@ class Turnstile:
         return None
 
     def begin(self, principal: Principal, now: datetime) -> None:
-        """Note that a session begins."""
+        """Note that a session begins, before anything is waited for: others come meanwhile."""
         for owner in _owners(principal):
             if self._limits_of(owner).sessions_per_minute is None:
                 self._begun.pop(owner, None)
             else:
                 self._begun.setdefault(owner, SlidingMinute()).add(1, now)
+
+    def unbegin(self, principal: Principal, now: datetime) -> None:
+        """Take `begin` at that instant back: there was no money for the session."""
+        for owner in _owners(principal):
+            if owner in self._begun:
+                self._begun[owner].add(-1, now)
 
     def enter(self, principal: Principal) -> None:
         """Note that a session is there."""

@@ -35,7 +35,7 @@ def test_it_shows_each_kind_of_conversation_and_a_report_that_adds_up() -> None:
     assert not complaints
     for word in ("interrupts", "hangs up", "picture", "the app answers", "cancelled", "is spent"):
         assert word in shown
-    conversations = re.findall(r"with transcription +\$([0-9.]+)$", shown, re.MULTILINE)
+    conversations = re.findall(r"(?:with transcription|in all) +\$([0-9.]+)$", shown, re.MULTILINE)
     rows = re.findall(r"(\d+\.\d{9})\s*$", shown, re.MULTILINE)
     *parts, total = map(parse_usd, rows)
     assert sum(parts) == total

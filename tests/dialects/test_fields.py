@@ -8,13 +8,14 @@ import pytest
 
 from proxy.core import events
 from proxy.core.events import Event, Side
-from proxy.core.usage import ReportedSeconds
+from proxy.core.usage import Flag, Meter, ReportedSeconds, measure
 from proxy.dialects.fields import (
     EVENT_ID_CHARS_MAX,
     NUMBER_MAX,
     STRUCTURE_MAX,
     UPSTREAM_STRUCTURE_MAX,
     UnreadableJson,
+    chars_in,
     dict_in,
     event_id_in,
     id_in,
@@ -68,6 +69,25 @@ def test_what_is_no_object_is_unreadable(payload: bytes) -> None:
         read_leniently(payload, {})
     with pytest.raises(UnreadableJson):
         read_strictly(payload)
+
+
+@pytest.mark.parametrize("odd", ['"64"', "true", "{}", "NaN"])
+def test_a_discount_that_is_no_number_is_told(odd: str) -> None:
+    """It is not given, since nobody knows how much; a reviewer can see it."""
+    details = f'"text_tokens":70,"cached_tokens":{odd}'
+    report = f'{{"input_tokens":70,"output_tokens":0,"input_token_details":{{{details}}}}}'
+    usage = measure(
+        done(f'{{"type":"response.done","response":{{"id":"r","usage":{report}}}}}'.encode()).usage
+    )
+    assert (usage.counts, usage.flags) == ({Meter.TEXT_IN: 70}, frozenset({Flag.COUNT_CLAMPED}))
+
+
+@pytest.mark.parametrize(
+    ("text", "chars"),
+    [("talk", 4), ("", 0), ("Зачем", 10), ("打电话", 9), ("é", 2), ("\ud83d", 3), (None, 0), (5, 0)],
+)
+def test_text_is_as_long_as_its_tokens_go_by(text: object, chars: int) -> None:
+    assert chars_in(text) == chars
 
 
 COMMAS = ", " * STRUCTURE_MAX

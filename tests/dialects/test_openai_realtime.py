@@ -218,7 +218,7 @@ def test_transcription_that_is_switched_off_differs_from_one_not_mentioned(
 @pytest.mark.parametrize("ga", ["response.output_text.delta", "response.function_call_arguments.delta"])
 def test_text_counts_in_both_vocabularies(beta: str, ga: str) -> None:
     for name in (beta, ga):
-        message = json.dumps({"type": name, "response_id": "r", "delta": "fünf!"}).encode()
+        message = json.dumps({"type": name, "response_id": "r", "delta": "five!"}).encode()
         assert parse(Side.UPSTREAM, message) == events.ResponseText("r", 5)
 
 

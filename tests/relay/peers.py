@@ -265,6 +265,12 @@ class Journal:
         return [record for record in self.records if isinstance(record, kind)]
 
 
+def _open_door() -> asyncio.Event:
+    door = asyncio.Event()
+    door.set()
+    return door
+
+
 @dataclass
 class Bank:
     """Budgets that a test sets: what an `Ask` gets, and when."""
@@ -272,12 +278,14 @@ class Bank:
     accounts: list[Account] = field(default_factory=list)
     gives_nanousd: int = 0
     is_slow: bool = False  # answers wait for `answer`
+    door: asyncio.Event = field(default_factory=_open_door)  # admissions wait for it
     asked: list[AskForMoney] = field(default_factory=list)
     waiting: list[Callable[[bool], None]] = field(default_factory=list)
     is_changed: bool = False
     left: int = 0
 
     async def admit(self, facts: SessionOpened, need: Amounts) -> Allowance | Refusal:
+        await self.door.wait()
         short = [one for one in self.accounts if not one.can_hold(need[one.basis])]
         return short[0].refusal if short else Allowance(self.accounts, is_priced_only=bool(self.accounts))
 

@@ -257,6 +257,18 @@ async def test_new_sessions_a_minute() -> None:
         assert head.startswith("HTTP/1.1 429 ") and b'"rate_limit_exceeded"' in body
 
 
+async def test_new_sessions_a_minute_that_come_at_once() -> None:
+    """Money is waited for, so that all are at the door before the first is in."""
+    async with stage() as it:
+        it.catalog.limits["key_1"] = Limits(sessions_per_minute=2)
+        it.budgets.door.clear()
+        asked = [asyncio.create_task(it.ask(upgrade())) for _ in range(8)]
+        await until(lambda: sum(one.done() for one in asked) == 6)
+        it.budgets.door.set()
+        heads = [head for head, _, _ in await asyncio.gather(*asked)]
+        assert sorted(head.split()[1] for head in heads) == ["101"] * 2 + ["429"] * 6
+
+
 async def test_who_has_no_money_has_begun_no_session() -> None:
     """So it is told that, however often it comes, and not to try again shortly."""
     async with stage() as it:

@@ -72,6 +72,16 @@ def test_new_sessions_in_a_sliding_minute() -> None:
     assert refused(gate, ONE, NOW + timedelta(seconds=61)) == "limit_sessions_per_minute"
 
 
+def test_what_was_no_session_is_not_counted() -> None:
+    gate = turnstile(key_1=Limits(sessions_per_minute=1))
+    gate.begin(ONE, NOW)
+    assert refused(gate, ONE) == "limit_sessions_per_minute"
+    gate.unbegin(ONE, NOW)
+    assert refused(gate, ONE) is None
+    gate.begin(ONE, NOW)
+    assert refused(gate, ONE, NOW + timedelta(seconds=59)) == "limit_sessions_per_minute"
+
+
 def test_a_limit_that_is_removed_is_forgotten() -> None:
     limits = {"key_1": Limits(sessions_per_minute=1)}
     gate = Turnstile(lambda owner: limits.get(owner, NO_LIMITS))
