@@ -107,7 +107,8 @@ class Pulse:
         """Show, hear, obey; once."""
         self._count_retries()
         self._count_holds()
-        sessions = [self._show(one) for one in self._gateway.sessions.values()]
+        use = BudgetUse(self._clock())
+        sessions = [self._show(one, use) for one in self._gateway.sessions.values()]
         self._burn.forget(self._gateway.sessions)
         try:
             orders = await _to_its_end(self._exchange, sessions, self._allowances())
@@ -119,7 +120,7 @@ class Pulse:
             if self._gateway.stop(session_id, stopped(reason)):
                 logger.info("session stopped by an administrator", extra={"session": session_id})
 
-    def _show(self, one: LiveSession) -> live.Live:
+    def _show(self, one: LiveSession, use: BudgetUse) -> live.Live:
         session = one.tunnel.session
         cost, running = session.cost_nanousd, session.running_nanousd
         return live.Live(
@@ -129,7 +130,7 @@ class Pulse:
             running_nanousd=running,
             burn_nanousd=self._burn.rate(one.id, cost + running, time.monotonic()),
             model=session.settings.model,
-            left_nanousd=session.allowance.remaining_nanousd(self._spent),
+            left_nanousd=use.left(session.allowance, self._spent),
         )
 
     async def probe_loop(self) -> None:

@@ -291,6 +291,10 @@ async def test_of_very_many_budgets_some_are_asked_about_in_each_beat(
             await beating.beat()
             counts.append(len([spent for spent in beating._spent.values() if spent]))
         assert counts == [2, 3, 3]
+        (live,) = app.gateway.sessions.values()
+        with reading(app.stores.engine) as connection:
+            row = connection.execute(select(live_session)).one()
+        assert row.left_nanousd == 10 - live.cost_nanousd < 0, "they only count, and are shown all the same"
         await answer(socket)
         await app.poster.posted_up_to_now()
         before = set(beating._spent.values())

@@ -42,7 +42,7 @@ SHORTLY: Mapping[OnExhausted, str] = {
 STORE_DOWN: Mapping[OnStoreDown, str] = {
     OnStoreDown.TERMINATE: "As if the budget were spent",
     OnStoreDown.CONTINUE: "Go on, up to an amount for each instance",
-    OnStoreDown.RETRY: "Wait longer for the database, then as if it were spent",
+    OnStoreDown.RETRY: "Wait longer for the database before a response, then as if it were spent",
 }
 _NOUNS: Mapping[str, tuple[str, str]] = {
     "hour": ("hour", "hours"),

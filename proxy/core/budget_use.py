@@ -37,7 +37,7 @@ class BudgetUse:
             pot = Pot(budget.id, subject, self._starts_at(budget))
             self._of[pot] = (_named(budget, tenant), amount)
             if budget.window is Window.SESSION:
-                self._own[pot] = allowance.charged[0 if budget.scope is Scope.ORGANISATION else 1]
+                self._own[pot] = _charged(budget, allowance)
 
     def _new(self, allowance: Allowance) -> Iterator[tuple[Budget, str]]:
         """Yield what encloses a session and encloses none that was looked at: most share all of it."""
@@ -73,11 +73,33 @@ class BudgetUse:
             found[name] = max(ratio, found.get(name, 0.0))
         return found
 
+    def left(self, allowance: Allowance, spent: Mapping[Pot, int]) -> int | None:
+        """Return what is left of the narrowest budget around a session; None if none has an amount.
+
+        Where no budget can end it, those that only count (`notify`) are looked at, as far as anybody knows.
+        """
+        if allowance.accounts or allowance.payer is None:
+            return allowance.remaining_nanousd(spent)
+        left: list[int] = []
+        for budget in allowance.budgets:
+            amount = budget.amount_at(self.now)
+            pot = Pot(budget.id, budget.subject(allowance.payer), self._starts_at(budget))
+            is_own = budget.window is Window.SESSION
+            used = _charged(budget, allowance) if is_own else spent.get(pot)
+            if amount is not None and used is not None:
+                left.append(amount - used)
+        return min(left, default=None)
+
     def _used(self, pot: Pot, spent: int) -> int:
         account = self._accounts.get(pot)
         if pot in self._own:
             return self._own[pot]
         return spent if account is None else max(account.spent_nanousd, spent) + account.unposted_nanousd
+
+
+def _charged(budget: Budget, allowance: Allowance) -> int:
+    """Return what a session has cost, as `budget` counts it."""
+    return allowance.charged[0 if budget.scope is Scope.ORGANISATION else 1]
 
 
 def _named(budget: Budget, tenant: str) -> Named:

@@ -4,7 +4,7 @@ They form a tree: the organisation (this installation), a tenant, a project, an 
 A session is enclosed by every budget whose scope it is in, and all of them must grant.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -56,7 +56,7 @@ class OnStoreDown(StrEnum):
 
     TERMINATE = "terminate"  # as if the budget were spent
     CONTINUE = "continue"  # up to an allowance
-    RETRY = "retry"  # wait longer for the database, then terminate
+    RETRY = "retry"  # wait longer for the database where nothing runs meanwhile, then terminate
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +186,13 @@ class BudgetBook:
 
     def asks_for_user(self, tenant_id: str) -> bool:
         """Say whether any budget of this tenant wants to know who the end user is."""
-        return any(
-            one.scope in (Scope.END_USER, Scope.EACH_USER) for one in self._by_tenant.get(tenant_id, ())
-        )
+        return any(self._of_users(tenant_id))
+
+    def goes_on_without_user(self, tenant_id: str) -> bool:
+        """Say whether a session may begin in an outage though nobody knows which of them enclose it."""
+        holding = (one for one in self._of_users(tenant_id) if one.holds)
+        return all(one.on_store_down is OnStoreDown.CONTINUE for one in holding)
+
+    def _of_users(self, tenant_id: str) -> Iterator[Budget]:
+        near = self._by_tenant.get(tenant_id, ())
+        return (one for one in near if one.scope in (Scope.END_USER, Scope.EACH_USER))

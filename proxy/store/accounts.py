@@ -6,7 +6,7 @@ No I/O here, and no clock: `now` is the instant, `now_s` a monotonic time in sec
   does in what has moved. So of many sessions that begin at once not each one has to ask.
 * A lease is topped up once less than half of its last slice is free, if money was moved lately.
 * What is not held goes back after `IDLE_S`, and at once when another instance wants it or the budget is so
-  nearly spent that every hold is leased by itself.
+  nearly spent that every hold is leased by itself; but nothing while the database is away.
 * `granted` is what the database has given in all, less what was given back, and `taken` what postings have
   taken of it in all. After an exchange or a posting whose end is not known the next answer tells by these
   sums what has happened.
@@ -155,13 +155,20 @@ class Accounts:
 
     # What is asked of the database
 
-    def orders(self, wishes: Mapping[Pot, Wish], now: datetime, now_s: float) -> list[Order]:
-        """Return what to exchange now. What is given back is taken off here: nobody may hold it any more."""
+    def orders(
+        self, wishes: Mapping[Pot, Wish], now: datetime, now_s: float, *, gives: bool = True
+    ) -> list[Order]:
+        """Return what to exchange now. What is given back is taken off here: nobody may hold it any more.
+
+        Not `gives`: nothing is given back, since the database is away, and sessions live on what is at hand.
+        """
         self._forget()
-        found = (self._order(kept, wishes.get(pot), now, now_s) for pot, kept in self._kept.items())
+        found = (self._order(kept, wishes.get(pot), now, now_s, gives) for pot, kept in self._kept.items())
         return [order for order in found if order is not None]
 
-    def _order(self, kept: _Kept, wish: Wish | None, now: datetime, now_s: float) -> Order | None:
+    def _order(
+        self, kept: _Kept, wish: Wish | None, now: datetime, now_s: float, gives: bool
+    ) -> Order | None:
         kept.look(now_s)
         account, free = kept.account, kept.account.free_nanousd
         budget = account.budget
@@ -170,7 +177,7 @@ class Accounts:
         if wish is not None and wish.nanousd > free:
             need = wish.nanousd - free
             return Order(account.pot, budget, 0, need, kept.most(now_s), partial=wish.partly)
-        if give := self._spare(kept, free, wish, now_s):
+        if gives and (give := self._spare(kept, free, wish, now_s)):
             account.leased_nanousd -= give
             kept.granted_nanousd -= give
             return Order(account.pot, budget, give_nanousd=give)
@@ -205,8 +212,15 @@ class Accounts:
         for pot in unused:
             del self._kept[pot]
 
+    def undo(self, orders: Iterable[Order]) -> None:
+        """Note that `orders` are never carried out: what was to be given back is here still."""
+        for order in orders:
+            for kept in self._those_of([order.pot]):
+                kept.account.leased_nanousd += order.give_nanousd
+                kept.granted_nanousd += order.give_nanousd
+
     def failed(self, orders: Iterable[Order]) -> None:
-        """Note that nobody knows whether `orders` were carried out."""
+        """Note that nobody knows whether `orders` were carried out: what was given back may be gone."""
         for kept in self._those_of(order.pot for order in orders):
             kept.is_stale = kept.is_unsure = True
 

@@ -6,7 +6,11 @@ decided without the database as long as there is money at hand, and only the dat
 
 `ask` waits at most `ASK_S`. If the database has not answered by then, the budget's `on_store_down`
 decides. If it has, and what is missing is leased by other instances, they were asked to give back what they
-do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`.
+do not hold. A request that nothing has been spent on yet waits longer for that: `GIVEN_BACK_S`. Under `retry`
+it also waits longer for the database, and so does an admission: `RETRY_S`.
+
+While the database is known to be away nothing is given back, and what an exchange wanted to give back is here
+again if that was not carried out. Where nobody knows it is not spent, until the next exchange tells.
 
 A start first waits until everything in the journal is posted, then gives back what its last run has left in
 its leases: nobody else may, since only this journal knows what was spent of them.
@@ -16,10 +20,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -27,16 +30,19 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.core.allowance import Account, Allowance, Need
-from proxy.core.budgets import BudgetBook, OnStoreDown, Payer, Pot
+from proxy.core.budgets import BudgetBook, Payer, Pot
 from proxy.core.commands import Ask
 from proxy.core.events import ResponseAsked
 from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import DATABASE_DOWN, Refusal
-from proxy.store.accounts import Accounts, Wish
+from proxy.store.accounts import Accounts
 from proxy.store.database import writing
 from proxy.store.end_users import end_user_ids
-from proxy.store.leases import Answer, Order, drop_leases, empty_leases, exchange, live_instances, wanted_pots
+from proxy.store.lease_asking import Asking, unanswered_s, wishes_of
+from proxy.store.lease_exchange import CalledOff, Exchange
+from proxy.store.lease_users import EndUsers, User, unnamed
+from proxy.store.leases import drop_leases, empty_leases
 from proxy.store.posting import Posting
 
 BEAT_S = 0.5
@@ -45,36 +51,11 @@ AGAIN_S = 0.03  # before money is asked for again that other instances are about
 ASK_S = 0.25
 ADMIT_S = 2.0
 GIVEN_BACK_S = 2.0  # in all, for what other instances may give back
-RETRY_S = 5.0  # as `ASK_S`, under `on_store_down` retry
 REFUSED_S = 0.5  # for so long a no of the database is remembered
-USERS_MAX = 10_000
 
 T = TypeVar("T")
-User = tuple[str, str]  # a tenant's id, and the user's name there
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Asking:
-    """Somebody who waits for money."""
-
-    needs: tuple[Need, ...]
-    done: Callable[[bool], None]  # told whether it was granted
-    since_s: float
-    patience_s: float = 0.0  # how much longer it may wait for what others may give back
-    is_contended: bool = False  # others have leased what is missing, by the database's last word
-    timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """What an exchange has brought."""
-
-    answers: Mapping[Pot, Answer]
-    wanted: Sequence[Pot]
-    instances: int
-    users: Mapping[User, str]
 
 
 class LeaseKeeper:
@@ -95,15 +76,15 @@ class LeaseKeeper:
         self._clock = clock
         self._told = told
         self._accounts = Accounts()
-        self._asking: list[_Asking] = []
-        self._users: OrderedDict[User, str] = OrderedDict()
-        self._unknown_users: set[User] = set()
+        self._asking: list[Asking] = []
+        self._users = EndUsers()
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="leases")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._version = -1
         self._heard_s = float("-inf")  # when the last exchange that came off began
         self._is_down = False
+        self._under_way: Exchange | None = None
 
     # What the relay asks for
 
@@ -120,17 +101,18 @@ class LeaseKeeper:
             self.leave(allowance)
             raise
         if short is None:
+            self._users.enter(allowance)
             return allowance
         self.leave(allowance)
         return short.refusal
 
     def ask(self, ask: Ask, done: Callable[[bool], None]) -> None:
         """Get more into accounts, if there is any; call `done` with whether there was (see the module)."""
-        asking = _Asking(ask.needs, done, time.monotonic())
         if isinstance(ask.again, ResponseAsked):  # the upstream waits too: nothing is generated meanwhile
-            asking.patience_s = GIVEN_BACK_S - ASK_S
-        patient = any(need.account.budget.on_store_down is OnStoreDown.RETRY for need in ask.needs)
-        self._put(asking, RETRY_S if patient else ASK_S)
+            given_back_s, unanswered = GIVEN_BACK_S, unanswered_s(ask.needs, ASK_S)
+        else:
+            given_back_s = unanswered = ASK_S
+        self._put(Asking(ask.needs, done, self._expired, given_back_s, unanswered), ASK_S)
 
     def refresh(self, allowance: Allowance, now: datetime) -> bool:
         """Let the budgets enclose a session as they are now; tell whether anything is another way."""
@@ -138,7 +120,7 @@ class LeaseKeeper:
         if (allowance.version, allowance.lowered) == (self.book().version, lowered) and now < allowance.until:
             return False
         allowance.lowered = lowered
-        self._name(allowance)
+        self._users.name(allowance)
         self._enclose(allowance)
         return True
 
@@ -148,6 +130,7 @@ class LeaseKeeper:
             allowance.void(key)
         self._accounts.release(allowance.accounts)
         allowance.accounts = ()
+        self._users.leave(allowance)
 
     def posted(self, posting: Posting) -> None:
         """Take off what a posting has counted; called in the poster's thread."""
@@ -170,42 +153,29 @@ class LeaseKeeper:
         if facts.end_user is None or not self.book().asks_for_user(facts.tenant_id):
             return payer
         user = (facts.tenant_id, facts.end_user)
-        if user not in self._users:
+        if self._users.id_of(user) is None:
+            goes_on = self.book().goes_on_without_user(facts.tenant_id)
+            if self._is_down and goes_on:
+                return payer
             try:
-                self._remember(await asyncio.to_thread(self._find_users, [user]))
-            except SQLAlchemyError as error:
+                async with asyncio.timeout(ADMIT_S):
+                    self._users.remember(await asyncio.to_thread(self._find_users, [user]))
+            except (SQLAlchemyError, TimeoutError) as error:
                 self._note(error)
-                return DATABASE_DOWN
-        return replace(payer, end_user_id=self._users[user])
+                return payer if goes_on else DATABASE_DOWN
+        return replace(payer, end_user_id=self._users.id_of(user))
 
     def _find_users(self, users: Iterable[User]) -> Mapping[User, str]:
         with writing(self._engine) as connection:
             return end_user_ids(connection, set(users))
 
-    def _remember(self, users: Mapping[User, str]) -> None:
-        self._users.update(users)
-        while len(self._users) > USERS_MAX:
-            self._users.popitem(last=False)
-
     def _enclose(self, allowance: Allowance) -> None:
         self._accounts.enclose(allowance, self.book(), self._clock(), time.monotonic())
-        user = self._user(allowance)
+        user = unnamed(allowance)
         if user is not None and self.book().asks_for_user(user[0]):
-            self._unknown_users.add(user)
+            self._users.want(user)
+            self._wake.set()
             allowance.version = -1  # looked at again, until the user is known
-
-    def _name(self, allowance: Allowance) -> None:
-        user = self._user(allowance)
-        if user is not None and user in self._users and allowance.payer is not None:
-            allowance.payer = replace(allowance.payer, end_user_id=self._users[user])
-
-    @staticmethod
-    def _user(allowance: Allowance) -> User | None:
-        """Return the end user of a session that began before any budget wanted to know who that is."""
-        payer, name = allowance.payer, allowance.end_user
-        if payer is None or name is None or payer.end_user_id is not None:
-            return None
-        return payer.tenant_id, name
 
     # Asking
 
@@ -220,59 +190,57 @@ class LeaseKeeper:
             if not answered.done():
                 answered.set_result(_first_short(allowance, amounts))
 
-        asking = _Asking(needs, done, time.monotonic())
+        asking = Asking(needs, done, self._expired, ADMIT_S, unanswered_s(needs, ADMIT_S))
         self._put(asking, ADMIT_S)
         try:
             return await answered
         finally:
             self._remove(asking)
 
-    def _put(self, asking: _Asking, wait_s: float) -> None:
-        asking.timer = asyncio.get_running_loop().call_later(wait_s, self._expired, asking)
+    def _put(self, asking: Asking, wait_s: float) -> None:
+        asking.wait(wait_s)
         self._asking.append(asking)
         self._wake.set()
 
-    def _remove(self, asking: _Asking) -> None:
-        if asking.timer is not None:
-            asking.timer.cancel()
+    def _remove(self, asking: Asking) -> None:
+        asking.stop()
         if asking in self._asking:
             self._asking.remove(asking)
 
-    def _finish(self, asking: _Asking, answer: str) -> None:
+    def _finish(self, asking: Asking, answer: str) -> None:
         self._remove(asking)
-        self._told(answer, time.monotonic() - asking.since_s)
+        self._told(answer, asking.waited_s)
         asking.done(answer == "granted")
 
-    def _expired(self, asking: _Asking) -> None:
-        """Decide without the database, or with its last word."""
-        if self._heard_s >= asking.since_s:
-            if asking.is_contended and asking.patience_s:
-                loop, wait_s, asking.patience_s = asyncio.get_running_loop(), asking.patience_s, 0.0
-                asking.timer = loop.call_later(wait_s, self._expired, asking)
-            else:
-                self._refuse(asking)
-            return
-        for need in asking.needs:
-            self._accounts.borrow(need)
-        self._finish(asking, "unknown")
+    def _expired(self, asking: Asking) -> None:
+        """Decide without the database, or with its last word, unless this one may wait longer."""
+        is_heard = self._heard_s >= asking.since_s
+        if not is_heard and self._is_back(asking.needs):
+            self._finish(asking, "granted")
+        elif (more_s := asking.more_s(is_heard=is_heard)) > 0:
+            asking.wait(more_s)
+        elif is_heard:
+            self._refuse(asking)
+        else:
+            for need in asking.needs:
+                self._accounts.borrow(need)
+            self._finish(asking, "unknown")
 
-    def _refuse(self, asking: _Asking) -> None:
+    def _is_back(self, needs: Sequence[Need]) -> bool:
+        """Call off what is under way if it gives back what is needed here; tell whether that is enough."""
+        under_way = self._under_way
+        if under_way is not None and not under_way.is_called_off:
+            needed_here = any(under_way.gives(need.account.pot) for need in needs)
+            if needed_here and under_way.call_off():
+                self._accounts.undo(under_way.orders)
+        return all(need.is_bearable for need in needs)
+
+    def _refuse(self, asking: Asking) -> None:
         until = self._clock() + timedelta(seconds=REFUSED_S)
         for need in asking.needs:
             if need.missing_nanousd > 0:
                 need.account.refuse(1 if need.is_partial else need.missing_nanousd, until)
         self._finish(asking, "refused")
-
-    def _wishes(self) -> Mapping[Pot, Wish]:
-        """Return what those who wait need free in each pot, all of them together."""
-        wishes: dict[Pot, Wish] = {}
-        for asking in self._asking:
-            for need in asking.needs:
-                before = wishes.get(need.account.pot)
-                # What does not suffice for all may for some.
-                amount = need.nanousd + (before.nanousd if before else 0)
-                wishes[need.account.pot] = Wish(amount, need.is_partial or before is not None)
-        return wishes
 
     def _answer(self, refused: Mapping[Pot, bool], began_s: float) -> None:
         """Tell those who wait, the first one first: each takes what it needs before the next is looked at.
@@ -290,8 +258,8 @@ class LeaseKeeper:
                 self._finish(asking, "granted")
             elif any(not refused[one.pot] for one in short if one.pot in refused):
                 self._refuse(asking)
-            else:
-                asking.is_contended = True
+            elif not asking.is_contended:
+                asking.contend(ASK_S)
 
     # The exchange
 
@@ -308,10 +276,12 @@ class LeaseKeeper:
         if self.book().version != self._version:  # amounts at hand may be too much now
             self._version = self.book().version
             self._accounts.follow(self.book())
-        orders = self._accounts.orders(self._wishes(), self._clock(), time.monotonic())
-        users = tuple(self._unknown_users)
-        if orders or users or self._must_watch:
-            await self._exchange(orders, users)
+            self._users.look(self.book())
+        wishes, now, gives = wishes_of(self._asking), self._clock(), not self._is_down
+        orders = self._accounts.orders(wishes, now, time.monotonic(), gives=gives)
+        users = self._users.wanted
+        if orders or users or self._must_watch or self._is_down:
+            await self._exchange(Exchange(orders, users))
 
     async def _start(self, ready: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -342,36 +312,40 @@ class LeaseKeeper:
                 await self._wake.wait()
         self._wake.clear()
 
-    async def _exchange(self, orders: Sequence[Order], users: Sequence[User]) -> None:
-        began_s = time.monotonic()
+    async def _exchange(self, under_way: Exchange) -> None:
+        self._under_way = under_way
         try:
-            heard = await self._in_thread(self._transact, orders, users)
+            heard = await self._in_thread(under_way.carry_out, self._engine, self._instance_id, self._clock)
+        except CalledOff:
+            return
         except SQLAlchemyError as error:
             self._note(error)
-            self._accounts.failed(orders)
+            self._failed(under_way)
             return
+        finally:
+            self._under_way = None
         self._note(None)
-        self._heard_s, self._accounts.instances = began_s, heard.instances
-        self._remember(heard.users)
-        self._unknown_users -= heard.users.keys()
+        self._heard_s, self._accounts.instances = under_way.began_s, heard.instances
+        self._users.remember(heard.users)
         refused = {
             order.pot: heard.answers[order.pot].contended
-            for order in orders
+            for order in under_way.orders
             if self._accounts.take_over(order, heard.answers[order.pot]) < order.need_nanousd
         }
         self._accounts.want(heard.wanted)
-        if heard.wanted:
+        if heard.wanted or self._users.wanted:
             self._wake.set()
-        self._answer(refused, began_s)
+        self._answer(refused, under_way.began_s)
 
-    def _transact(self, orders: Sequence[Order], users: Sequence[User]) -> _Heard:
-        """In the thread: one transaction, whose outcome is not known if it raises."""
-        with writing(self._engine) as connection:
-            now = self._clock()
-            instances = live_instances(connection, now)
-            answers = exchange(connection, self._instance_id, orders, now=now, live_instances=instances)
-            wanted = wanted_pots(connection, self._instance_id) if instances > 1 else []
-            return _Heard(answers, wanted, instances, end_user_ids(connection, users))
+    def _failed(self, under_way: Exchange) -> None:
+        """Have back what was to be given back, unless it may be gone."""
+        if under_way.is_called_off:
+            return
+        if under_way.call_off():
+            self._accounts.undo(under_way.orders)
+            self._answer({}, under_way.began_s)  # it may be what they wait for
+        else:
+            self._accounts.failed(under_way.orders)
 
     async def _in_thread(self, call: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

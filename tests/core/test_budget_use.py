@@ -46,6 +46,21 @@ def test_budgets_that_only_count_are_among_them() -> None:
     assert use(allowance(noted)).ratios({Pot("b_1", "", NOVEMBER): 1_500}) == {("acme", "tenant month"): 1.5}
 
 
+def test_what_is_left_is_of_what_can_end_a_session_else_of_what_only_counts() -> None:
+    noted = budget("b_1", 1_000, on_exhausted=OnExhausted.NOTIFY)
+    own = budget("b_2", 300, on_exhausted=OnExhausted.NOTIFY, window=Window.SESSION)
+    endless = budget("b_3", None)
+    pot = Pot("b_1", "", NOVEMBER)
+    looked = BudgetUse(NOW)
+    assert looked.left(allowance(noted, endless), {}) is None, "nobody has counted yet"
+    assert looked.left(allowance(noted, endless), {pot: 1_200}) == -200
+    assert looked.left(allowance(noted, own, charged=Amounts(5, 10)), {pot: 100}) == 290
+    ends = budget("b_4", 5_000)
+    account = Account(ends, Pot("b_4", "", NOVEMBER), limit_nanousd=5_000, spent_nanousd=200)
+    assert looked.left(allowance(noted, ends, accounts=[account]), {pot: 1_200}) == 4_800
+    assert looked.left(Allowance(), {}) is None
+
+
 def test_without_an_amount_there_is_no_share_and_of_nothing_all_is_used() -> None:
     assert use(allowance(budget("b_1", None))).ratios({}) == {}
     assert use(allowance(budget("b_1", 0))).ratios({}) == {("acme", "tenant month"): 1.0}

@@ -1,11 +1,23 @@
 """Budgets: whom they enclose, what they allow at an instant, and which pot is spent from."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from proxy.core.budgets import EPOCH, Budget, BudgetBook, OnExhausted, Payer, Pot, Raise, Scope, pot_of
+from proxy.core.budgets import (
+    EPOCH,
+    Budget,
+    BudgetBook,
+    OnExhausted,
+    OnStoreDown,
+    Payer,
+    Pot,
+    Raise,
+    Scope,
+    pot_of,
+)
 from proxy.core.windows import Window
 
 NOW = datetime(2026, 11, 26, 23, 30, tzinfo=UTC)
@@ -45,6 +57,15 @@ def test_a_session_is_enclosed_by_every_budget_whose_scope_it_is_in(payer: Payer
 def test_only_budgets_of_users_ask_who_the_user_is() -> None:
     assert TREE.asks_for_user("t_1")
     assert not TREE.asks_for_user("t_2")
+
+
+def test_a_user_may_be_nobodys_in_an_outage_where_all_budgets_of_users_go_on_or_refuse_nobody() -> None:
+    each = budget(Scope.EACH_USER, tenant_id="t_1", on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=1)
+    of_tenant = budget(Scope.TENANT, tenant_id="t_1")
+    told = budget(Scope.END_USER, tenant_id="t_1", end_user_id="u_1", on_exhausted=OnExhausted.NOTIFY)
+    waits = replace(told, on_exhausted=OnExhausted.CUT, on_store_down=OnStoreDown.RETRY)
+    assert BudgetBook.of([each, of_tenant, told]).goes_on_without_user("t_1")
+    assert not BudgetBook.of([each, of_tenant, waits]).goes_on_without_user("t_1")
 
 
 def test_a_pot_is_a_budgets_window_and_whose_spending_is_counted_apart() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -216,6 +217,35 @@ async def test_a_change_reaches_a_running_response_within_two_seconds(home: Home
             print(f"\n{change}: cut after {time.monotonic() - began:.2f} s")
         assert code == 1008
         await place.over()
+
+
+async def test_a_new_budget_of_each_user_reaches_all_who_talk_within_two_seconds(home: Home) -> None:
+    """Nobody had to know who they are until then."""
+    key = {"Authorization": f"Bearer {home.secret}"}
+    async with home.open(speed=1.0) as place, AsyncExitStack() as all_of_them:
+        clients = [
+            await all_of_them.enter_async_context(
+                place.connected(sim=ENDLESS, headers=key | {"Talkmeter-User": f"bob {n}"})
+            )
+            for n in range(6)
+        ]
+        for client in clients:
+            await client.configure()
+            await ask(client)
+            await client.until("response.output_audio.delta")
+            await asyncio.sleep(0.1)  # so that they are not all looked after in the same moment
+        set_amount(home, 1, scope=Scope.EACH_USER, window=Window.DAY)
+        began = time.monotonic()
+
+        async def ended(client: Any) -> float:
+            assert (await client.ended())[0] == 1008
+            return time.monotonic() - began
+
+        took = await asyncio.gather(*map(ended, clients))
+        print(f"\ncut after {', '.join(f'{seconds:.2f}' for seconds in sorted(took))} s")
+        await all_of_them.aclose()
+        await place.over()
+    assert max(took) < 2
 
 
 async def test_a_deleted_budget_no_longer_ends_what_runs(home: Home) -> None:

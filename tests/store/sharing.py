@@ -45,14 +45,15 @@ class Unsound(AssertionError):
 
 
 class _Broken(Exception):
-    """The connection broke before the commit."""
+    """The connection broke before the commit was carried out."""
 
 
 class Fate(Enum):
     """How a transaction ends."""
 
     ANSWERED = "answered"
-    BROKEN = "broken before its commit"
+    REFUSED = "broken before its commit was asked for"
+    BROKEN = "broken before its commit was carried out, and nobody knows"
     LOST = "committed, and nobody hears of it"
 
 
@@ -145,6 +146,7 @@ class Flight:
 
     orders: Sequence[Order]
     is_carried: bool = False
+    is_void: bool = False  # it is known that it was not carried out
     answers: Mapping[Pot, Answer] | None = None  # None: not known
     wanted: Sequence[Pot] = ()
 
@@ -169,6 +171,7 @@ class Instance:
         self.posted = 0
         self.flight: Flight | None = None
         self.unheard: deque[Posting] = deque()
+        self.is_down = False  # as far as is known here, of the database
         self.wanted = False  # by others, as last heard
         self.noes: dict[Pot, int] = {}  # the last amount that the database did not have
 
@@ -180,7 +183,7 @@ class Instance:
     def transaction(self, fate: Fate) -> Iterator[Connection]:
         with writing(self.run.engine) as connection:
             yield connection
-            if fate is Fate.BROKEN:
+            if fate in (Fate.REFUSED, Fate.BROKEN):
                 raise _Broken
 
     # Exchanges
@@ -190,8 +193,9 @@ class Instance:
         if self.book.version != self.followed:
             self.followed = self.book.version
             self.accounts.follow(self.book)
-        orders = self.accounts.orders(wishes or {}, self.run.now, self.run.now_s)
-        if orders or self.accounts.have_spare:
+        gives = not self.is_down
+        orders = self.accounts.orders(wishes or {}, self.run.now, self.run.now_s, gives=gives)
+        if orders or self.accounts.have_spare or self.is_down:
             self.flight = Flight(orders)
         return self.flight is not None
 
@@ -201,6 +205,7 @@ class Instance:
         if flight is None or flight.is_carried:
             return
         flight.is_carried = True
+        flight.is_void = self.is_cut_off or fate is Fate.REFUSED
         if self.is_cut_off:
             return
         try:
@@ -218,6 +223,10 @@ class Instance:
         flight, self.flight = self.flight, None
         if flight is None:
             return {}
+        self.is_down = flight.answers is None
+        if flight.is_void:
+            self.accounts.undo(flight.orders)
+            return None
         if flight.answers is None:
             self.accounts.failed(flight.orders)
             return None
@@ -473,7 +482,7 @@ class Run:
     def fate(self) -> Fate:
         if not self.has_faults:
             return Fate.ANSWERED
-        return self.dice.choices(list(Fate), (88, 5, 7))[0]
+        return self.dice.choices(list(Fate), (88, 3, 3, 6))[0]
 
     # Budgets
 

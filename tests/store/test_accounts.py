@@ -131,6 +131,31 @@ def test_an_exchange_whose_end_is_not_known_is_told_by_the_next() -> None:
         assert it.account.free_nanousd == granted
 
 
+def test_what_an_exchange_wanted_to_give_back_is_here_still_if_it_was_never_carried_out() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    it.now_s = IDLE_S
+    (gave,) = it.orders()
+    assert it.account.free_nanousd == 0
+    it.accounts.undo([gave])
+    assert it.account.free_nanousd == 400
+    (again,) = it.orders()
+    it.answer(again, 0)
+    assert (again.give_nanousd, it.account.leased_nanousd) == (400, 0)
+
+
+def test_nothing_is_given_back_while_the_database_is_away_and_all_of_it_afterwards() -> None:
+    it = Stage(TENANT)
+    it.lease(400)
+    it.accounts.want([POT])
+    it.now_s = IDLE_S
+    assert it.accounts.orders({}, NOW, it.now_s, gives=False) == []
+    assert it.account.free_nanousd == 400
+    it.accounts.release(it.session.accounts)
+    assert it.accounts.orders({}, NOW, it.now_s, gives=False) == []
+    assert [order.give_nanousd for order in it.orders()] == [400]
+
+
 def test_a_lowered_budget_is_heard_of_and_takes_away_what_is_at_hand() -> None:
     it = Stage(TENANT)
     it.lease(400)

@@ -1,13 +1,16 @@
 """The keeper of leases, on a real database: granted, refused, unknown, shared by two instances."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, event, insert, select
+from sqlalchemy.exc import OperationalError
 
 from proxy.core.allowance import Allowance, Need
 from proxy.core.budgets import Budget, BudgetBook, OnExhausted, OnStoreDown, Pot, Scope
@@ -17,9 +20,11 @@ from proxy.core.rating import Amounts
 from proxy.core.records import SessionOpened
 from proxy.core.refusal import Refusal
 from proxy.core.windows import Window
-from proxy.store import lease_keeper
+from proxy.store import accounts, lease_keeper, lease_users
+from proxy.store.accounts import IDLE_S
 from proxy.store.database import reading, writing
-from proxy.store.lease_keeper import ADMIT_S, ASK_S, GIVEN_BACK_S, LeaseKeeper
+from proxy.store.lease_asking import RETRY_S
+from proxy.store.lease_keeper import ADMIT_S, ASK_S, BEAT_S, GIVEN_BACK_S, LeaseKeeper
 from proxy.store.leases import Order, empty_leases, exchange
 from proxy.store.schema import instance, lease
 from tests.store import made
@@ -29,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TENANT = Budget("b_1", Scope.TENANT, Window.DAY, 1_000, tenant_id="t_1")
+LARGE = replace(TENANT, amount_nanousd=10_000_000)  # so that what is left is not near its end
 
 
 def facts(session_id: str = "s_1", user: str | None = None) -> SessionOpened:
@@ -105,6 +111,38 @@ def away(engine: Engine) -> Iterator[None]:
     with writing(engine) as connection, in_time():
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql("LOCK TABLE lease, budget_window IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def refusing(engine: Engine) -> Iterator[None]:
+    """Let every transaction end before it has begun."""
+
+    def refuse(_connection: object) -> None:
+        raise OperationalError("BEGIN", None, OSError("refused"))
+
+    event.listen(engine, "begin", refuse, insert=True)
+    try:
+        yield
+    finally:
+        event.remove(engine, "begin", refuse)
+
+
+@contextmanager
+def losing_commits(engine: Engine, is_carried_out: bool) -> Iterator[None]:
+    """Let the connection break with each commit, after the database has carried it out or before."""
+    dialect = engine.dialect
+    commit, broken = dialect.do_commit, dialect.loaded_dbapi.OperationalError("lost")
+
+    def lose(connection: Any) -> None:
+        if is_carried_out:
+            commit(connection)
+        else:
+            connection.rollback()
+        raise broken
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dialect, "do_commit", lose)
         yield
 
 
@@ -246,6 +284,69 @@ async def test_when_the_database_does_not_answer_the_budget_says_what_then(
         await soon(lambda: allowance.accounts[0].leased_nanousd == leased(database))
 
 
+async def test_an_unspent_lease_outlasts_an_outage_however_long_nobody_speaks(
+    database: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was to be given back when it began was not, and is here still; nothing is given back in it."""
+    told: list[str] = []
+    async with keeping(database, LARGE, told=told) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+        with refusing(database):
+            await soon(lambda: "budgets cannot be leased" in caplog.text)
+            for _ in range(30):
+                await asyncio.sleep(0.05)
+                assert account.free_nanousd == 1_000
+        assert allowance.hold("a", Amounts.same(1_000)) is None
+        assert leased(database) == 1_000
+        allowance.void("a")
+        await soon(lambda: account.leased_nanousd == leased(database) == 0)
+
+
+async def test_what_is_on_its_way_back_can_be_spent_while_the_database_does_not_answer(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows yet that it is down: the exchange waits for it, and is called off."""
+    told: list[str] = []
+    async with keeping(database, LARGE, told=told) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        with away(database):
+            monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+            await soon(lambda: account.free_nanousd == 0)
+            monkeypatch.setattr(accounts, "IDLE_S", IDLE_S)
+            await answered(keeper, allowance, 600)
+            assert (told[-1], account.free_nanousd) == ("granted", 1_000)
+            assert allowance.hold("a", Amounts.same(600)) is None
+        await asyncio.sleep(2 * BEAT_S)
+        assert account.leased_nanousd == leased(database) >= 1_000
+        allowance.void("a")
+        keeper.leave(allowance)
+        await soon(lambda: leased(database) == 0)
+
+
+@pytest.mark.parametrize("is_carried_out", [True, False])
+async def test_what_a_lost_commit_may_have_given_back_is_not_spent_until_the_row_is_read(
+    database: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_carried_out: bool,
+) -> None:
+    async with keeping(database, LARGE) as keeper:
+        allowance = await admitted(keeper, 1_000)
+        (account,) = allowance.accounts
+        with losing_commits(database, is_carried_out):
+            monkeypatch.setattr(accounts, "IDLE_S", 0.2)
+            await soon(lambda: "budgets cannot be leased" in caplog.text)
+            await asyncio.sleep(2 * BEAT_S)
+            assert account.free_nanousd == 0
+        if not is_carried_out:
+            await soon(lambda: allowance.hold("a", Amounts.same(1_000)) is None)
+            allowance.void("a")
+        await soon(lambda: account.leased_nanousd == leased(database) == 0)
+
+
 async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
     budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
     async with keeping(database, budget) as keeper:
@@ -256,6 +357,58 @@ async def test_under_retry_the_database_is_waited_for(database: Engine) -> None:
             assert not asking.done()
         await asking
         assert allowance.hold("a", Amounts.same(600)) is None
+
+
+async def test_under_retry_what_runs_waits_no_longer_than_under_the_other_policies(
+    database: Engine,
+) -> None:
+    """The upstream goes on generating meanwhile."""
+    budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
+    told: list[str] = []
+    async with keeping(database, budget, told=told) as keeper:
+        allowance = await admitted(keeper)
+        with away(database):
+            answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            keeper.ask(Ask(allowance.needs(Amounts.same(600)), CostLook("r1")), answer.set_result)
+            async with asyncio.timeout(2 * ASK_S):
+                assert await answer is False
+        assert told[-1] == "unknown"
+
+
+async def test_under_retry_who_wants_to_be_let_in_waits_for_the_database_too(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = replace(TENANT, on_store_down=OnStoreDown.RETRY)
+    async with keeping(database, budget) as keeper:
+        await admitted(keeper)
+        with away(database):
+            monkeypatch.setattr(lease_keeper, "ADMIT_S", 0.2)
+            admission = asyncio.create_task(admitted(keeper, 600, session_id="s_2"))
+            await asyncio.sleep(0.5)
+            assert not admission.done()
+        await admission
+
+
+async def test_under_retry_others_are_waited_for_only_as_long_as_ever_once_the_database_answers(
+    database: Engine,
+) -> None:
+    """Another instance has leased the rest, and does not say whether it holds it."""
+    told: list[str] = []
+    async with keeping(database, replace(TENANT, on_store_down=OnStoreDown.RETRY), told=told) as keeper:
+        allowance = await admitted(keeper)
+        pot = allowance.accounts[0].pot
+        with writing(database) as connection:
+            order = Order(pot, TENANT, need_nanousd=500)
+            exchange(connection, "i_2", [order], now=NOW, live_instances=1)
+        with away(database):
+            asking = asyncio.create_task(answered(keeper, allowance, 900))
+            await asyncio.sleep(GIVEN_BACK_S + 0.2)
+            assert not asking.done()
+            began_s = time.monotonic()
+        with in_time():
+            await asking
+        assert told[-1] == "refused"
+        assert time.monotonic() - began_s < RETRY_S - GIVEN_BACK_S - 0.5
 
 
 async def test_without_the_database_nobody_new_is_admitted_to_a_budget(database: Engine) -> None:
@@ -371,15 +524,16 @@ async def test_a_lowered_budget_reaches_what_is_held(database: Engine) -> None:
         assert not keeper.refresh(allowance, NOW)
 
 
+@pytest.mark.parametrize("policy", [OnStoreDown.TERMINATE, OnStoreDown.RETRY])
 @pytest.mark.parametrize(
     ("again", "is_granted"), [(ResponseAsked(), True), (CostLook("r1"), False)], ids=["request", "response"]
 )
 async def test_what_others_give_back_is_waited_for_where_nothing_runs_meanwhile(
-    database: Engine, again: Event, is_granted: bool
+    database: Engine, again: Event, is_granted: bool, policy: OnStoreDown
 ) -> None:
     """Another instance holds nothing of its lease, and is slow to say so."""
     pot = Pot("b_1", "", NOW.replace(hour=0))
-    async with keeping(database, TENANT) as keeper:
+    async with keeping(database, replace(TENANT, on_store_down=policy)) as keeper:
         allowance = await admitted(keeper)
         with writing(database) as connection:
             connection.execute(
@@ -417,6 +571,65 @@ async def test_an_end_user_is_known_from_the_first_session_or_when_a_budget_asks
         other = await admitted(keeper, user="ann", session_id="s_3")
         assert other.accounts[1] is not late.accounts[1]
         assert len((await admitted(keeper, session_id="s_4")).accounts) == 1
+
+
+async def test_who_is_talking_already_is_looked_up_as_soon_as_a_budget_wants_to_know(
+    database: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, some at a time, before anybody looks at a session: it is enclosed the first time."""
+    monkeypatch.setattr(lease_users, "USERS_AT_ONCE_MAX", 2)
+    each = replace(TENANT, id="b_2", scope=Scope.EACH_USER, amount_nanousd=500)
+    async with keeping(database, TENANT) as keeper:
+        gone = await admitted(keeper, user="cid", session_id="s_0")
+        keeper.leave(gone)
+        live = [await admitted(keeper, user=f"bob {n % 4}", session_id=f"s_{n}") for n in range(1, 6)]
+        keeper.book = lambda: BudgetBook.of([TENANT, each], 2)
+        began_s = time.monotonic()
+        keeper.look()
+        await soon(lambda: all(one.payer and one.payer.end_user_id for one in live))
+        assert time.monotonic() - began_s < BEAT_S, "nobody waits for a beat"
+        for one in live:
+            assert keeper.refresh(one, NOW)
+            assert [account.budget.id for account in one.accounts] == ["b_1", "b_2"]
+            assert not keeper.refresh(one, NOW)
+        assert live[0].accounts[1] is live[4].accounts[1]
+        assert gone.payer is not None
+        assert gone.payer.end_user_id is None
+
+
+@pytest.mark.parametrize(
+    ("terms", "is_let_in"),
+    [
+        ({"on_store_down": OnStoreDown.CONTINUE, "store_down_nanousd": 500}, True),
+        ({"on_exhausted": OnExhausted.NOTIFY}, True),
+        ({"on_store_down": OnStoreDown.RETRY}, False),
+        ({}, False),
+    ],
+    ids=["continue", "notify", "retry", "terminate"],
+)
+async def test_an_end_user_who_is_not_known_in_an_outage_is_let_in_where_no_budget_of_theirs_minds(
+    database: Engine, terms: dict[str, Any], is_let_in: bool
+) -> None:
+    """Their own account is found when the database is back."""
+    going_on = replace(LARGE, on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=500)
+    each = replace(going_on, id="b_2", scope=Scope.EACH_USER)
+    theirs = replace(LARGE, id="b_3", scope=Scope.END_USER, end_user_id="u_1", **terms)
+    async with keeping(database, going_on, each, theirs) as keeper:
+        before = await admitted(keeper, user="ann")
+        with refusing(database):
+            late = await keeper.admit(facts("s_2", "bob"), Amounts.same(100))
+            assert isinstance(await keeper.admit(facts("s_3", "ann"), Amounts.same(100)), Allowance)
+            if isinstance(late, Refusal):
+                assert (late.http_status, is_let_in) == (503, False)
+                return
+            assert is_let_in
+            assert [one.budget.id for one in late.accounts] == ["b_1"]
+            assert late.hold("a", Amounts.same(100)) is None
+        await soon(lambda: late.payer is not None and late.payer.end_user_id is not None)
+        assert keeper.refresh(late, NOW)
+        assert [one.budget.id for one in late.accounts] == ["b_1", "b_2"]
+        assert late.accounts[1].held_nanousd == 100
+        assert late.accounts[1] is not before.accounts[1]
 
 
 async def test_budgets_that_only_tell_have_no_lease(database: Engine) -> None:
