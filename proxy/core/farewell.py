@@ -38,6 +38,11 @@ class Farewell:
     response_id: str | None = None  # of the response that answers it
     is_remarked: bool = False  # the model was told why
 
+    @property
+    def is_awaited(self) -> bool:
+        """Say whether our request is on its way, and what it starts will be billed."""
+        return self.event_id is not None and self.response_id is None
+
     def request(self, tokens: int, new_id: Callable[[], str]) -> Sequence[Message]:
         """Return what asks for the last words, in so many tokens at most; nothing if nothing can be said."""
         if not tokens:
@@ -54,8 +59,7 @@ class Farewell:
 
         `is_expected` says that turn detection was about to start one: that is in the way of ours, and first.
         """
-        is_wanted = self.event_id is not None and self.response_id is None
-        if not is_wanted or is_expected or response.out_of_band:
+        if not self.is_awaited or is_expected or response.out_of_band:
             return False
         self.response_id = response.id
         return True

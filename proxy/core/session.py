@@ -29,12 +29,11 @@ database. The life of a response:
 | open at a    | replay at the next start (`store/replay.py`)   | estimated | Journal(estimate)              |
 | crash        |                                                |           |                                |
 
-*The cut*: cancel what runs, the error event and close 1008 to the client at once; the upstream
-lingers to be settled. Where too little is at hand to hold, more is asked for (`Ask`), and the same
-event is received again with the answer, until nothing is missing or the answer is no: nothing is
-refused that the database would have granted. The gate that counts is the upstream's
-`response.created`: turn detection starts responses that nobody asked for, and a client can disguise
-its wish. The gate at the client only saves money earlier.
+*The cut*: cancel what runs, the error event and close 1008 to the client at once; the upstream lingers to
+be settled. Where too little is at hand to hold, more is asked for (`Ask`), and the same event is received
+again with the answer, until nothing is missing or the answer is no: nothing is refused that the database
+would have granted. The gate that counts is the upstream's `response.created`: turn detection starts
+responses that nobody asked for, and a client can disguise its wish. That at the client only saves money.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +98,8 @@ class Session:
     @property
     def is_settled(self) -> bool:
         """Say whether nothing billed is open or about to open: the upstream may be closed."""
-        return not (self._opened or self._asked or self._parting)
+        farewell = self._farewell
+        return not (self._opened or self._asked or self._parting or (farewell and farewell.is_awaited))
 
     @property
     def _parting(self) -> Farewell | None:
@@ -253,16 +253,11 @@ class Session:
             return (Drop(), *self._cut(over, now))
         key = self._next_id("ask_")
         if refused := self._holds.hold(key, amount, now):
-            return self._refuse_asked(refused, event, now)
+            if refused.policy is OnExhausted.BLOCK:
+                return (Drop(), self._explain(refused.refusal, event.event_id))
+            return (Drop(), *self._end(refused, now))
         self._void(self._asked.put(Asked(key, event.event_id, now, brought, event.out_of_band)))
         return _FORWARD
-
-    def _refuse_asked(
-        self, account: Account, event: events.ResponseAsked, now: datetime
-    ) -> Sequence[Command]:
-        if account.policy is OnExhausted.BLOCK:
-            return (Drop(), self._explain(account.refusal, event.event_id))
-        return (Drop(), *self._end(account, now))
 
     def _ask(self, needs: tuple[Need, ...], again: Event, now: datetime) -> Ask | None:
         """Return what to ask for, where that can help and was not refused for this event."""
@@ -290,6 +285,8 @@ class Session:
         if farewell := self._parting:
             return (*room, journal, *self._start_farewell(farewell, response, now), Forward())
         refused = self._hold_for(response, now)
+        if self._farewell:
+            self._farewell.take(response, is_expected=False)  # nobody hears it, and it is billed all the same
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
         if over is not None:
@@ -415,9 +412,10 @@ class Session:
 
     def _lose_farewell(self, farewell: Farewell, code: str | None, now: datetime) -> Sequence[Command]:
         """The request for last words failed: make it again once what was in its way is over, else the cut."""
-        if code != BUSY:
+        mistaken = self._opened.responses.get(farewell.give_up() or "")
+        if self._parting and code != BUSY:
             return self._cut(farewell.why, now, farewell.account)
-        if mistaken := self._opened.responses.get(farewell.give_up() or ""):
+        if self._parting and mistaken:
             self.allowance.rename(mistaken.id, RESERVE)
             return self._stop([mistaken], farewell.account, now)
         return _NOTHING  # for a second at most: the upstream is not asked without end
@@ -442,8 +440,8 @@ class Session:
 
     def _upstream_error(self, side: Side, event: events.UpstreamError, now: datetime) -> Sequence[Command]:
         if event.caused_by and event.caused_by.startswith(OUR_EVENT_IDS):
-            if (farewell := self._parting) and event.caused_by == farewell.event_id:
-                return (*_DROP, *self._lose_farewell(farewell, event.code, now))
+            if self._farewell and event.caused_by == self._farewell.event_id:
+                return (*_DROP, *self._lose_farewell(self._farewell, event.code, now))
             return _DROP
         if asked := self._asked.refuse(event.caused_by, event.code):
             self._void([asked])
@@ -503,6 +501,8 @@ class Session:
     def _estimate_open(self, why: Flag, now: datetime) -> Sequence[Command]:
         """Book what is open as far as it has passed: nothing more will be heard of it."""
         self._void(self._asked.clear())
+        if self._farewell:
+            self._farewell.give_up()
         return self._till.lose(self._opened.clear(), why, now)
 
     def _next_id(self, prefix: str) -> str:

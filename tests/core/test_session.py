@@ -916,6 +916,32 @@ def test_a_request_that_is_refused_gets_the_last_words_instead() -> None:
     """)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        """
+        upstream started r2         -> open:r2 drop cancel:r2         | unsettled
+        upstream done r2 in=9 a=2 status=cancelled -> entry:r2=29 drop | settled
+        """,
+        "upstream error for=tm_3 -> drop | settled",
+        "upstream linger_passed -> | settled",
+    ],
+)
+@pytest.mark.parametrize(
+    "ending", ["client gone -> | unsettled", "wait 20 -> error:insufficient_quota close:1008 | unsettled"]
+)
+def test_last_words_that_nobody_hears_are_waited_for_since_they_are_billed(ending: str, answer: str) -> None:
+    """The client, or the session, has ended between our request and the response that it starts."""
+    Play(parting(2_500)).run(f"""
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward
+        client   ask e2             -> drop remark answer:200
+        {ending}
+        {answer}
+    """)
+
+
 def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
     start = """
         client   ask e1             -> forward
@@ -948,8 +974,8 @@ def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
     )
     assert [cut.budget_id for cut in play.cuts] == ["b"]
     Play(parting(2_500)).run(start).run("""
-        client   gone               -> | settled
-        upstream error for=tm_3     -> drop
+        client   gone               -> | unsettled
+        upstream error for=tm_3     -> drop | settled
         wait 20                     ->
     """)
 
