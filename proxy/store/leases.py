@@ -15,7 +15,9 @@ from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.core.budgets import Budget, Pot
+from proxy.store import NotFound
 from proxy.store.announcements import announce_thresholds
+from proxy.store.budget_list import find_budget
 from proxy.store.chain import lock_chain
 from proxy.store.pages import EVERYTHING, Page
 from proxy.store.schema import instance, lease
@@ -97,11 +99,30 @@ def exchange(
     rows: list[dict[str, Any]] = []
     for pot, order in by_pot.items():
         before = leases.get(pot, {})
+        if _is_overdrawn(order.budget, before, spent[pot], now):
+            order = replace(order, budget=_as_it_is(connection, order.budget, now))
         answers[pot], after = _serve(order, instance_id, before, spent[pot], now, max(1, live_instances))
         rows += [_row(pot, who, row) for who, row in after.items() if before.get(who, _Lease()) != row]
     _write(connection, rows)
     _announce_exhausted(connection, by_pot, answers, now)
     return answers
+
+
+def _is_overdrawn(rule: Budget, leases: _Leases, spent: int, now: datetime) -> bool:
+    limit = rule.amount_at(now)
+    return limit is not None and spent + sum(one.reserved for one in leases.values()) > limit
+
+
+def _as_it_is(connection: Connection, rule: Budget, now: datetime) -> Budget:
+    """Return a budget as it is now. Others may have leased of a raise that this instance has not heard of.
+
+    It would take that for an overdraft, and lose what it holds.
+    """
+    try:
+        found = find_budget(connection, rule.id, now).rule
+    except NotFound:
+        return rule
+    return rule if found.amount_at(now) is None else found
 
 
 def _announce_exhausted(

@@ -125,13 +125,22 @@ def test_a_lowered_budget_takes_back_what_it_can(database: Engine, budget: Budge
     ask(database, "i_1", budget, need_nanousd=600)
     ask(database, "i_2", budget, need_nanousd=300)
     book(database, priced("r1", 100))
-    lower = Budget(budget.id, budget.scope, budget.window, 500, budget.tenant_id)
+    lower = change_amount(database, budget.id, 500)
     first = ask(database, "i_1", lower, need_nanousd=10)
     assert (first.granted_nanousd, first.taken_nanousd, first.left_nanousd) == (200, 100, 0)
-    lowest = Budget(budget.id, budget.scope, budget.window, 50, budget.tenant_id)
+    lowest = change_amount(database, budget.id, 50)
     assert ask(database, "i_1", lowest).left_nanousd == -350
     last = ask(database, "i_2", lowest, need_nanousd=1)
     assert (last.granted_nanousd, last.left_nanousd, last.contended) == (0, -50, False)
+
+
+def test_who_has_not_heard_of_a_raise_keeps_what_is_held(database: Engine, budget: Budget) -> None:
+    """Another instance has, and leased all that is new: together that is more than the first one knows of."""
+    ask(database, "i_1", budget, need_nanousd=900)
+    raised = change_amount(database, budget.id, 2_000)
+    assert ask(database, "i_2", raised, need_nanousd=1_000).granted_nanousd == 1_000
+    late = ask(database, "i_1", budget, need_nanousd=50)
+    assert (late.granted_nanousd, late.limit_nanousd, late.left_nanousd) == (950, 2_000, 50)
 
 
 def test_an_order_makes_sense(database: Engine, budget: Budget) -> None:
