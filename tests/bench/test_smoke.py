@@ -88,7 +88,9 @@ def test_conversations_are_measured_on_postgres(postgres_server: Server) -> None
     speech = run["used"]["speech"]
     assert run["cut"] == 0
     assert speech["CPU data plane"] > 0 and speech["messages"] > 40 and speech["entries"] >= 2
-    assert 4 <= run["files"][0] < 20, "two for each session, and connections to the database"
+    assert 2 <= run["files"][0] < 20, (
+        "two for each session, and connections to the database, which come and go"
+    )
     assert run["used"]["opened"]["CPU PostgreSQL"] > 0
     assert measured["figures"]["wal_bytes"] > 0 and measured["figures"]["entries_max"] > 0
     assert [one["sessions"] for one in measured["needs"]] == [*scaling.CONVERSATIONS]
