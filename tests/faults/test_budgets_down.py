@@ -116,7 +116,7 @@ async def test_under_terminate_what_is_leased_is_spent_first(postgres_home: Home
 
 async def test_under_continue_so_much_more_is_spent_as_it_allows(postgres_home: Home) -> None:
     home, seen = postgres_home, Seen()
-    allowed = 20 * CENT
+    allowed = 8 * CENT
     terms = Terms(on_store_down=OnStoreDown.CONTINUE, store_down_nanousd=allowed)
     async with talking(home, seen, terms) as (instance, link, client):
         before, leased = counted(home)

@@ -94,7 +94,7 @@ def noticed(engine: Engine, what: str) -> str:
 
 
 def test_leases_that_expire_with_their_instance_would_be_noticed(
-    postgres: Engine, monkeypatch: pytest.MonkeyPatch
+    sqlite: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Freed once it has not been seen for a while, though its journal is not posted."""
     real = Run.exchange
@@ -108,15 +108,15 @@ def test_leases_that_expire_with_their_instance_would_be_noticed(
         return real(run, connection, instance_id, orders)
 
     monkeypatch.setattr(Run, "exchange", impatient)
-    assert noticed(postgres, "spent or held of")
+    assert noticed(sqlite, "spent or held of")
 
 
 def test_money_that_is_kept_though_it_may_have_been_given_back_would_be_noticed(
-    postgres: Engine, monkeypatch: pytest.MonkeyPatch
+    sqlite: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a lost commit gave back somebody else may have by now."""
     monkeypatch.setattr(Accounts, "failed", Accounts.undo)
-    assert noticed(postgres, "spent or held of")
+    assert noticed(sqlite, "spent or held of")
 
 
 def test_lost_answers_that_are_taken_for_a_no_would_be_noticed(
