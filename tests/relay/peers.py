@@ -5,7 +5,7 @@ import base64
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -138,7 +138,8 @@ class Peer:
 
     def reset(self) -> None:
         """Vanish without a word."""
-        self.writer.transport.abort()
+        with suppress(AttributeError):  # of CPython 3.11.2, where TLS is torn down already: it is gone
+            self.writer.transport.abort()
 
 
 class Upstream:
