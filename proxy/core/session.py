@@ -284,9 +284,9 @@ class Session:
         over = self.limits.starts(response, now)
         if farewell := self._parting:
             return (*room, journal, *self._start_farewell(farewell, response, now), Forward())
+        if self._farewell:  # nobody hears the last words, and they are billed all the same
+            self._farewell.take(response, is_expected=self._asked.expected_at is not None)
         refused = self._hold_for(response, now)
-        if self._farewell:
-            self._farewell.take(response, is_expected=False)  # nobody hears it, and it is billed all the same
         if is_over:
             return (*room, journal, Drop(), self._doom(response))
         if over is not None:

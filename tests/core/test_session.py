@@ -942,6 +942,23 @@ def test_last_words_that_nobody_hears_are_waited_for_since_they_are_billed(endin
     """)
 
 
+def test_what_turn_detection_starts_is_not_taken_for_last_words_that_nobody_hears() -> None:
+    """Or the bill of those would not be waited for."""
+    Play(parting(2_500)).run("""
+        upstream configured created vad -> forward
+        client   ask e1             -> forward
+        upstream started r1         -> open:r1 forward
+        upstream done r1 in=0 a=20  -> entry:r1=200 forward
+        client   ask e2             -> drop remark answer:200
+        client   gone               -> | unsettled
+        upstream committed i1       -> drop
+        upstream started r2         -> open:r2 drop cancel:r2
+        upstream done r2 in=7 a=0 status=cancelled -> entry:r2=7 drop | unsettled
+        upstream started r3         -> open:r3 drop cancel:r3
+        upstream done r3 in=9 a=2 status=cancelled -> entry:r3=29 drop | settled
+    """)
+
+
 def test_last_words_that_take_too_long_or_are_refused_are_cut() -> None:
     start = """
         client   ask e1             -> forward
