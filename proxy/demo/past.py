@@ -51,11 +51,16 @@ HABITS: Mapping[str, Habit] = {
 
 def book_past(connection: Connection, keys: Mapping[str, Key], now: datetime) -> int:
     """Book the weeks before today for these tenants; return how many calls that were."""
-    dice, book = random.Random(SEED), load_prices(connection)
-    calls = [call for tenant in sorted(keys) for call in _calls(tenant, keys[tenant], book, dice, now)]
-    records = [record for call in calls for record in call.records(dice)]
+    records = past(keys, load_prices(connection), now)
     post(connection, records, instance_id=INSTANCE, upto=len(records), zone=UTC, now=now)
-    return len(calls)
+    return sum(isinstance(record, SessionClosed) for record in records)
+
+
+def past(keys: Mapping[str, Key], book: CardBook, now: datetime) -> list[Record]:
+    """Return what was recorded in the weeks before today, the same whenever it is asked for on a day."""
+    dice = random.Random(SEED)
+    calls = [call for tenant in sorted(keys) for call in _calls(tenant, keys[tenant], book, dice, now)]
+    return [record for call in calls for record in call.records(dice)]
 
 
 def _calls(tenant: str, key: Key, book: CardBook, dice: random.Random, now: datetime) -> Iterator["_Call"]:
