@@ -122,11 +122,11 @@ class Pulse:
 
     def _show(self, one: LiveSession, use: BudgetUse) -> live.Live:
         session = one.tunnel.session
-        cost, running = session.cost_nanousd, session.running_nanousd
+        cost, running = session.till.cost_nanousd, session.running_nanousd
         return live.Live(
             one.id,
             cost,
-            session.responses,
+            session.till.responses,
             running_nanousd=running,
             burn_nanousd=self._burn.rate(one.id, cost + running, time.monotonic()),
             model=session.settings.model,

@@ -23,6 +23,9 @@ database. The life of a response:
 | –            | client asks beyond a limit (`core/limits.py`)  | –         | Drop, the cut                  |
 | asked / –    | upstream starts one beyond a limit             | doomed    | Journal(open), the cut         |
 | any          | a limit is reached, a model is not allowed     | same      | as without it, then the cut    |
+| –            | client asks while no response may begin        | –         | Drop, Send(client, error)      |
+| –            | upstream starts one meanwhile                  | doomed    | Journal(open), cancel, Forward,|
+|              |                                                |           | Send(client, error)            |
 | asked        | upstream refuses it, or 10 s pass              | void      | Forward                        |
 | any          | upstream `error` naming one of our event ids   | same      | Drop                           |
 | any          | transcription finished                         | –         | Journal(usage), Forward        |
@@ -78,7 +81,7 @@ class Session:
         self.limits = LimitWatch(facts.opened_at, self._booker.billed_of)  # none, until somebody sets them
         self._conversation = Conversation()
         self._holds = Holds(allowance, self._booker, self._conversation, self.settings)
-        self._till = Till(self._booker, allowance)
+        self.till = Till(self._booker, allowance)
         self._asked = AskedQueue()
         self._opened = Opened()
         self.voice = Voice(self._opened)
@@ -88,6 +91,7 @@ class Session:
         self._farewell: Farewell | None = None  # the last words, while they are wanted
         self._serial = 0
         self._is_refused = False  # more was asked for what is received now, and there was not enough
+        self.standstill: Refusal | None = None  # why no response may begin now; the session goes on
 
     # What the tunnel asks
 
@@ -105,21 +109,6 @@ class Session:
     def _parting(self) -> Farewell | None:
         """Return the last words while they are wanted: there is somebody left to hear them."""
         return None if self._closing or self._client_gone else self._farewell
-
-    @property
-    def cost_nanousd(self) -> int:
-        """Return what was booked so far, what is unrated left out."""
-        return self._till.cost_nanousd
-
-    @property
-    def billed_nanousd(self) -> int:
-        """Return what the tenant owes for what was booked so far, what is unrated left out."""
-        return self._till.billed_nanousd
-
-    @property
-    def responses(self) -> int:
-        """Return how many responses were booked."""
-        return self._till.responses
 
     @property
     def running_nanousd(self) -> int:
@@ -216,7 +205,7 @@ class Session:
             return _FORWARD
         item_id = event.item_id or self._next_id("unnamed_")
         opened = Transcription(item_id, model, now, self._booker.terms(model, now), ms)
-        room = self._till.lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
+        room = self.till.lose(self._opened.add(opened), Flag.ESTIMATE_LINGER_PASSED, now)
         opening = (*room, Journal(self._booker.opened(opened)))
         return (*opening, *self._admit(self._holds.hold_transcription(opened, now), now))
 
@@ -243,6 +232,8 @@ class Session:
     def _response_asked(self, side: Side, event: events.ResponseAsked, now: datetime) -> Sequence[Command]:
         if self._closing or self._farewell or self._client_gone:
             return _DROP
+        if self.standstill:
+            return (Drop(), self._explain(self.standstill, event.event_id))
         if self._blocked:
             return (Drop(), self._explain(self._blocked.account.refusal, event.event_id))
         brought = self._conversation.brought(event)
@@ -279,7 +270,7 @@ class Session:
             return (ask,)
         predicted = self._conversation.predict(asked.brought if asked else None)
         response = self._booker.start(event, self.settings, predicted, now)
-        room = self._till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
+        room = self.till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         over = self.limits.starts(response, now)
         if farewell := self._parting:
@@ -292,6 +283,8 @@ class Session:
         if over is not None:
             return (*room, journal, Drop(), *self._cut(over, now))
         if refused is None:
+            if self.standstill and not asked:
+                return (*room, journal, self._doom(response), Forward(), self._explain(self.standstill))
             return (*room, journal, Forward())
         if refused.policy is OnExhausted.BLOCK:
             self._blocked = Blocked.by(refused, now)
@@ -366,7 +359,7 @@ class Session:
         if response and not (event.out_of_band or response.out_of_band):
             self._conversation.bill(usage)
         self._opened.responses.pop(subject_id, None)
-        return (*self._till.settle(entry), Forward(), *self._say_blocked(now))
+        return (*self.till.settle(entry), Forward(), *self._say_blocked(now))
 
     def _say_blocked(self, now: datetime) -> Sequence[Command]:
         """Say what could not be said while a response ran."""
@@ -434,7 +427,7 @@ class Session:
         entry = self._booker.transcribed(
             event, subject_id, model, now, flags, opened.usage() if opened else None
         )
-        return (*self._till.settle(entry), Forward())
+        return (*self.till.settle(entry), Forward())
 
     # Refusals and endings
 
@@ -503,7 +496,7 @@ class Session:
         self._void(self._asked.clear())
         if self._farewell:
             self._farewell.give_up()
-        return self._till.lose(self._opened.clear(), why, now)
+        return self.till.lose(self._opened.clear(), why, now)
 
     def _next_id(self, prefix: str) -> str:
         self._serial += 1

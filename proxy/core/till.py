@@ -15,7 +15,10 @@ from proxy.core.usage import Flag
 
 @dataclass(slots=True)
 class Till:
-    """What was booked so far. What has no price is only in what the allowance was charged."""
+    """What was booked so far: its cost, what the tenant owes for it, how many responses it was.
+
+    What has no price is in neither amount, only in what the allowance was charged.
+    """
 
     booker: Booker
     allowance: Allowance

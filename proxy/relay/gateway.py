@@ -81,16 +81,16 @@ class LiveSession:
     @property
     def cost_nanousd(self) -> int:
         """Return what it has cost so far, running responses left out."""
-        return self.tunnel.session.cost_nanousd
+        return self.tunnel.session.till.cost_nanousd
 
     @property
     def billed_nanousd(self) -> int:
         """Return what its tenant owes for it so far, running responses left out."""
-        return self.tunnel.session.billed_nanousd
+        return self.tunnel.session.till.billed_nanousd
 
     @property
     def responses(self) -> int:
-        return self.tunnel.session.responses
+        return self.tunnel.session.till.responses
 
     @property
     def turns(self) -> list[Entry]:
@@ -298,6 +298,7 @@ class Gateway:
             live.tunnel.budgets_changed()
         if refusal := self.catalog.key_ok(live.facts.api_key_id) or self._rule(live):
             live.tunnel.stop(refusal, Reason.REFUSED)
+        live.tunnel.session.standstill = DISK_FULL if self._journal.is_full else None
         live.tunnel.sweep(now_s)
 
     def _rule(self, live: LiveSession) -> Refusal | None:

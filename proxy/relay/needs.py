@@ -21,6 +21,10 @@ class RecordKeeper(Protocol):
     def accepting(self) -> bool:
         """Tell whether new sessions may start."""
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether it lives on the space that was set aside: what runs may finish, nothing may begin."""
+
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Keep `record`; call `durable` on the loop once it is on disk, never if that fails."""
 

@@ -10,8 +10,9 @@ When things fail:
 
 * **Disk full.** Nothing of the failed transaction stands, so it is safe to do it again. The reserve beside
   the journal is given up and the same batch is written in the space it leaves: no record is lost, live
-  sessions finish, `accepting` is False. When there is room again the reserve is taken back and `accepting`
-  returns to True. If the reserve is gone already, the journal fails as below.
+  responses finish, `accepting` is False (it was before, since room was short) and `is_full` is True. When
+  there is room again the reserve is taken back and both return to what they were. If the reserve is gone
+  already, the journal fails as below.
 * **Anything else: a failed flush, an I/O error, a bug.** After a failed flush the kernel may have thrown the
   pages away and say "written" at the next try, so nothing is tried again on this file. `on_failure` is called
   once, on the loop; nothing that was not acknowledged by then is acknowledged ever, and later records are
@@ -116,6 +117,11 @@ class Journal:
         journal = cls(file, reserve, on_failure=on_failure, loop=loop)
         journal._thread.start()
         return journal
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether the reserve is given up: what is left of its space is for what runs already."""
+        return not self._reserve.is_held
 
     @property
     def depth(self) -> int:

@@ -189,7 +189,7 @@ class Play:
             "free": self.allowance.accounts[0].free_nanousd if self.allowance.accounts else 0,
             "settled": self.session.is_settled,
             "unsettled": not self.session.is_settled,
-            "cost": self.session.cost_nanousd,
+            "cost": self.session.till.cost_nanousd,
         }
 
 

@@ -340,7 +340,7 @@ def test_what_has_no_price_costs_the_dearest() -> None:
         upstream started r2             -> open:r2 forward
         upstream done r2 in=500         -> entry:r2=? forward {OVER}
     """)
-    assert play.session.cost_nanousd == 0
+    assert play.session.till.cost_nanousd == 0
 
 
 def test_a_cost_limit_that_is_lowered_below_what_is_spent_refuses_the_next_one() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from proxy.core import refusal
 from proxy.core.allowance import Account
 from proxy.core.budgets import OnExhausted, Scope
 from proxy.core.commands import Cancel, Explain
@@ -81,6 +82,27 @@ def test_turn_detection_is_refused_under_block() -> None:
         upstream done r1 in=10 a=2 -> entry:r1=30 forward error:insufficient_quota close:1008 | settled
         upstream other             -> drop
     """)
+
+
+def test_while_no_response_may_begin_what_runs_finishes_and_the_session_stays() -> None:
+    """A full disk: a request is refused, what turn detection starts is cancelled, and both are told."""
+    play = Play(cutting(5_000)).run("""
+        client   ask               -> forward | held 400
+        upstream started r1        -> open:r1 forward
+        client   ask               -> forward | held 800
+    """)
+    play.session.standstill = refusal.DISK_FULL
+    play.run("""
+        client   ask e1            -> drop error:journal_unavailable@e1 | held 800
+        upstream hear r1 ms=100    ->
+        upstream done r1 in=10 a=2 -> entry:r1=30 forward | held 400
+        upstream started r2        -> open:r2 forward   # it was asked for before
+        upstream done r2 in=10 a=2 -> entry:r2=30 forward | held 0, settled
+        upstream started r3        -> open:r3 cancel:r3 forward error:journal_unavailable
+        upstream done r3 in=5 a=0 status=cancelled -> entry:r3=5 forward | settled, cost 65
+    """)
+    play.session.standstill = None
+    play.run("client ask -> forward")
 
 
 def test_a_hold_grows_with_the_running_cost() -> None:

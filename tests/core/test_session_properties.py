@@ -235,7 +235,7 @@ def test_what_the_session_cost_is_what_its_first_entries_say(
 ) -> None:
     played = play(script, budgets).played
     first = {(entry.kind, entry.subject_id): entry for entry in reversed(played.entries)}
-    assert played.session.cost_nanousd == sum(entry.cost_nanousd or 0 for entry in first.values())
+    assert played.session.till.cost_nanousd == sum(entry.cost_nanousd or 0 for entry in first.values())
 
 
 @given(CHANGING, BUDGETS)

@@ -240,6 +240,7 @@ class Journal:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.accepting = True
+        self.is_full = False
         self.is_slow = False
         self.delay_s: Callable[[], float] = lambda: 0.0  # how long a commit takes
         self._waiting: list[Callable[[], None]] = []

@@ -225,8 +225,9 @@ async def test_a_full_disk_frees_the_reserve_and_the_batch_is_written(
         journal.append(made.entry(f"r{n}"), lambda n=n: told.append(n))  # type: ignore[misc]
     await journal.flush()
     assert told == list(range(1_000)) and len(stored(path)) == 1_000
-    assert (accepting[-1], failures) == (False, [])
+    assert (accepting[-1], journal.is_full, failures) == (False, True, [])
     await until(lambda: journal.accepting)  # there is room, so the reserve is taken back
+    assert not journal.is_full
     said = [record.getMessage() for record in caplog.records if record.name == "proxy.store.journal"]
     assert said == ["the disk is full: nothing new is started", "there is room on the disk again"]
     assert path.with_name("journal.db.reserve").exists()
