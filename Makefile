@@ -47,7 +47,7 @@ faults: export TEST_KILLS_SERVE ?= 300
 faults: export TEST_KILLS ?= 300
 faults: export TEST_UNKNOWN_KEYS ?= 100000
 faults: venv-dev ## crash and fault tests at length: 600 times kill -9, 100,000 unknown keys (15 minutes)
-	@$(PY) -m pytest -q -s tests/faults tests/store/test_kill.py $(ARGS)
+	@$(PY) -m pytest -q -s tests/faults $(ARGS)
 
 soak: export TEST_SHARING_RUNS ?= 300
 soak: export TEST_LEDGER_LINES ?= 1000000

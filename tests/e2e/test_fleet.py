@@ -37,7 +37,7 @@ from proxy.store.schema import budget_window, lease, ledger_entry, tenant
 from tests.dashboards.files import DASHBOARDS, filled, load, names_in, queries
 from tests.e2e.place import Home, add_key
 from tests.faults.checks import left_in, wrong
-from tests.faults.instance import Instance, instance_of, put_down
+from tests.faults.instance import Instance, instance_of
 from tests.faults.traffic import LOST, RETRY_S, Seen, Witness, connected
 from tests.prometheus import Prometheus, running_prometheus, wait_for
 
@@ -112,7 +112,7 @@ async def fleet(home: Home) -> AsyncIterator[Fleet]:
             for name in ("first", "second")
         ]
         for one in pair:
-            stack.push_async_callback(put_down, one)
+            stack.push_async_callback(one.put_down)
             await one.start()
         for one in pair:
             await one.ready()

@@ -77,6 +77,13 @@ class Instance:
         await self.process.wait()
         assert ended is None, f"it had ended with {ended}:\n{self.said()}"
 
+    async def put_down(self) -> None:
+        """Kill what may still run of it."""
+        if self.process is not None:
+            if self.process.returncode is None:
+                self.process.kill()
+            await self.process.wait()
+
     async def stop(self) -> None:
         """End it the way that a service manager does, and see that it ends well."""
         self.signal(signal.SIGTERM)
@@ -131,15 +138,7 @@ async def started(instance: Instance) -> AsyncIterator[Instance]:
         await instance.ready()
         yield instance
     finally:
-        await put_down(instance)
-
-
-async def put_down(instance: Instance) -> None:
-    """Kill what may still run of it."""
-    if instance.process is not None:
-        if instance.process.returncode is None:
-            instance.process.kill()
-        await instance.process.wait()
+        await instance.put_down()
 
 
 def free_address() -> Address:

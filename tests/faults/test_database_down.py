@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from proxy.store.keys import new_secret
 from tests.e2e.place import Home, add_key
 from tests.faults.checks import left_in, wrong
-from tests.faults.instance import Instance, instance_of, put_down, refused, started
+from tests.faults.instance import Instance, instance_of, refused, started
 from tests.faults.traffic import Seen, Witness, connected, crowd
 from tests.relay.peers import until
 from tests.store.forwarder import behind
@@ -99,6 +99,6 @@ async def test_killed_while_it_is_away(postgres_home: Home) -> None:
             await until(all_booked(home, seen))
             await instance.stop()
         finally:
-            await put_down(instance)
+            await instance.put_down()
     assert wrong(home.database_url, home.truths(), seen) == []
     assert left_in(instance.settings.journal) == []

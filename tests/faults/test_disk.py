@@ -15,7 +15,7 @@ from proxy.app import EXIT_JOURNAL_FAILED
 from proxy.store.reserve import FREE_BYTES_MIN, RESERVE_BYTES
 from tests.e2e.place import Home
 from tests.faults.checks import left_in, wrong
-from tests.faults.instance import Instance, instance_of, put_down, started
+from tests.faults.instance import Instance, instance_of, started
 from tests.faults.tracing import failing_flushes
 from tests.faults.traffic import Seen, Witness, connected, crowd
 from tests.relay.peers import until
@@ -134,6 +134,6 @@ async def test_a_flush_that_fails(home: Home) -> None:
                 await talk(client)
             await instance.stop()
         finally:
-            await put_down(instance)
+            await instance.put_down()
     assert wrong(home.database_url, home.truths(), seen) == []
     assert left_in(instance.settings.journal) == []

@@ -1,4 +1,4 @@
-"""Eight `talkmeter serve` share one budget on one PostgreSQL, are killed and cut off, and it holds.
+"""Eight data planes share one budget on one PostgreSQL, are killed and cut off, and it holds.
 
 In a run, conversations and models that never stop talking spend the last of a budget at all eight instances,
 while some of these get `kill -9` and are started again on their journals, and others lose the database and
@@ -24,7 +24,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-import aiohttp
 import pytest
 import websockets
 from sqlalchemy import Engine, select
@@ -48,7 +47,7 @@ from proxy.store.schema import (
 )
 from tests.e2e.place import Home
 from tests.faults.checks import left_in, wrong
-from tests.faults.instance import Instance, instance_of, put_down
+from tests.faults.plane import Plane, plane_of
 from tests.faults.traffic import HEARING, LOST, RETRY_S, Seen, Witness, connected
 from tests.store.forwarder import Forwarder, behind
 
@@ -74,16 +73,12 @@ pytestmark = [pytest.mark.slow]
 class Member:
     """One instance, and its link to the database."""
 
-    instance: Instance
+    instance: Plane
     link: Forwarder
 
     async def depth(self) -> float:
         """Return how many records of its journal are not posted."""
-        url = f"http://{self.instance.settings.admin_listen}/metrics"
-        async with aiohttp.ClientSession() as http, http.get(url) as answer:
-            lines = (await answer.text()).splitlines()
-        (line,) = [line for line in lines if line.startswith("talkmeter_journal_depth_records ")]
-        return float(line.split()[1])
+        return await self.instance.metric("talkmeter_journal_depth_records")
 
 
 @dataclass
@@ -159,8 +154,8 @@ async def fleet(home: Home) -> AsyncIterator[Fleet]:
         for number in range(INSTANCES):
             link, url = await stack.enter_async_context(behind(home.database_url))
             changes = {"journal_path": home.folder / f"journal{number}.db", "database_url": url}
-            instance = instance_of(home, f"serve{number}", upstream_url=simulator.url, **changes)
-            stack.push_async_callback(put_down, instance)
+            instance = plane_of(home, f"plane{number}", upstream_url=simulator.url, **changes)
+            stack.push_async_callback(instance.put_down)
             members.append(Member(instance, link))
         engine = open_database(home.database_url)
         stack.callback(engine.dispose)

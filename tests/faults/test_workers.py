@@ -30,7 +30,7 @@ from proxy.store.database import open_database, reading
 from proxy.store.schema import budget_window, instance, lease, ledger_entry
 from tests.e2e.place import Home
 from tests.faults.checks import left_in, wrong
-from tests.faults.instance import Instance, instance_of, put_down, refused
+from tests.faults.instance import Instance, instance_of, refused
 from tests.faults.traffic import LOST, Seen, Witness, connected, converse
 from tests.relay.peers import until
 
@@ -92,7 +92,7 @@ async def two(home: Home) -> AsyncIterator[Two]:
         fleet = instance_of(home, "fleet", workers=2, **common)
         other = instance_of(home, "other", journal_path=home.folder / "other.db", **common)
         for one in (fleet, other):
-            stack.push_async_callback(put_down, one)
+            stack.push_async_callback(one.put_down)
             await one.start()
         for one in (fleet, other):
             await one.ready()
