@@ -38,6 +38,28 @@ def test_nothing_but_what_is_needed_is_copied() -> None:
     assert "ADD" not in [one.word for stage in image() for one in stage]
 
 
+def test_what_runs_is_compiled() -> None:
+    """In a read-only image nobody can keep what he compiles, and its base comes without what is compiled."""
+    compiling = [part for part in commands() if part.startswith("python -m compileall ")]
+    for what in (".venv/lib", '"stdlib"', "/app/migrations", "/app/proxy"):
+        assert [part for part in compiling if what in part], what
+    # Whoever stores an image may give its files other times: without a word all would be compiled again.
+    assert [part for part in compiling if "--invalidation-mode unchecked-hash" not in part] == []
+
+
+def test_what_installs_is_not_in_it() -> None:
+    installs, *later = (part for part in commands() if "requirements/" in part or " pip " in part)
+    assert installs == "sh requirements/venv.sh run"
+    (left,) = later
+    assert left.endswith(" pip uninstall --quiet --yes uv pip")
+
+
+def commands() -> list[str]:
+    """Return what is run while it is built, one command each."""
+    runs = (one.rest for stage in image() for one in stage if one.word == "RUN")
+    return [" ".join(part.split()) for run in runs for part in run.split(" && ")]
+
+
 def test_it_says_how_it_is_run_stopped_and_looked_at() -> None:
     assert instructions("STOPSIGNAL") == ["SIGTERM"]
     assert instructions("ENTRYPOINT") == ['["python", "-m", "proxy"]'], "a shell would not hand SIGTERM on"
