@@ -38,6 +38,16 @@ def test_nothing_but_what_is_needed_is_copied() -> None:
     assert "ADD" not in [one.word for stage in image() for one in stage]
 
 
+def test_what_running_leaves_is_not_copied() -> None:
+    """A `.env`, a database or a pepper may lie where somebody ran it, in a folder that is copied too."""
+    lines = read(ROOT / ".dockerignore").splitlines()
+    left = {
+        line for line in read(ROOT / ".gitignore").splitlines() if re.search(r"env$|db|journal|pepper", line)
+    }
+    assert {".env", "*.db", "*.pepper"} < left - {".venv/"}
+    assert {f"**/{line}" for line in left} <= set(lines[-len(left) :]), "what is allowed comes before"
+
+
 def test_what_runs_is_compiled() -> None:
     """In a read-only image nobody can keep what he compiles, and its base comes without what is compiled."""
     compiling = [part for part in commands() if part.startswith("python -m compileall ")]
