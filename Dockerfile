@@ -22,7 +22,9 @@ RUN groupadd --system --gid 10001 talkmeter \
 COPY --from=build /app/.venv /app/.venv
 COPY migrations /app/migrations
 COPY proxy /app/proxy
-RUN python -m compileall -q --invalidation-mode unchecked-hash /app/migrations /app/proxy
+# Files come with the rights that they have where the image is built, which may be nobody else's.
+RUN chmod -R go+rX /app/migrations /app/proxy \
+    && python -m compileall -q --invalidation-mode unchecked-hash /app/migrations /app/proxy
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -48,6 +48,13 @@ def test_what_running_leaves_is_not_copied() -> None:
     assert {f"**/{line}" for line in left} <= set(lines[-len(left) :]), "what is allowed comes before"
 
 
+def test_others_can_read_what_is_copied() -> None:
+    """It is copied with the rights that it has where it is built: under umask 077 they are root's alone."""
+    (given,) = (part for part in commands() if part.startswith("chmod "))
+    copied = [one.rest.split()[-1] for one in image()[-1] if one.word == "COPY" and "--from" not in one.rest]
+    assert given.split() == ["chmod", "-R", "go+rX", *copied]
+
+
 def test_what_runs_is_compiled() -> None:
     """In a read-only image nobody can keep what he compiles, and its base comes without what is compiled."""
     compiling = [part for part in commands() if part.startswith("python -m compileall ")]
