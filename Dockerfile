@@ -6,16 +6,25 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements requirements
-RUN sh requirements/venv.sh run
+# What installed it is left behind. What runs is compiled, here and below: nobody can keep that in a read-only image, so
+# each start, health check and `exec` would do it again.
+RUN sh requirements/venv.sh run \
+    && .venv/bin/python -m pip uninstall --quiet --yes uv pip \
+    && python -m compileall -q --invalidation-mode unchecked-hash .venv/lib
 
 FROM python:3.13-slim
 # By number, here and below: who runs it (deploy/kubernetes) has to name the same, and can tell that it is not root.
 RUN groupadd --system --gid 10001 talkmeter \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin talkmeter \
-    && install -d -o talkmeter -g talkmeter -m 0700 /var/lib/talkmeter
+    && install -d -o talkmeter -g talkmeter -m 0700 /var/lib/talkmeter \
+    && python -m compileall -q --invalidation-mode unchecked-hash -x site-packages \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /app/.venv /app/.venv
 COPY migrations /app/migrations
 COPY proxy /app/proxy
+# Files come with the rights that they have where the image is built, which may be nobody else's.
+RUN chmod -R go+rX /app/migrations /app/proxy \
+    && python -m compileall -q --invalidation-mode unchecked-hash /app/migrations /app/proxy
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \

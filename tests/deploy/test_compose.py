@@ -78,6 +78,17 @@ def test_each_service_waits_for_those_that_it_needs() -> None:
                 assert "healthcheck" in SERVICES[name] or (SERVICES[name]["build"] == "." and health_check())
 
 
+def test_a_new_database_is_not_healthy_before_others_reach_it() -> None:
+    """While PostgreSQL's image makes it, a server with a socket only says that it accepts connections."""
+    postgres = SERVICES["postgres"]
+    check = postgres["healthcheck"]["test"]
+    given = dict(zip(check[2::2], check[3::2], strict=True))
+    assert check[:2] == ["CMD", "pg_isready"]
+    assert given["--host"] == "127.0.0.1"
+    assert given["--username"] == postgres["environment"]["POSTGRES_USER"]
+    assert given["--dbname"] == postgres["environment"]["POSTGRES_DB"]
+
+
 def test_prometheus_asks_every_instance_with_its_token() -> None:
     (job,) = shipped_config()["scrape_configs"]
     (targets,) = job["static_configs"]

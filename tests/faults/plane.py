@@ -1,9 +1,9 @@
 """A data plane in a process of its own, to be killed: relay, journal and poster, with no control plane.
 
-It is what `talkmeter serve --workers` starts many of, forked from a process that has loaded all of it, and so
-starts in a fraction of the time: hundreds can be killed. `is_late` makes it forward first and journal later,
-which must never be done: such a proxy loses usage when it is killed, and the harness that shows that ours does
-not has to see it.
+It is what `talkmeter serve --workers` starts many of, forked from a process that has loaded all of it, and
+so starts in a fraction of the time: hundreds can be killed. `is_late` makes it forward first and journal
+later, which must never be done: such a proxy loses usage when it is killed, and the harness that shows that
+ours does not has to see it.
 """
 
 import asyncio
