@@ -95,6 +95,7 @@ async def booked(api: Asking, tenant: str) -> list[dict[str, Any]]:
     return list((await api.done("GET", "/ledger", params={"tenant": tenant}))["data"])
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_budget_is_set_and_cuts_what_is_watched(
     shared_browser: Browser, installation: Installation, record_property: Told
 ) -> None:
