@@ -103,9 +103,9 @@ class Visitor:
     http: aiohttp.ClientSession
     secret: str | None
 
-    async def get(self, path: str, status: int = 200, **headers: str) -> Shown:
-        """Open a page; it has to answer with `status`."""
-        return await self._ask("GET", path, status, None, headers)
+    async def get(self, path: str, *statuses: int, **headers: str) -> Shown:
+        """Open a page; it has to answer with 200, or with one of `statuses`."""
+        return await self._ask("GET", path, statuses or (200,), None, headers)
 
     async def status(self, path: str) -> int:
         """Open a page that may not be there."""
@@ -121,10 +121,15 @@ class Visitor:
         sent = {"Origin": self.url, "Sec-Fetch-Site": "same-origin"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
-        return await self._ask("POST", path, status, fields, sent)
+        return await self._ask("POST", path, (status,), fields, sent)
 
     async def _ask(
-        self, method: str, path: str, status: int, fields: dict[str, str] | None, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        statuses: tuple[int, ...],
+        fields: dict[str, str] | None,
+        headers: dict[str, str],
     ) -> Shown:
         cookies = {"Cookie": f"{COOKIE}={self.secret}"} if self.secret else {}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -132,7 +137,11 @@ class Visitor:
             method, f"{self.url}{path}", data=fields, headers={**cookies, **named}, allow_redirects=False
         ) as answer:
             html = await answer.text()
-        assert answer.status == status, (path, answer.status, _read(html).words if html else answer.headers)
+        assert answer.status in statuses, (
+            path,
+            answer.status,
+            _read(html).words if html else answer.headers,
+        )
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         reader = _read(html)
