@@ -16,32 +16,35 @@ from tests.admin.api.asking import Asking
 from tests.console.visiting import Shown, visitor
 
 HOSTILE = "<script>alert(1)</script>\"'><b>\u05d0\u05d1 & {{ 7*7 }}"
-NOW = datetime.now(UTC)
 
 
-def spend(api: Asking) -> None:
-    """Acme spends this month, in two projects; globex does not. One session of acme goes on."""
+def spend(api: Asking) -> str:
+    """Let acme spend this month, in two projects, and one of its sessions go on; globex does not.
+
+    Return the month.
+    """
+    now = datetime.now(UTC)
     for session, project in (("s1", "web"), ("s2", "ios")):
-        api.books.open(session, "acme", project, at=NOW)
-        api.books.bill(session, f"{session}-r", {Meter.TEXT_IN: 50_000, Meter.AUDIO_OUT: 7_000}, at=NOW)
-    api.books.bill("s2", "s2-more", {Meter.TEXT_IN: 1_000}, at=NOW)
+        api.books.open(session, "acme", project, at=now)
+        api.books.bill(session, f"{session}-r", {Meter.TEXT_IN: 50_000, Meter.AUDIO_OUT: 7_000}, at=now)
+    api.books.bill("s2", "s2-more", {Meter.TEXT_IN: 1_000}, at=now)
     api.books.key("globex")
     live = {
         "session_id": "s1",
         "instance_id": "i1",
-        "seen_at": datetime.now(UTC),
+        "seen_at": now,
         "cost_nanousd": 5,
         "responses": 1,
     }
     with writing(api.engine) as connection:
         connection.execute(insert(live_session).values(live))
+    return f"{now:%Y-%m}"
 
 
 async def test_each_tenant_with_this_months_spend_and_its_live_sessions(api: Asking) -> None:
-    spend(api)
+    month = spend(api)
     await api.done("POST", "/markups", {"basis_points": 1_000, "from": "2020-01-01"})
     shown = await visitor(api).get("/tenants")
-    month = f"{NOW:%Y-%m}"
     costs = await api.done("GET", "/reports/costs", params={"period": month, "group_by": "tenant"})
     (row,) = costs["rows"]
     assert row["tenant"] == "acme" and row["cost_nanousd"] > 0
@@ -54,12 +57,12 @@ async def test_each_tenant_with_this_months_spend_and_its_live_sessions(api: Ask
 
 
 async def test_one_tenant_with_all_that_is_its_own(api: Asking) -> None:
-    spend(api)
+    month = spend(api)
     budget = {"scope": "tenant", "tenant": "acme", "window": "month", "amount_usd": "50"}
     await api.done("POST", "/budgets", budget)
     key = api.books.key("acme", "web")
     shown = await visitor(api).get(f"/tenants/{key.tenant_id}")
-    params = {"period": f"{NOW:%Y-%m}", "group_by": "project", "tenant": "acme"}
+    params = {"period": month, "group_by": "project", "tenant": "acme"}
     for row in (await api.done("GET", "/reports/costs", params=params))["rows"]:
         assert row["project"] in shown.text and f'value="{row["cost_usd"]}"' in shown.html
     for place in ("budgets", "limits", "sessions", "statements", "alerts", "audit", "reports"):
@@ -184,8 +187,9 @@ async def test_hostile_names_are_text_and_bad_ones_are_kept(embedded: Asking) ->
 
 async def test_who_may(embedded: Asking) -> None:
     acme, globex = (embedded.books.key(name, "web") for name in ("acme", "globex"))
-    embedded.books.open("s1", "acme", "web", at=NOW)
-    embedded.books.bill("s1", "r1", {Meter.TEXT_IN: 50_000}, at=NOW)
+    now = datetime.now(UTC)
+    embedded.books.open("s1", "acme", "web", at=now)
+    embedded.books.bill("s1", "r1", {Meter.TEXT_IN: 50_000}, at=now)
     for role in (TokenRole.ADMIN, TokenRole.FINANCE, TokenRole.AUDITOR):
         for who, is_own in (
             (visitor(embedded, role, "acme"), True),
