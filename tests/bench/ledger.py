@@ -76,13 +76,14 @@ class Timed:
 
 
 @contextlib.contextmanager
-def databases() -> Iterator[dict[str, Engine]]:
+def databases(*, with_postgres: bool = True) -> Iterator[dict[str, Engine]]:
     """An empty database of each kind that this machine has."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="talkmeter-bench-")))
         found = {"SQLite": _empty(f"sqlite:///{folder}/talkmeter.db", stack)}
         with contextlib.suppress(NoPostgres):
-            found["PostgreSQL"] = _empty(stack.enter_context(running_server()).create(), stack)
+            if with_postgres:
+                found["PostgreSQL"] = _empty(stack.enter_context(running_server()).create(), stack)
         yield found
 
 
@@ -211,12 +212,20 @@ def _timed(do: Callable[[], None]) -> float:
 
 
 def measure(
-    lines: int, console: Console, batches: int = 20, kinds: Sequence[str] = tuple(exports.KINDS)
+    lines: int,
+    console: Console,
+    batches: int = 20,
+    kinds: Sequence[str] = tuple(exports.KINDS),
+    *,
+    with_postgres: bool = True,
 ) -> tuple[dict[str, Any], list[Limit]]:
     """Fill, ask, export, close; return what was measured, and the goals: fast and small enough, and right."""
     ratio = median(rollups_cost(batches))
     console.print(f"A posting with rollups takes {ratio:.2f} × one without.", highlight=False)
-    with databases() as found, tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as name:
+    with (
+        databases(with_postgres=with_postgres) as found,
+        tempfile.TemporaryDirectory(prefix="talkmeter-bench-") as name,
+    ):
         folder = Path(name)
         console.print(f"generating {lines:,} lines in {' and '.join(found)}, at once", highlight=False)
         posted = fill(found, lines)

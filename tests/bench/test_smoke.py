@@ -47,7 +47,7 @@ def test_measures_shows_and_writes(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_ledger_is_asked_exported_and_closed() -> None:
     console = Console(width=120, record=True)
-    measured, goals = ledger.measure(1_000, console, batches=1, kinds=("FOCUS 1.4",))
+    measured, goals = ledger.measure(1_000, console, batches=1, kinds=("FOCUS 1.4",), with_postgres=False)
     assert measured["rollups_ratio"] > 0 and measured["entries_a_second"]["SQLite"] > 0
     assert {one["is_right"] for one in measured["reports"]} == {True}
     assert {one["is_right"] for one in measured["exports"]} == {True}

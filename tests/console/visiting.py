@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from html.parser import HTMLParser
 from typing import Any
 
@@ -81,9 +82,22 @@ class Shown:
     status: int
     html: str
     headers: Any
-    text: str
-    links: list[str]
-    forms: list[Form]
+
+    @cached_property
+    def _reader(self) -> _Reader:
+        return _read(self.html)
+
+    @cached_property
+    def text(self) -> str:
+        return _SPACE.sub(" ", " ".join(self._reader.words)).strip()
+
+    @property
+    def links(self) -> list[str]:
+        return self._reader.links
+
+    @property
+    def forms(self) -> list[Form]:
+        return self._reader.forms
 
     @property
     def place(self) -> str:
@@ -144,9 +158,7 @@ class Visitor:
         )
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-        reader = _read(html)
-        text = _SPACE.sub(" ", " ".join(reader.words)).strip()
-        return Shown(answer.status, html, answer.headers, text, reader.links, reader.forms)
+        return Shown(answer.status, html, answer.headers)
 
 
 def _read(html: str) -> _Reader:
