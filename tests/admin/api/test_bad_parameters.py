@@ -1,5 +1,6 @@
 """Every query parameter of every list and report, with what nobody should send: told, or answered rightly."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,10 +81,11 @@ def is_empty(answer: Any) -> bool:
 
 
 async def test_what_no_parameter_should_be(embedded: Asking) -> None:
-    asks = (await fill(embedded)).asks()
-    wrong = []
+    """The first route that has a parameter is sent all of it, those after it a third each, in turn."""
+    asks, met, wrong = (await fill(embedded)).asks(), Counter[str](), []
     for route, name in queried():
-        for value in HOSTILE:
+        before, met[name] = met[name], met[name] + 1
+        for value in HOSTILE[before % 3 :: 3] if before else HOSTILE:
             answered = await embedded("GET", asks[route.name].path, params={name: value})
             if answered.status == 200:
                 is_right = name not in TEXTS or is_empty(answered.json)
