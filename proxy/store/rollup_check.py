@@ -5,6 +5,7 @@ Of lines that are in archives, what they came to is kept and sealed.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -226,11 +227,12 @@ def _query(
     ).group_by("quarter", *(label.name for label in labels))
 
 
+_dimensions_of = attrgetter(*DIMENSIONS)
+
+
 def _group_of(row: Row[Any]) -> tuple[Any, ...]:
-    return tuple(
-        bool(value) if name in ("estimated", "rated") else value
-        for name, value in ((name, getattr(row, name)) for name in DIMENSIONS)
-    )
+    *own, estimated, rated, part, modality, meter = _dimensions_of(row)
+    return (*own, bool(estimated), bool(rated), part, modality, meter)
 
 
 def _facts(row: Row[Any]) -> Facts:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -310,12 +311,13 @@ def _pages(connection: Connection) -> Iterator[Stored]:
         after = starts[-1]
 
 
+_highs_of = attrgetter(*(f"{name}_high" for name in AMOUNTS))
+_lows_of = attrgetter(*(f"{name}_low" for name in AMOUNTS))
+
+
 def cell_of(row: Any) -> Cell:
     """Return the cell that a row of `rollup_quarter` or `rollup_day` holds."""
     cell = Cell()
-    cell.add(
-        row.entries,
-        row.quantity,
-        [(getattr(row, f"{name}_high") << 32) + getattr(row, f"{name}_low") for name in AMOUNTS],
-    )
+    halves = zip(_highs_of(row), _lows_of(row), strict=True)
+    cell.add(row.entries, row.quantity, [(high << 32) + low for high, low in halves])
     return cell
