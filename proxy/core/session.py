@@ -264,7 +264,8 @@ class Session:
             return _FORWARD
         is_over = self._client_gone or self._closing is not None
         asked = self._asked.next(out_of_band=event.out_of_band)
-        is_free = is_over or asked or self._farewell  # no hold is made for it, or one was made
+        unwanted = None if is_over or asked or self._farewell else self.standstill
+        is_free = is_over or asked or self._farewell or unwanted  # no hold is made for it, or one was made
         needs = () if is_free else self._holds.needs(self._holds.first(now), now)
         if ask := self._ask(needs, event, now):
             return (ask,)
@@ -272,6 +273,8 @@ class Session:
         response = self._booker.start(event, self.settings, predicted, now)
         room = self.till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
+        if unwanted:
+            return (*room, journal, self._doom(response), Forward(), self._explain(unwanted))
         over = self.limits.starts(response, now)
         if farewell := self._parting:
             return (*room, journal, *self._start_farewell(farewell, response, now), Forward())
@@ -283,8 +286,6 @@ class Session:
         if over is not None:
             return (*room, journal, Drop(), *self._cut(over, now))
         if refused is None:
-            if self.standstill and not asked:
-                return (*room, journal, self._doom(response), Forward(), self._explain(self.standstill))
             return (*room, journal, Forward())
         if refused.policy is OnExhausted.BLOCK:
             self._blocked = Blocked.by(refused, now)

@@ -231,6 +231,7 @@ class Gateway:
         )
         live = LiveSession(admission.principal, tunnel)
         self._rule(live)
+        self._let_begin(live)
         self.turnstile.enter(live.principal)
         share = min(self._shares, key=len)
         self._sessions[live.id] = share[live.id] = live
@@ -298,8 +299,12 @@ class Gateway:
             live.tunnel.budgets_changed()
         if refusal := self.catalog.key_ok(live.facts.api_key_id) or self._rule(live):
             live.tunnel.stop(refusal, Reason.REFUSED)
-        live.tunnel.session.standstill = DISK_FULL if self._journal.is_full else None
+        self._let_begin(live)
         live.tunnel.sweep(now_s)
+
+    def _let_begin(self, live: LiveSession) -> None:
+        """Let responses begin, or none while what is left of the disk is for those that run."""
+        live.tunnel.session.standstill = DISK_FULL if self._journal.is_full else None
 
     def _rule(self, live: LiveSession) -> Refusal | None:
         """Let a session go by the limits and rules as they are now; return why it has to end by them."""

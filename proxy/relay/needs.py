@@ -23,7 +23,7 @@ class RecordKeeper(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Tell whether it lives on the space that was set aside: what runs may finish, nothing may begin."""
+        """Tell whether it lives on the space that was set aside: what runs finishes, no response begins."""
 
     def append(self, record: Record, durable: Callable[[], None] | None = None) -> None:
         """Keep `record`; call `durable` on the loop once it is on disk, never if that fails."""

@@ -240,7 +240,8 @@ class Journal:
         except sqlite3.OperationalError as error:
             if getattr(error, "sqlite_errorname", None) not in _FULL or not self._reserve.release():
                 raise
-            self._accept(False)
+            self.accepting = False
+            logger.error("the disk is full: no response is started", extra={"journal": str(self.path)})
             work()
 
     def _acknowledge(self, batch: Sequence[_Write]) -> None:
@@ -267,11 +268,11 @@ class Journal:
             self._accept(self._reserve.check())
 
     def _accept(self, is_room: bool) -> None:
-        """Let new things start, or none; say when that changes."""
+        """Let sessions start, or none; say when that changes."""
         if is_room and not self.accepting:
             logger.info("there is room on the disk again")
         if not is_room and self.accepting:
-            logger.error("the disk is full: nothing new is started", extra={"journal": str(self.path)})
+            logger.error("the disk is nearly full: no session is started", extra={"journal": str(self.path)})
         self.accepting = is_room
 
     def _fail(self, error: Exception) -> None:

@@ -12,11 +12,12 @@ from tests.console.every_page import addresses, ids_of
 from tests.console.visiting import visitor
 
 WIDTHS = (360, 1280)
-# The heading and the tables that nobody sees, but for those that open when somebody asks for them.
+# Headings and tables that nobody sees, but for those that open on demand; or that there is not one heading.
 HIDDEN = """() => [...document.querySelectorAll("main :is(h1, table)")]
-    .filter(one => !one.closest("details:not([open]), [popover]") && !one.checkVisibility())
+    .filter(one => !one.closest("details:not([open]), [popover]"))
+    .filter(one => !one.checkVisibility({visibilityProperty: true}) || !one.getBoundingClientRect().height)
     .map(one => one.outerHTML)
-    .concat(document.querySelector("main h1") ? [] : ["no heading"])"""
+    .concat(document.querySelectorAll("main h1").length === 1 ? [] : ["not one heading"])"""
 HEIGHT = 900
 HOSTILE = (
     "<script>window.pwned=1</script>",

@@ -36,7 +36,7 @@ async def test_every_link_leads_somewhere(
 ) -> None:
     person = visitor(embedded, role, *tenants)
     asked: dict[str, int] = {}
-    wrong = []
+    followed, wrong = set(), []
     for page, address in addresses(ids_of(world)).items():
         shown = await person.get(address, 200, 303, 403, 404)
         asked[urlsplit(address).path] = shown.status
@@ -44,8 +44,9 @@ async def test_every_link_leads_somewhere(
             path = urlsplit(link).path
             if not path.startswith("/") or any(part in path for part in FILES):
                 continue
+            followed.add(path)
             if path not in asked:
                 asked[path] = await person.status(path)
             if asked[path] == 403:
                 wrong.append((page.path, link))
-    assert wrong == [] and len(asked) > 10
+    assert wrong == [] and len(followed) > 10

@@ -68,7 +68,10 @@ class Plane:
         """Wait until it serves."""
         assert self._ready is not None
         assert await asyncio.to_thread(self._ready.poll, START_S), self.said()
-        assert self._ready.recv_bytes() == READY
+        try:
+            assert self._ready.recv_bytes() == READY
+        except EOFError:
+            raise AssertionError(self.said()) from None
 
     async def kill(self) -> None:
         """kill -9; that it was still running is part of the test."""

@@ -69,7 +69,7 @@ class Checkpoints:
 async def kill_often(
     instance: Instance | Plane, dice: random.Random, kills: int, moments: Moments, checkpoints: Checkpoints
 ) -> None:
-    """Start `instance` and kill it, `kills` times; start it once more."""
+    """Start `instance` and kill it, `kills` times; start it once more, as it should be."""
     for _ in range(kills):
         await instance.start()
         if dice.random() < moments.while_starting:
@@ -79,6 +79,8 @@ async def kill_often(
             await asyncio.sleep(dice.uniform(*moments.served_s))
         await instance.kill()
         checkpoints.look()
+    if isinstance(instance, Plane):
+        instance.is_late = False
     await instance.start()
     await instance.ready()
 

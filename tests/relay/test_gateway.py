@@ -9,6 +9,7 @@ from proxy.core.events import ResponseEnded
 from proxy.core.limits import Limits
 from proxy.core.models import ModelRule, ModelRules
 from proxy.core.records import Entry, SessionClosed, SessionOpened
+from proxy.core.refusal import DISK_FULL
 from proxy.core.session import Session
 from proxy.relay import gateway
 from tests.core.accounts import account
@@ -311,6 +312,23 @@ async def test_a_limit_that_is_set_meanwhile_reaches_a_session_with_nothing_open
         code, reason = (await client.get()).close
         assert code == 1008 and "session_seconds" in reason
         assert counted(it, "cuts", "limit_session_seconds") == 1
+
+
+async def test_on_a_full_disk_no_response_begins_until_there_is_room() -> None:
+    async with stage() as it:
+        client, upstream = await it.pair()
+        (live,) = it.gateway.sessions.values()
+        it.journal.is_full = True
+        await until(lambda: live.tunnel.session.standstill is not None)
+        client.say({"type": "response.create"})
+        assert (await client.get()).json["error"]["code"] == "journal_unavailable"
+        it.journal.is_full = False
+        await until(lambda: live.tunnel.session.standstill is None)
+        await upstream.exactly(client.say({"type": "response.create"}))
+        it.journal.is_full = True
+        await it.connect()
+        (new,) = (one for one in it.gateway.sessions.values() if one is not live)
+        assert new.tunnel.session.standstill is DISK_FULL
 
 
 async def test_a_model_that_is_denied_meanwhile_ends_its_sessions() -> None:

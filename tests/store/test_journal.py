@@ -218,18 +218,18 @@ async def test_a_full_disk_frees_the_reserve_and_the_batch_is_written(
         return connection
 
     journal = open_journal(path, failures, connect=connect)
-    accepting: list[bool] = []
-    journal.on_commit = lambda: accepting.append(journal.accepting)
+    states: list[tuple[bool, bool]] = []
+    journal.on_commit = lambda: states.append((journal.accepting, journal.is_full))
     told: list[int] = []
     for n in range(1_000):
         journal.append(made.entry(f"r{n}"), lambda n=n: told.append(n))  # type: ignore[misc]
     await journal.flush()
     assert told == list(range(1_000)) and len(stored(path)) == 1_000
-    assert (accepting[-1], journal.is_full, failures) == (False, True, [])
+    assert (states[-1], failures) == ((False, True), [])
     await until(lambda: journal.accepting)  # there is room, so the reserve is taken back
     assert not journal.is_full
     said = [record.getMessage() for record in caplog.records if record.name == "proxy.store.journal"]
-    assert said == ["the disk is full: nothing new is started", "there is room on the disk again"]
+    assert said == ["the disk is full: no response is started", "there is room on the disk again"]
     assert path.with_name("journal.db.reserve").exists()
     await journal.close()
 
