@@ -274,6 +274,7 @@ class Session:
         room = self.till.lose(self._opened.add(response), Flag.ESTIMATE_LINGER_PASSED, now)
         journal = Journal(self._booker.opened(response))
         if unwanted:
+            self._asked.answer(out_of_band=event.out_of_band)  # nobody's request: what was expected has come
             return (*room, journal, self._doom(response), Forward(), self._explain(unwanted))
         over = self.limits.starts(response, now)
         if farewell := self._parting:

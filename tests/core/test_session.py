@@ -98,8 +98,10 @@ def test_while_no_response_may_begin_what_runs_finishes_and_the_session_stays() 
         upstream done r1 in=10 a=2 -> entry:r1=30 forward | held 400
         upstream started r2        -> open:r2 forward   # it was asked for before
         upstream done r2 in=10 a=2 -> entry:r2=30 forward | held 0, settled
-        upstream started r3        -> open:r3 cancel:r3 forward error:journal_unavailable
-        upstream done r3 in=5 a=0 status=cancelled -> entry:r3=5 forward | settled, cost 65
+        upstream configured created vad id=sess_1 -> bound forward
+        upstream committed i1      -> forward | unsettled   # turn detection is about to answer
+        upstream started r3        -> open:r3 cancel:r3 forward error:journal_unavailable | held 0
+        upstream done r3 in=5 a=0 status=cancelled -> entry:r3=5 forward | settled, cost 65, free 4935
     """)
     play.session.standstill = None
     play.run("client ask -> forward")
